@@ -1,0 +1,46 @@
+"""jsweep: hyperparameter sweeps in JAX, trained in parallel as vmap lanes.
+
+Public names are listed here and nowhere else; each is imported on first use, so that `import jsweep.schedules` loads
+optax and nothing of the engine, the store or the CLI.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_PUBLIC = {
+    "configure": "jsweep.configure",
+    "UserError": "jsweep.errors",
+    "Splits": "jsweep.data",
+    "split": "jsweep.data",
+    "Config": "jsweep.task",
+    "Task": "jsweep.task",
+    "supervised": "jsweep.task",
+    "Choice": "jsweep.lanes",
+    "select": "jsweep.lanes",
+    "select_optimizer": "jsweep.lanes",
+    "grid": "jsweep.space",
+    "logspace": "jsweep.space",
+    "Sweep": "jsweep.sweep",
+    "sweep": "jsweep.sweep",
+    "run": "jsweep.sweep",
+    "Result": "jsweep.results",
+    "ConfigScore": "jsweep.results",
+    "TestScore": "jsweep.results",
+}
+_MODULES = ("losses", "metrics", "schedules")
+__all__ = [*_PUBLIC, *_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"jsweep.{name}")
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'jsweep' has no attribute {name!r}")
+    importlib.import_module("jsweep.configure").configure()
+    value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

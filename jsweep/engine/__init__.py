@@ -1,0 +1,1 @@
+"""The engine: tile programs, and workers that take tiles from a queue."""

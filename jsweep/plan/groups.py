@@ -1,0 +1,93 @@
+"""Compile groups: the trials that share one compiled program, cut into tiles of a fixed width."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+
+from jsweep.errors import UserError
+from jsweep.plan.trace import LaneType, Role, Traced, assign_roles, lane_type, trace
+from jsweep.plan.trials import Trial
+from jsweep.space import config_id, format_value
+from jsweep.task import Task
+
+
+@dataclass(frozen=True)
+class Group:
+    """Trials whose static values are equal. ``rows`` are the rows of a batch as compiled."""
+
+    static: Mapping[str, Any]
+    lanes: Mapping[str, LaneType]
+    trials: tuple[Trial, ...]
+    rows: int
+    traced: Traced = field(compare=False, repr=False)
+
+    @property
+    def lane_bytes(self) -> int:
+        """Bytes of one lane's state."""
+        return sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(self.traced.state))
+
+    @property
+    def label(self) -> str:
+        """The static values in words, or "all" when nothing is compiled in."""
+        return ", ".join(f"{name}={format_value(value)}" for name, value in self.static.items()) or "all"
+
+    def lane_values(self, trials: Sequence[Trial]) -> dict[str, np.ndarray]:
+        """What each trial puts in its lane: name -> array of shape (len(trials),)."""
+        return {
+            name: np.array([lane.encode(_seen_by_task(trial)[name]) for trial in trials], lane.dtype)
+            for name, lane in self.lanes.items()
+        }
+
+    def tiles(self, width: int) -> list[tuple[Trial, ...]]:
+        """The trials in tiles of at most ``width``, those of like length together, so that few wait for the longest."""
+        order = sorted(range(len(self.trials)), key=lambda i: (-self.trials[i].steps, i))
+        return [tuple(self.trials[i] for i in order[k : k + width]) for k in range(0, len(order), width)]
+
+
+def make_groups(
+    task: Task, trials: Sequence[Trial], told: Mapping[str, str] | None = None
+) -> tuple[tuple[Group, ...], dict[str, Role]]:
+    """Split trials into compile groups by abstract tracing; returns the groups and every name's role."""
+    configs = list({trial.config_id: _seen_by_task(trial) for trial in trials}.values())
+    _check_names(configs)
+    roles = assign_roles(task, configs, dict(told or {}))
+    lanes = {
+        name: lane
+        for name, role in roles.items()
+        if role.kind == "lane" and (lane := lane_type([config[name] for config in configs if name in config]))
+    }
+    members: dict[Any, list[Trial]] = {}
+    for trial in trials:
+        members.setdefault(_signature(trial, roles), []).append(trial)
+    return tuple(_make_group(task, tuple(same), lanes, roles) for same in members.values()), roles
+
+
+def _make_group(task: Task, trials: tuple[Trial, ...], lanes: Mapping[str, LaneType], roles: Mapping[str, Role]) -> Group:
+    config = _seen_by_task(trials[0])
+    own = {name: lane for name, lane in lanes.items() if name in config}
+    static = {name: value for name, value in config.items() if roles[name].kind == "group"}
+    rows = max(trial.config.get("batch_size", task.batch_size) for trial in trials)
+    traced = trace(task, static, own, rows)
+    return Group(static, {n: lane for n, lane in own.items() if n in traced.reads}, trials, rows, traced)
+
+
+def _signature(trial: Trial, roles: Mapping[str, Role]) -> Any:
+    """Equal for trials of one program: the names that are read, and the values compiled in."""
+    config = _seen_by_task(trial)
+    static = {name: value for name, value in config.items() if roles[name].kind == "group"}
+    return frozenset(name for name in config if roles[name].kind in ("lane", "group")), config_id(static)
+
+
+def _seen_by_task(trial: Trial) -> dict[str, Any]:
+    """A trial's config as the task reads it: with ``steps``, however its length was said."""
+    return {**trial.config, "steps": trial.steps}
+
+
+def _check_names(configs: Iterable[Mapping[str, Any]]) -> None:
+    for config in configs:
+        for name in config:
+            if not isinstance(name, str) or not name:
+                raise UserError(f"{name!r} is not a name: a config maps names (text) to values.")

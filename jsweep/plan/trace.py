@@ -1,0 +1,257 @@
+"""What is a lane and what is a compile group: each swept name is traced once, and what survives as a tracer is a lane."""
+
+import os
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jsweep.data import count_examples
+from jsweep.errors import UserError
+from jsweep.keys import GENERATOR
+from jsweep.lanes import Choice, ChoiceUsedAsText, code_of
+from jsweep.task import Config, Task
+
+# What the engine itself reads: lengths of training, and the rows of a batch.
+ENGINE_NAMES = ("steps", "epochs", "batch_size")
+
+
+@dataclass(frozen=True)
+class Role:
+    """How one name takes part: ``kind`` is "lane", "group" (of compilation), "engine" or "unread"; ``reason`` says why."""
+
+    name: str
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class LaneType:
+    """How a lane's values travel: their dtype, and for a choice among strings the names."""
+
+    dtype: np.dtype
+    names: tuple[str, ...] = ()
+
+    def encode(self, value: Any) -> Any:
+        """One config's value as the number that is put in the lane."""
+        return code_of(value) if self.names else value
+
+    def wrap(self, value: jax.Array) -> Any:
+        """What the task sees: the tracer, or a choice that holds it."""
+        return Choice(value, self.names) if self.names else value
+
+
+@dataclass(frozen=True)
+class Traced:
+    """What one abstract trace of a task tells."""
+
+    reads: frozenset[str]
+    state: Any  # the shapes of one lane's state
+    train_metrics: tuple[str, ...]
+    evaluation_metrics: tuple[str, ...]
+
+
+def lane_type(values: Sequence[Any]) -> LaneType | None:
+    """How these values could travel in a lane, or None when they cannot (tuples, callables, None, mixtures)."""
+    kinds = {type(v) for v in values}
+    if kinds == {str}:
+        return LaneType(np.dtype(np.uint32), tuple(sorted(set(values))))
+    if kinds == {bool}:
+        return LaneType(np.dtype(bool))
+    if kinds and kinds <= {int, float, np.float32, np.float64, np.int32, np.int64}:
+        if any(issubclass(kind, float | np.floating) for kind in kinds):
+            return LaneType(np.dtype(jnp.result_type(float)))
+        if all(abs(int(v)) < 2**31 for v in values):
+            return LaneType(np.dtype(np.int32))
+    return None
+
+
+def trace(task: Task, static: Mapping[str, Any], lanes: Mapping[str, LaneType], batch_rows: int) -> Traced:
+    """Trace one initialisation, step and evaluation under a vmap of two lanes; nothing is compiled or run.
+
+    Raises UserError where the task breaks its contract (structure of the state, metrics that are no scalars); an
+    exception of the task itself passes through.
+    """
+    reads: set[str] = set()
+    seen: dict[str, Any] = {}
+
+    def one(values: dict[str, jax.Array], words: jax.Array, batch: Any, validation: Any) -> Any:
+        config = Config({**static, **{n: lanes[n].wrap(v) for n, v in values.items()}}, reads)
+        key = jax.random.wrap_key_data(words, impl=GENERATOR)
+        state = jax.tree.map(jnp.asarray, task.init(config, key))
+        outcome = task.step(config, state, batch, key)
+        if not isinstance(outcome, tuple) or len(outcome) != 2:
+            raise UserError(f"step returned {type(outcome).__name__}: return the pair (state, metrics).")
+        _check_same_state(state, outcome[0])
+        evaluated = task.evaluate(config, outcome[0], validation)
+        for where, metrics in (("step", outcome[1]), ("evaluate", evaluated)):
+            _check_metrics(where, metrics)
+        seen["state"] = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), state)
+        seen["train"], seen["evaluation"] = tuple(outcome[1]), tuple(evaluated)
+        return outcome, evaluated
+
+    def shapes(arrays: Any, rows: int | None) -> Any:
+        return jax.tree.map(lambda a: jax.ShapeDtypeStruct((rows or a.shape[0], *a.shape[1:]), _dtype(a)), arrays)
+
+    values = {name: jax.ShapeDtypeStruct((2,), lane.dtype) for name, lane in lanes.items()}
+    words = jax.ShapeDtypeStruct((2, 2), jnp.uint32)
+    over_lanes = jax.vmap(one, in_axes=(0, 0, None, None))
+    jax.eval_shape(over_lanes, values, words, shapes(task.data.train, batch_rows), shapes(task.data.validation, None))
+    return Traced(frozenset(reads), seen["state"], seen["train"], seen["evaluation"])
+
+
+def assign_roles(task: Task, configs: Sequence[Mapping[str, Any]], told: Mapping[str, str]) -> dict[str, Role]:
+    """The role of every name in ``configs``. ``told`` maps names to "lane" or "group" where the user has decided.
+
+    All candidates are traced together first; only where that fails is each traced alone.
+    """
+    examples = _one_config_per_presence(configs)
+    candidates = {}
+    for name in {n: None for config in configs for n in config}:
+        if told.get(name) == "group" or name == "epochs" or (name == "batch_size" and not task.masks_batch):
+            continue
+        lane = lane_type([config[name] for config in configs if name in config])
+        if lane is not None:
+            candidates[name] = lane
+        elif told.get(name) == "lane":
+            raise UserError(f"{name!r} was given as a lane, but its values are not all numbers, or all strings.")
+    roles: dict[str, Role] = {}
+    for example in examples:
+        _roles_of_example(task, example, candidates, told, roles)
+    for name in {n: None for config in configs for n in config}:
+        if name == "epochs":
+            roles[name] = Role(name, "engine", "the length of training")
+        elif name in ENGINE_NAMES and roles[name].kind == "unread":
+            roles[name] = Role(name, *_engine_role(name))
+    return roles
+
+
+def _engine_role(name: str) -> tuple[str, str]:
+    if name == "batch_size":
+        return "group", "used as a shape: the rows of a batch"
+    return "engine", "the length of training"
+
+
+def _roles_of_example(
+    task: Task,
+    example: dict[str, Any],
+    candidates: Mapping[str, LaneType],
+    told: Mapping[str, str],
+    roles: dict[str, Role],
+) -> None:
+    lanes = {name: lane for name, lane in candidates.items() if name in example}
+    rows = example.get("batch_size", task.batch_size)
+    refused: dict[str, str] = {}
+    try:
+        traced = trace(task, _without(example, lanes), lanes, rows)
+    except Exception as together:
+        traced = trace(task, example, {}, rows)  # fails as well if the task itself is at fault
+        for name, lane in lanes.items():
+            try:
+                trace(task, _without(example, [name]), {name: lane}, rows)
+            except Exception as alone:
+                refused[name] = reason_of(alone)
+                if told.get(name) == "lane":
+                    raise UserError(f"{name!r} was given as a lane but cannot be one: {refused[name]}.") from alone
+        if not refused:
+            raise together
+    for name in example:
+        if name not in traced.reads:
+            new = Role(name, "unread", "never read by the task")
+        elif name in refused:
+            new = Role(name, "group", refused[name])
+        elif name in candidates:
+            new = Role(name, "lane", "traces" if not candidates[name].names else "handed to a select")
+        elif told.get(name) == "group":
+            new = Role(name, "group", "told so by static")
+        else:
+            new = Role(name, "group", f"its values are {_kind_of(example[name])}")
+        old = roles.get(name)
+        if old is None or _RANK[new.kind] > _RANK[old.kind]:
+            roles[name] = new
+
+
+_RANK = {"unread": 0, "lane": 1, "engine": 1, "group": 2}  # what one config needs, all configs get
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a tracer was refused, in a few words, with the place in the user's code."""
+    place = _user_frame(error)
+    text = str(error)
+    if isinstance(error, ChoiceUsedAsText):
+        why = "used as a string"
+    elif isinstance(error, jax.errors.TracerBoolConversionError):
+        why = "decides a Python branch"
+    elif isinstance(error, jax.errors.TracerIntegerConversionError) or "Shapes must be 1D" in text:
+        why = "used as a shape or a Python index"
+    elif isinstance(error, jax.errors.ConcretizationTypeError | jax.errors.TracerArrayConversionError):
+        why = "needed as a Python number"
+    else:
+        why = f"{type(error).__name__}: {text.splitlines()[0][:80] if text else 'no message'}"
+    return f"{why} in {place}" if place else why
+
+
+def _user_frame(error: BaseException) -> str | None:
+    libraries = [os.path.dirname(module.__file__ or "") for module in (jax, np, optax)]
+    ours = os.path.dirname(os.path.dirname(__file__))
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        inside = any(frame.filename.startswith(folder + os.sep) for folder in (*libraries, ours))
+        if not inside and not frame.filename.startswith("<"):
+            return f"{frame.name} ({os.path.basename(frame.filename)}:{frame.lineno})"
+    return None
+
+
+def _one_config_per_presence(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A config for each set of names that occurs, and for each value of a string, which may lead to other code."""
+    examples: dict[Any, dict[str, Any]] = {}
+    for config in configs:
+        examples.setdefault(frozenset(config), dict(config))
+        for name, value in config.items():
+            if isinstance(value, str) and len(examples) < 24:
+                examples.setdefault((frozenset(config), name, value), dict(config))
+    unique: list[dict[str, Any]] = []
+    for example in examples.values():
+        if example not in unique:
+            unique.append(example)
+    return unique
+
+
+def _without(config: Mapping[str, Any], names: Any) -> dict[str, Any]:
+    return {name: value for name, value in config.items() if name not in names}
+
+
+def _kind_of(value: Any) -> str:
+    if callable(value):
+        return "functions"
+    return {tuple: "tuples", str: "strings", type(None): "not all numbers"}.get(type(value), f"of type {type(value).__name__}")
+
+
+def _dtype(array: Any) -> np.dtype:
+    return jax.dtypes.canonicalize_dtype(array.dtype)
+
+
+def _check_same_state(before: Any, after: Any) -> None:
+    if jax.tree.structure(before) != jax.tree.structure(after):
+        raise UserError(
+            f"step returned a state of structure {jax.tree.structure(after)}, and init one of "
+            f"{jax.tree.structure(before)}: return the same structure."
+        )
+    for (path, old), new in zip(jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(after), strict=True):
+        if jnp.shape(old) != jnp.shape(new) or jnp.result_type(old) != jnp.result_type(new):
+            raise UserError(
+                f"step turned state{jax.tree_util.keystr(path)} from {jnp.result_type(old)}{list(jnp.shape(old))} into "
+                f"{jnp.result_type(new)}{list(jnp.shape(new))}: keep shapes and types."
+            )
+
+
+def _check_metrics(where: str, metrics: Any) -> None:
+    if not isinstance(metrics, Mapping):
+        raise UserError(f"{where} returned {type(metrics).__name__} as metrics: return a dict of scalars.")
+    for name, value in metrics.items():
+        if jnp.shape(value) != ():
+            raise UserError(f"the metric {name!r} of {where} has shape {jnp.shape(value)}: return a scalar.")

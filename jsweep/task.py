@@ -1,0 +1,234 @@
+"""The task: three pure functions and the data; `supervised` writes them for the common case."""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jsweep.data import Splits
+from jsweep.errors import UserError
+
+EVALUATION_CHUNK = 2048  # examples evaluated at once; bounds the memory of activations over a large split
+
+
+class Config(dict):
+    """One config as the task sees it: lane values are tracers, static values Python values; reads are noted."""
+
+    def __init__(self, values: Mapping[str, Any], reads: set[str] | None = None):
+        super().__init__(values)
+        self.reads: set[str] = set() if reads is None else reads
+
+    def __getitem__(self, name: str) -> Any:
+        if not super().__contains__(name):
+            raise UserError(
+                f"the task reads config[{name!r}], which this config does not have (it has: {', '.join(self.names())}): "
+                "add it to the space, or read it with config.get."
+            )
+        self.reads.add(name)
+        return super().__getitem__(name)
+
+    def names(self) -> list[str]:
+        """The names of this config, without noting a read."""
+        return list(super().keys())
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self else default
+
+    def __iter__(self) -> Iterator[str]:
+        self.reads.update(super().keys())
+        return super().__iter__()
+
+    def keys(self):
+        self.reads.update(super().keys())
+        return super().keys()
+
+    def items(self):
+        self.reads.update(super().keys())
+        return super().items()
+
+    def values(self):
+        self.reads.update(super().keys())
+        return super().values()
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained: three pure functions, the data, and a name for the record.
+
+    - ``init(config, key) -> state``, any pytree of arrays.
+    - ``step(config, state, batch, key) -> state, metrics``: one training step; ``batch`` is ``data.train`` with
+      ``batch_size`` rows taken, ``key`` is fresh each step, ``metrics`` a dict of scalars (averaged over the steps
+      between two evaluations and recorded as ``train/NAME``).
+    - ``evaluate(config, state, split) -> metrics``: ``split`` is the whole of ``data.validation`` (recorded as
+      ``validation/NAME``), or of ``data.test`` when that is opened.
+
+    ``config`` maps names to values; its lane values are tracers. ``config["steps"]`` is always there: the number of
+    steps the trial trains. ``batch_size`` holds where a config has no ``batch_size`` of its own.
+    ``higher_is_better`` names the metrics of which more is better.
+    """
+
+    init: Callable[[Config, jax.Array], Any]
+    step: Callable[[Config, Any, Any, jax.Array], tuple[Any, Mapping[str, jax.Array]]]
+    evaluate: Callable[[Config, Any, Any], Mapping[str, jax.Array]]
+    data: Splits
+    batch_size: int = 64
+    name: str = "task"
+    higher_is_better: frozenset[str] = field(default_factory=frozenset)
+    masks_batch: bool = False
+    """Whether ``step`` ignores the rows of a batch past ``config["batch_size"]``, so that batch size may be a lane."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.data, Splits):
+            raise UserError(f"data is a {type(self.data).__name__}: give jsweep.Splits, or make one with jsweep.split.")
+        check_count("batch_size", self.batch_size)
+
+
+def supervised(
+    init: Callable[[Config, jax.Array], Any],
+    apply: Callable[[Config, Any, Any, jax.Array | None], Any],
+    loss: Callable[..., jax.Array],
+    optimizer: Callable[[Config], optax.GradientTransformation],
+    data: Splits,
+    metrics: Mapping[str, Callable[[Any, Any], jax.Array]] | None = None,
+    batch_size: int = 64,
+    name: str | None = None,
+) -> Task:
+    """The task of fitting ``apply`` to pairs ``(x, y)`` by gradient descent.
+
+    - ``init(config, key) -> params``, any pytree.
+    - ``apply(config, params, x, key) -> outputs`` for a batch ``x``; ``key`` is None when evaluating, so that
+      dropout knows to keep still.
+    - ``loss(outputs, y)``, or ``loss(config, outputs, y)``, gives one value an example, shape (batch,); their mean is
+      minimised and recorded as ``loss``.
+    - ``optimizer(config)`` gives an optax transformation, built inside the traced step, so its numbers may be lanes.
+    - ``metrics`` maps names to ``(outputs, y) -> one value an example``; the mean over a split is recorded.
+
+    A config with ``l2`` adds ``l2 / 2 * sum(w ** 2)`` to the loss over every parameter of two or more dimensions
+    (weights, not biases), which is what PyTorch's SGD calls weight decay: its gradient is ``l2 * w``.
+
+    The state is ``{"params": ..., "optimizer": ...}``.
+    """
+    metrics = dict(metrics or {})
+    for key in metrics:
+        if key == "loss":
+            raise UserError("metrics names 'loss', which the loss itself is recorded as: give it another name.")
+    if data is not None and isinstance(data, Splits):
+        for part in ("train", "validation", "test"):
+            value = getattr(data, part)
+            if value is not None and not (isinstance(value, tuple) and len(value) == 2):
+                raise UserError(f"data.{part} is not a pair (x, y): supervised takes Splits of pairs; write a Task instead.")
+    losses = _with_config(loss)
+
+    def per_example(config: Config, params: Any, x: Any, y: Any, key: jax.Array | None) -> tuple[jax.Array, Any]:
+        outputs = apply(config, params, x, key)
+        values = losses(config, outputs, y)
+        rows = jnp.shape(jax.tree.leaves(y)[0])[0]
+        if jnp.shape(values) != (rows,):
+            raise UserError(
+                f"loss returned shape {jnp.shape(values)} for {rows} examples: return one value an example, not their mean."
+            )
+        return values, outputs
+
+    def start(config: Config, key: jax.Array) -> dict[str, Any]:
+        params = init(config, key)
+        return {"params": params, "optimizer": optimizer(config).init(params)}
+
+    def step(config: Config, state: Any, batch: Any, key: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
+        x, y = batch
+
+        def objective(params: Any) -> tuple[jax.Array, jax.Array]:
+            values, _ = per_example(config, params, x, y, key)
+            mean = _batch_mean(config, values)
+            return mean + _l2_penalty(config, params), mean
+
+        (_, mean), gradients = jax.value_and_grad(objective, has_aux=True)(state["params"])
+        updates, optimizer_state = optimizer(config).update(
+            gradients, state["optimizer"], state["params"], **_extra_arguments(optimizer, config, mean)
+        )
+        params = optax.apply_updates(state["params"], updates)
+        return {"params": params, "optimizer": optimizer_state}, {"loss": mean}
+
+    def evaluate(config: Config, state: Any, split: Any) -> dict[str, jax.Array]:
+        def measured(x: Any, y: Any) -> dict[str, jax.Array]:
+            values, outputs = per_example(config, state["params"], x, y, None)
+            return {"loss": values, **{name: metric(outputs, y) for name, metric in metrics.items()}}
+
+        return _mean_in_chunks(measured, split)
+
+    return Task(
+        init=start,
+        step=step,
+        evaluate=evaluate,
+        data=data,
+        batch_size=batch_size,
+        name=name or _name_of(apply),
+        higher_is_better=frozenset(n for n, metric in metrics.items() if getattr(metric, "higher_is_better", False)),
+        masks_batch=True,
+    )
+
+
+def check_count(name: str, value: Any, least: int = 1) -> None:
+    """Raise UserError unless ``value`` is a whole number of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise UserError(f"{name}={value!r} is not a whole number of at least {least}: give one, such as {max(least, 10)}.")
+
+
+def _with_config(loss: Callable[..., jax.Array]) -> Callable[[Config, Any, Any], jax.Array]:
+    required = [
+        p
+        for p in inspect.signature(loss).parameters.values()
+        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    if len(required) == 3:
+        return loss
+    return lambda config, outputs, y: loss(outputs, y)
+
+
+def _batch_mean(config: Config, values: jax.Array) -> jax.Array:
+    """The mean over a batch; where batch size is a lane, over its first ``batch_size`` rows (the rest is padding)."""
+    size = config.get("batch_size")
+    if isinstance(size, jax.core.Tracer):
+        real = jnp.arange(values.shape[0]) < size
+        return jnp.where(real, values, 0.0).sum() / size.astype(values.dtype)
+    return values.mean()
+
+
+def _l2_penalty(config: Config, params: Any) -> jax.Array | float:
+    if "l2" not in config:
+        return 0.0
+    weights = [leaf for leaf in jax.tree.leaves(params) if jnp.ndim(leaf) >= 2]
+    return config["l2"] / 2 * sum(jnp.sum(jnp.square(leaf)) for leaf in weights)
+
+
+def _extra_arguments(optimizer: Callable, config: Config, value: jax.Array) -> dict[str, jax.Array]:
+    """Transformations such as reduce-on-plateau take the loss as ``value``; plain ones take nothing."""
+    takes_extra = isinstance(optimizer(config), optax.GradientTransformationExtraArgs)
+    return {"value": value} if takes_extra else {}
+
+
+def _mean_in_chunks(measured: Callable[[Any, Any], dict[str, jax.Array]], split: Any) -> dict[str, jax.Array]:
+    examples = jax.tree.leaves(split)[0].shape[0]
+    if examples <= EVALUATION_CHUNK:
+        return {name: values.mean() for name, values in measured(*split).items()}
+    count = -(-examples // EVALUATION_CHUNK)
+    size = -(-examples // count)
+
+    def add(index: jax.Array) -> dict[str, jax.Array]:
+        rows = index * size + jnp.arange(size)
+        x, y = jax.tree.map(lambda a: jnp.take(a, rows, axis=0, mode="clip"), split)
+        return {name: jnp.where(rows < examples, values, 0.0).sum() for name, values in measured(x, y).items()}
+
+    sums = jax.lax.map(add, jnp.arange(count))
+    return {name: values.sum() / examples for name, values in sums.items()}
+
+
+def _name_of(function: Callable) -> str:
+    module = getattr(function, "__module__", None) or "task"
+    return module.rpartition(".")[2] if module != "__main__" else "task"
