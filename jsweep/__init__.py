@@ -8,7 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 _PUBLIC = {
-    "configure": "jsweep.configure",
+    "configure": "jsweep.backend",
     "UserError": "jsweep.errors",
     "Splits": "jsweep.data",
     "split": "jsweep.data",
@@ -20,9 +20,9 @@ _PUBLIC = {
     "select_optimizer": "jsweep.lanes",
     "grid": "jsweep.space",
     "logspace": "jsweep.space",
-    "Sweep": "jsweep.sweep",
-    "sweep": "jsweep.sweep",
-    "run": "jsweep.sweep",
+    "Sweep": "jsweep.sweeps",
+    "sweep": "jsweep.sweeps",
+    "run": "jsweep.sweeps",
     "Result": "jsweep.results",
     "ConfigScore": "jsweep.results",
     "TestScore": "jsweep.results",
@@ -36,7 +36,7 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"jsweep.{name}")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'jsweep' has no attribute {name!r}")
-    importlib.import_module("jsweep.configure").configure()
+    importlib.import_module("jsweep.backend").configure()
     value = getattr(importlib.import_module(_PUBLIC[name]), name)
     globals()[name] = value
     return value

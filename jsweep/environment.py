@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from jsweep.configure import cores, processor_id, reductions_flag_in_force
+from jsweep.backend import cores, processor_id, reductions_flag_in_force
 
 
 def describe_environment() -> dict[str, Any]:

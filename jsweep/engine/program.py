@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jsweep.configure import reductions_flag_in_force
+from jsweep.backend import reductions_flag_in_force
 from jsweep.keys import step_key, trial_keys
-from jsweep.plan import Group
+from jsweep.planning import Group
 from jsweep.task import Config, Task
 
 STEPS_PER_CALL = 256  # the most steps one call of the training program takes; fewer are a matter of its argument

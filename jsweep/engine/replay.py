@@ -11,7 +11,7 @@ from jsweep.engine.run import default_workers
 from jsweep.engine.tile import OnDevice, Score, train_tile
 from jsweep.engine.width import tile_width
 from jsweep.errors import UserError
-from jsweep.plan import Group, Trial
+from jsweep.planning import Group, Trial
 from jsweep.results import ConfigScore
 
 

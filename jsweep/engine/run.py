@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import jax
 
-from jsweep.configure import cores
+from jsweep.backend import cores
 from jsweep.engine.program import TileProgram, lower_tile
 from jsweep.engine.tile import OnDevice, Segment, Setting, train_tile
-from jsweep.plan import Group, Trial
+from jsweep.planning import Group, Trial
 
 
 @dataclass(frozen=True)

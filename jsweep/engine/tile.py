@@ -10,7 +10,7 @@ import numpy as np
 from jsweep.data import batch_indices, count_examples
 from jsweep.engine.program import STEPS_PER_CALL, TileProgram
 from jsweep.keys import config_words
-from jsweep.plan import Group, Trial
+from jsweep.planning import Group, Trial
 from jsweep.task import Task
 
 

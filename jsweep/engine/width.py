@@ -2,7 +2,7 @@
 
 import jax
 
-from jsweep.plan import Group
+from jsweep.planning import Group
 
 L2_BYTES = 1 << 20  # of the processors in use today a core has 1 to 2 MiB
 MOST_LANES_ON_CPU = 16

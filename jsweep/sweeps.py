@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import jax
 
-from jsweep.configure import configure
+from jsweep.backend import configure
 from jsweep.data import check_data, count_examples, data_hash
 from jsweep.engine.run import Compiled, Failed, Trained, Work, default_workers, run as run_tiles
 from jsweep.engine.tile import Setting
@@ -20,7 +20,7 @@ from jsweep.environment import describe_environment
 from jsweep.errors import UserError
 from jsweep.fingerprint import code_hash
 from jsweep.keys import root_words
-from jsweep.plan import Group, Role, Trial, make_groups, make_trials
+from jsweep.planning import Group, Role, Trial, make_groups, make_trials
 from jsweep.progress import Progress, progress_for
 from jsweep.results import Result
 from jsweep.store import Store, SweepRow, open_store
@@ -132,6 +132,16 @@ def run(sweep: Sweep, progress: bool | None = None, workers: Sequence[jax.Device
     with progress_for(progress, prepared, len(finished & result.trial_ids)) as shown:
         _train(store, row, prepared, work, workers or default_workers(), shown)
     return result
+
+
+def attach(sweep: Sweep) -> Result:
+    """The result of a sweep that is in its record already; nothing is trained. UserError where it is not there."""
+    prepared = prepare(sweep)
+    store = open_store(sweep.store, write=sweep.store is None or Path(sweep.store).exists())
+    if store.sweep(sweep.name or sweep.task.name) is None:
+        raise UserError(f"{store.path} has no sweep {sweep.name or sweep.task.name!r}: run it first.")
+    row = _open_sweep(store, prepared)
+    return Result(store, row.name, frozenset(trial.id for trial in prepared.trials), prepared)
 
 
 def _work(prepared: Prepared, group: Group, finished: set[str]) -> Work:

@@ -8,8 +8,8 @@ import jax
 import numpy as np
 
 from jsweep.errors import UserError
-from jsweep.plan.trace import LaneType, Role, Traced, assign_roles, lane_type, trace
-from jsweep.plan.trials import Trial
+from jsweep.planning.trace import LaneType, Role, Traced, assign_roles, lane_type, trace
+from jsweep.planning.trials import Trial
 from jsweep.space import config_id, format_value
 from jsweep.task import Task
 

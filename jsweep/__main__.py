@@ -1,0 +1,5 @@
+"""``python -m jsweep``: the command line."""
+
+from jsweep.cli import main
+
+main()

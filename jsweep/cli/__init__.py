@@ -1,0 +1,69 @@
+"""The command line: every verb is a library function; a user's mistake is one sentence and exit code 2."""
+
+import importlib
+import sqlite3
+import sys
+from typing import Any
+
+import click
+
+from jsweep.errors import UserError
+
+# Each command is imported when it is used, so that reading a record does not load the engine.
+_COMMANDS = {
+    "run": "jsweep.cli.run",
+    "test": "jsweep.cli.run",
+    "list": "jsweep.cli.read",
+    "show": "jsweep.cli.read",
+    "best": "jsweep.cli.read",
+    "compare": "jsweep.cli.read",
+    "schedules": "jsweep.cli.schedules",
+}
+_ATTRIBUTES = {"list": "list_sweeps"}
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(_COMMANDS[cmd_name])
+        return getattr(module, _ATTRIBUTES.get(cmd_name, cmd_name))
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="jsweep")
+def cli() -> None:
+    """Sweep hyperparameters in JAX: run experiments, read their record, choose by validation, test once.
+
+    An experiment is a Python file that defines a function sweep() returning a jsweep.Sweep; see jsweep run --help.
+    """
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """The entry point of the command ``jsweep``."""
+    try:
+        code = cli.main(arguments, prog_name="jsweep", standalone_mode=False)
+    except UserError as error:
+        code = _say(str(error))
+    except ImportError as error:
+        code = _say(str(error))
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("jsweep: stopped; what was recorded is kept, and the same command goes on from there.", err=True)
+        code = 130
+    except sqlite3.DatabaseError as error:
+        code = _say(f"the record cannot be read ({error}): restore it from a copy, or name another with --store.")
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of a pipe has gone, as with `| head`
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say(sentence: str) -> int:
+    click.echo(f"jsweep: {sentence}", err=True)
+    return 2

@@ -1,0 +1,97 @@
+"""Pictures of a sweep: a score against a hyperparameter, with the seeds' spread."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jsweep._extras import need
+from jsweep.errors import UserError
+from jsweep.results import ConfigScore, Result
+from jsweep.space import format_value
+
+# Okabe and Ito's palette: told apart by people of any colour vision.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+
+def plot_score(
+    result: Result, x: str, path: str | Path, metric: str = "validation/loss", by: str | None = None
+) -> Path:
+    """Draw ``metric`` against the hyperparameter ``x`` as a PNG: a line for each value of ``by``, a band for the seeds.
+
+    Each point is the best mean over the configs that share ``x`` and ``by``; the band is one sample standard
+    deviation over seeds to each side. Where training did not stay finite the line breaks and a cross on the upper
+    edge says so. The best config is marked. ``x`` is drawn on a logarithmic axis where its values span a factor
+    above 50.
+    """
+    figure_module = need("matplotlib.figure", "plots")
+    ranking = result.ranking(metric)
+    for name in (x, *([by] if by else [])):
+        if not any(name in score.config for score in ranking):
+            known = ", ".join(dict.fromkeys(n for score in ranking for n in score.config))
+            raise UserError(f"no config of {result.name!r} has {name!r}: it has {known}.")
+    families = _families(result, ranking, x, by)
+    figure = figure_module.Figure(figsize=(8.0, 5.0), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    for colour, (label, scores) in zip(_cycle(len(families)), families.items()):
+        _draw_family(axes, colour, label, scores, x)
+    _mark_best(axes, result, ranking, x, metric)
+    _dress(axes, result, ranking, x, metric, by)
+    figure.savefig(path)
+    return Path(path)
+
+
+def _families(result: Result, ranking: Sequence[ConfigScore], x: str, by: str | None) -> dict[str, list[ConfigScore]]:
+    """For each value of ``by``: the best config at each value of ``x``, in order of ``x``."""
+    best: dict[tuple[str, float], ConfigScore] = {}
+    for score in ranking:  # best first, so the first of its place is the one to keep
+        if x in score.config and isinstance(score.config[x], int | float):
+            label = format_value(score.config[by]) if by and by in score.config else ("all" if by is None else "none")
+            best.setdefault((label, float(score.config[x])), score)
+    families: dict[str, list[ConfigScore]] = {}
+    for (label, _), score in sorted(best.items(), key=lambda item: item[0]):
+        families.setdefault(label, []).append(score)
+    if not families:
+        raise UserError(f"the values of {x!r} are not numbers: give a hyperparameter that is one.")
+    return families
+
+
+def _draw_family(axes: Any, colour: str, label: str, scores: Sequence[ConfigScore], x: str) -> None:
+    at = np.array([score.config[x] for score in scores], float)
+    mean = np.array([score.mean if score.sound else np.nan for score in scores])
+    std = np.array([score.std if score.sound else np.nan for score in scores])
+    axes.plot(at, mean, color=colour, linewidth=1.8, marker="o", markersize=3, label=label)
+    axes.fill_between(at, mean - std, mean + std, color=colour, alpha=0.18, linewidth=0)
+    wild = at[~np.isfinite(mean)]
+    if len(wild):
+        edge = axes.get_xaxis_transform()
+        axes.plot(wild, np.full(len(wild), 0.985), "x", color=colour, transform=edge, markersize=5, clip_on=False)
+
+
+def _mark_best(axes: Any, result: Result, ranking: Sequence[ConfigScore], x: str, metric: str) -> None:
+    top = ranking[0]
+    if not top.sound or x not in top.config:
+        return
+    axes.plot([top.config[x]], [top.mean], "*", color="black", markersize=13, zorder=5)
+    told = ", ".join(f"{name} {format_value(value)}" for name, value in top.config.items())
+    axes.set_title(f"best: {told}\n{metric} {top.mean:.4g} ± {top.std:.1g} over {len(top.values)} seeds", fontsize=10)
+
+
+def _dress(axes: Any, result: Result, ranking: Sequence[ConfigScore], x: str, metric: str, by: str | None) -> None:
+    values = [float(s.config[x]) for s in ranking if x in s.config and isinstance(s.config[x], int | float)]
+    if min(values) > 0 and max(values) / min(values) > 50:
+        axes.set_xscale("log")
+    sound = [score.mean for score in ranking if score.sound]
+    if sound and min(sound) > 0 and max(sound) / min(sound) > 20:
+        axes.set_yscale("log")
+    axes.set_xlabel(x.replace("_", " "))
+    axes.set_ylabel(metric)
+    axes.grid(True, which="major", color="0.9", linewidth=0.8)
+    axes.spines[["top", "right"]].set_visible(False)
+    if by:
+        axes.legend(title=by.replace("_", " "), frameon=False)
+
+
+def _cycle(count: int) -> list[str]:
+    return [COLOURS[i % len(COLOURS)] for i in range(count)]

@@ -1,0 +1,173 @@
+"""Values as JSON, exactly: what a config's identity is made of and what a record holds."""
+
+import hashlib
+import importlib
+import json
+import math
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jsweep.errors import UserError
+
+_INFINITE = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
+
+
+@dataclass(frozen=True)
+class Named:
+    """A callable as a record holds it: its name, ``"module:qualname"``, with nothing imported or run."""
+
+    name: str
+
+    def resolve(self) -> Callable:
+        """Import the module and return the callable; UserError where it is not there any more."""
+        module, _, qualname = self.name.partition(":")
+        try:
+            return _look_up(_import(module), qualname)
+        except (ImportError, AttributeError) as error:
+            raise UserError(
+                f"{self.name} cannot be found ({error}): make its module importable here, under the name it had."
+            ) from error
+
+
+def encode(value: Any) -> Any:
+    """``value`` as JSON-able data, from which `decode` gives it back exactly.
+
+    Numbers (whole numbers and floats stay apart, floats keep every bit), bools, None and text stand for themselves;
+    NumPy and JAX scalars become Python's. Lists stay lists; a tuple is ``{"tuple": [...]}``, a callable
+    ``{"callable": "module:qualname"}``, an infinity or nan ``{"float": "inf"}``. Raises UserError for anything
+    else, and for callables without a name of their own in a module (lambdas, inner functions, partials).
+
+    >>> encode((64, 0.1))
+    {'tuple': [64, 0.1]}
+    """
+    value = plain(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(value)}
+    if isinstance(value, tuple):
+        return {"tuple": [encode(item) for item in value]}
+    if isinstance(value, list):
+        return [encode(item) for item in value]
+    if isinstance(value, Named):
+        return {"callable": value.name}
+    if callable(value):
+        return {"callable": name_of(value)}
+    return value
+
+
+def decode(data: Any, resolve: bool = False) -> Any:
+    """The value that `encode` turned into ``data``.
+
+    Callables come back as `Named`, which imports nothing, because a record from elsewhere must run no code;
+    ``resolve=True`` imports them. Raises UserError for data that `encode` does not write.
+
+    >>> decode({"callable": "math:sqrt"}), decode({"callable": "math:sqrt"}, resolve=True)(9.0)
+    (Named(name='math:sqrt'), 3.0)
+    """
+    if isinstance(data, list):
+        return [decode(item, resolve) for item in data]
+    if isinstance(data, dict):
+        match data:
+            case {"tuple": [*items], **rest} if not rest:
+                return tuple(decode(item, resolve) for item in items)
+            case {"float": str(text), **rest} if not rest and text in _INFINITE:
+                return _INFINITE[text]
+            case {"callable": str(name), **rest} if not rest and ":" in name:
+                return Named(name).resolve() if resolve else Named(name)
+        raise UserError(f"{data!r} is no encoded value: give what encode returned.")
+    return data
+
+
+def config_id(config: Mapping[str, Any]) -> str:
+    """The config's identity: 16 hex digits, the same on every machine and whatever the order of its names.
+
+    They are the first of the SHA-256 of its canonical JSON. 1 and 1.0 are different values: a whole number can be a
+    shape, and travels in a lane of its own type, so that the two may train differently.
+
+    >>> config_id({"l2": 0.0, "learning_rate": 0.1}) == config_id({"learning_rate": 0.1, "l2": 0.0})
+    True
+    """
+    return hashlib.sha256(canonical({name: encode(value) for name, value in config.items()}).encode()).hexdigest()[:16]
+
+
+def canonical(data: Any) -> str:
+    """JSON in the one form that identities are made of: sorted names, no spaces, ASCII."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def plain(value: Any) -> Any:
+    """``value`` with NumPy and JAX scalars as Python's, tuples and lists throughout; UserError for what is no value."""
+    if type(value) in (bool, int, float, str, type(None), Named):
+        return value
+    if type(value) in (tuple, list):
+        return type(value)(plain(item) for item in value)
+    if isinstance(value, np.generic) or getattr(value, "ndim", None) == 0:
+        return _scalar(value)
+    if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
+        name_of(value)
+        return value
+    if callable(value):
+        raise UserError(
+            f"a {type(value).__name__} object has no name that a record could keep: "
+            "write a function at the top level of a module, and give that."
+        )
+    raise UserError(
+        f"{value!r} is of type {type(value).__name__}, which no config can hold: "
+        "give a number, text, a bool, None, a tuple or list of them, or a function."
+    )
+
+
+def _scalar(value: Any) -> Any:
+    item = value.item()
+    if type(item) not in (bool, int, float, str):
+        raise UserError(f"{value!r} is of type {type(item).__name__}, which no config can hold: give a real number.")
+    return item
+
+
+def name_of(function: Any) -> str:
+    """``"module:qualname"`` of a callable that its module holds under that name; UserError for any other.
+
+    A function of the script itself goes by the file's name, so that it is the same value run or imported.
+    """
+    module, qualname = function.__module__, function.__qualname__
+    if not isinstance(module, str) or "<" in qualname:
+        raise UserError(
+            f"{qualname} has no name that a record could keep: define it with def at the top level of a module."
+        )
+    try:
+        found = _look_up(_import(module), qualname)
+    except (ImportError, AttributeError):
+        found = None
+    if found is not function:
+        raise UserError(
+            f"{qualname} is not what its module {module} holds under that name, so a record could not keep it: "
+            "define it with def at the top level of a module, and give that one."
+        )
+    return f"{_script() if module == '__main__' else module}:{qualname}"
+
+
+def _look_up(module: Any, qualname: str) -> Any:
+    for part in qualname.split("."):
+        module = getattr(module, part)
+    return module
+
+
+def _import(name: str) -> Any:
+    main = sys.modules["__main__"]
+    if name == "__main__" or name == _script():
+        return main
+    return sys.modules.get(name) or importlib.import_module(name)
+
+
+def _script() -> str:
+    """What the script that runs would be imported as; "__main__" in a notebook or at a prompt."""
+    main = sys.modules["__main__"]
+    if getattr(main, "__spec__", None) is not None:
+        name = main.__spec__.name.removesuffix(".__main__")  # pyright: ignore[reportOptionalMemberAccess]
+        return name
+    path = getattr(main, "__file__", None)
+    return Path(path).stem if path else "__main__"

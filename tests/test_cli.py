@@ -1,0 +1,135 @@
+"""The command line, as its user meets it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from jsweep.cli import _COMMANDS, main
+
+EXPERIMENT = """
+import jax, jax.numpy as jnp, numpy as np, optax
+import jsweep as js
+
+def sweep():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 5)).astype(np.float32)
+    y = (x @ np.arange(5) + rng.normal(size=200)).astype(np.float32)
+    task = js.supervised(
+        lambda config, key: {"w": jnp.zeros((5, 1))},
+        lambda config, params, x, key: (x @ params["w"])[:, 0],
+        js.losses.squared_error,
+        lambda config: optax.sgd(config["learning_rate"]),
+        js.split(x, y, key=0),
+        name="line",
+    )
+    return js.Sweep(task, js.grid({"learning_rate": [0.001, 0.01, 0.1, 10.0]}), seeds=2, steps=50)
+"""
+
+
+@pytest.fixture
+def experiment(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "line.py").write_text(EXPERIMENT)
+    return "line.py"
+
+
+def jsweep(capsys, *arguments):
+    """Exit code, standard output and standard error of a command."""
+    with pytest.raises(SystemExit) as stopped:
+        main([str(a) for a in arguments])
+    out, err = capsys.readouterr()
+    return stopped.value.code, out, err
+
+
+def test_the_whole_way_from_run_to_test(capsys, experiment):
+    code, out, _ = jsweep(capsys, "run", experiment, "--store", "a.db")
+    assert code == 0
+    assert "best: validation/loss" in out
+    assert "learning_rate" in out
+    code, out, _ = jsweep(capsys, "list", "--store", "a.db", "--json")
+    assert [(row["name"], row["trials"], row["finished"]) for row in json.loads(out)] == [("line", 8, 8)]
+    code, out, _ = jsweep(capsys, "show", "--store", "a.db")
+    assert "stopped being finite" in out  # a rate of 10 explodes
+    assert "lane" in out
+    code, out, _ = jsweep(capsys, "best", "line", "--store", "a.db", "--json")
+    best = json.loads(out)
+    assert best["config"]["learning_rate"] in (0.01, 0.1)
+    assert len(best["values"]) == 2
+    code, out, _ = jsweep(capsys, "show", "line", best["trials"][0], "--store", "a.db")
+    assert "50 of 50 steps" in out
+    code, out, _ = jsweep(capsys, "run", experiment, "--store", "a.db", "--name", "again", "--steps", "20", "--json")
+    assert json.loads(out)["sweep"] == "again"
+    code, out, _ = jsweep(capsys, "compare", "line", "again", "--store", "a.db", "--json")
+    rows = json.loads(out)
+    assert rows[0]["difference"] == 0
+    assert rows[1]["difference"] == pytest.approx(rows[1]["mean"] - rows[0]["mean"])
+    code, out, _ = jsweep(capsys, "compare", "--store", "a.db")
+    assert "again" in out
+    code, out, _ = jsweep(capsys, "test", experiment, "--store", "a.db")
+    assert code == 0
+    assert "test/loss" in out
+    assert "(opened" in out
+    code, out, _ = jsweep(capsys, "test", experiment, "--store", "a.db")
+    assert "from the ledger" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run", "nothing.py"], "'nothing.py' is not a file"),
+        (["run", "empty.py"], "empty.py defines no sweep"),
+        (["run", "broken.py"], "broken.py:2 raised ZeroDivisionError"),
+        (["run", "syntax.py"], "syntax.py:1 raised SyntaxError"),
+        (["run", "line.py", "--seeds", "0"], "seeds=0 trains nothing"),
+        (["run", "line.py", "--store", "no/such/a.db"], "the folder 'no/such' does not exist"),
+        (["run", "line.py", "--seeds", "many"], "Invalid value for '--seeds'"),
+        (["list", "--store", "missing.db"], "does not exist: run a sweep into it first"),
+        (["best", "nobody", "--store", "a.db"], "no sweep 'nobody' in a.db: it has line"),
+        (["best", "--store", "a.db", "--metric", "validation/f1"], "it has train/loss, validation/loss"),
+        (["show", "line", "zzz", "--store", "a.db"], "'zzz' fits 0 trials"),
+        (["compare", "line:zzz", "--store", "a.db"], "'zzz' fits 0 configs"),
+        (["test", "line.py", "--store", "missing.db"], "does not exist"),
+        (["frobnicate"], "No such command"),
+        (["list", "--store", "line.py"], "cannot be used as a record"),
+    ],
+)
+def test_a_users_mistake_is_one_sentence_and_no_traceback(capsys, experiment, arguments, sentence):
+    with open("empty.py", "w") as file:
+        file.write("x = 1\n")
+    with open("broken.py", "w") as file:
+        file.write("def sweep():\n    return 1 / 0\n")
+    with open("syntax.py", "w") as file:
+        file.write("def sweep(:\n")
+    if "a.db" in arguments:
+        jsweep(capsys, "run", experiment, "--store", "a.db", "--seeds", "1", "--steps", "2")
+    code, _, err = jsweep(capsys, *arguments)
+    assert code == 2
+    assert sentence in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("command", list(_COMMANDS))
+def test_every_command_has_help_with_an_example(capsys, command):
+    code, out, _ = jsweep(capsys, command, "--help")
+    assert code == 0
+    assert f"Example:  jsweep {command}" in " ".join(out.replace("\n", " ").split("  ")).replace("Example: ", "Example:  ")
+    assert "--json" in out
+
+
+def test_reading_a_record_loads_neither_the_engine_nor_jax():
+    """`jsweep list` answers at once, however large JAX is."""
+    code = (
+        "import sys; import jsweep.cli.read; "
+        "print([m for m in ('jsweep.engine', 'jsweep.sweeps', 'optax') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_names_from_a_record_cannot_command_the_terminal():
+    from jsweep.cli.show import clean
+
+    assert clean("\x1b[31mred\x07\u202e") == "?[31mred??"
+    assert len(clean("x" * 1000)) == 60

@@ -1,0 +1,192 @@
+"""A lane is its trial: whatever the company, order, tile, worker or machine load, and equal to a plain loop."""
+
+import random
+import threading
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from small import apply, init, make_task, rows_of
+
+import jsweep as js
+from jsweep.data import batch_indices
+from jsweep.keys import root_words, trial_keys
+from jsweep.planning import trial_id
+from jsweep.space import config_id
+
+RATES = [0.01, 0.03, 0.1, 0.3, 1.0]
+CONFIGS = [{"learning_rate": lr, "l2": l2} for lr in RATES for l2 in (0.0, 1e-3)]
+
+
+@pytest.fixture(scope="module")
+def task(data):
+    return make_task(data)
+
+
+@pytest.fixture(scope="module")
+def whole(task):
+    return js.sweep(task, CONFIGS, seeds=3, steps=60, evaluate_every=20, tile=4)
+
+
+def test_every_trial_is_trained_once_and_scored_at_every_evaluation(whole):
+    trials = whole.trials()
+    assert {(t.config["learning_rate"], t.config["l2"], t.seed) for t in trials} == {
+        (c["learning_rate"], c["l2"], seed) for c in CONFIGS for seed in range(3)
+    }
+    assert len(trials) == len(CONFIGS) * 3
+    for metric in ("train/loss", "validation/loss", "validation/accuracy"):
+        assert all([step for step, _ in curve] == [20, 40, 60] for curve in whole.curves(metric).values())
+
+
+def test_the_same_sweep_twice_is_bit_equal(task, whole):
+    assert rows_of(js.sweep(task, CONFIGS, seeds=3, steps=60, evaluate_every=20, tile=4)) == rows_of(whole)
+
+
+def test_order_and_company_do_not_change_a_trial(task, whole):
+    shuffled = random.Random(0).sample(CONFIGS, len(CONFIGS))
+    assert rows_of(js.sweep(task, shuffled, seeds=[2, 0, 1], steps=60, evaluate_every=20, tile=4)) == rows_of(whole)
+    fewer = rows_of(js.sweep(task, CONFIGS[3:6], seeds=[1], steps=60, evaluate_every=20, tile=4))
+    assert fewer.items() <= rows_of(whole).items()
+    more = [*CONFIGS, {"learning_rate": 0.5, "l2": 0.1}, {"learning_rate": 2.0, "l2": 0.0}]
+    assert rows_of(whole).items() <= rows_of(js.sweep(task, more, seeds=4, steps=60, evaluate_every=20, tile=4)).items()
+
+
+def test_one_worker_or_three_give_the_same_bits(task, whole):
+    sweep = js.Sweep(task, CONFIGS, seeds=3, steps=60, evaluate_every=20, tile=4)
+    device = jax.devices()[0]
+    for count in (1, 3):
+        assert rows_of(js.run(sweep, workers=[device] * count)) == rows_of(whole)
+
+
+def test_a_lane_equals_the_same_trial_with_copies_of_itself_as_company(task, whole):
+    for config in (CONFIGS[0], CONFIGS[5]):
+        alone = js.sweep(task, [config], seeds=[1], steps=60, evaluate_every=20, tile=4)
+        assert rows_of(alone).items() <= rows_of(whole).items()
+
+
+def test_looking_more_often_does_not_change_what_is_seen(task, whole):
+    often = rows_of(js.sweep(task, CONFIGS[:4], seeds=1, steps=60, evaluate_every=5, tile=4), ["validation/loss"])
+    for key, value in rows_of(whole, ["validation/loss"]).items():
+        if key in often:
+            assert often[key] == value
+    assert len(set(often) & set(rows_of(whole))) == 12
+
+
+def test_trials_of_other_lengths_in_the_tile_change_nothing(task):
+    lengths = [{"learning_rate": 0.1, "l2": 0.0, "steps": n} for n in (7, 20, 33, 50)]
+    together = js.sweep(task, lengths, evaluate_every=10, tile=4)
+    assert {t.config["steps"]: t.done for t in together.trials()} == {7: 7, 20: 20, 33: 33, 50: 50}
+    for config in lengths:
+        alone = js.sweep(task, [config], evaluate_every=10, tile=4)
+        assert rows_of(alone).items() <= rows_of(together).items()
+
+
+@pytest.mark.parametrize("width", [1, 4])
+def test_a_lane_follows_a_plain_python_loop_with_optax(data, task, width):
+    """Over 25 steps, in float32 on both sides; chaos would hide an error later on."""
+    result = js.sweep(task, CONFIGS[4:8], seeds=2, steps=25, evaluate_every=25, key=11, tile=width)
+    curves = result.curves("validation/loss")
+    for config in CONFIGS[4:8]:
+        for seed in range(2):
+            recorded = curves[trial_id("small", config_id(config), seed)][-1][1]
+            assert recorded == pytest.approx(_plain_loop(data, config, seed, 25), rel=2e-5)
+
+
+def _plain_loop(data, config, seed, steps):
+    for_init, order, _ = trial_keys(jnp.asarray(root_words(11)), jnp.uint32(seed), jnp.zeros(2, jnp.uint32))
+    params = init(config, for_init)
+    transform = optax.sgd(config["learning_rate"], momentum=0.9)
+    state = transform.init(params)
+    words = tuple(int(word) for word in jax.random.key_data(order))
+
+    def loss(params, x, y):
+        cross_entropy = optax.softmax_cross_entropy_with_integer_labels(apply(config, params, x, None), y).mean()
+        return cross_entropy + config["l2"] / 2 * ((params["w1"] ** 2).sum() + (params["w2"] ** 2).sum())
+
+    for rows in batch_indices(words, 240, 32, 0, steps):
+        gradients = jax.grad(loss)(params, data.train[0][rows], data.train[1][rows])
+        updates, state = transform.update(gradients, state, params)
+        params = optax.apply_updates(params, updates)
+    outputs = apply(config, params, data.validation[0], None)
+    return float(optax.softmax_cross_entropy_with_integer_labels(outputs, data.validation[1]).mean())
+
+
+def test_seeds_are_paired_across_configs_unless_told_otherwise(data):
+    still = make_task(data, optimizer=lambda config: optax.sgd(0.0 * config["learning_rate"]))
+    configs = [{"learning_rate": lr} for lr in RATES]
+    first = lambda **options: [
+        curve[0][1] for curve in js.sweep(still, configs, seeds=1, steps=3, **options).curves("validation/loss").values()
+    ]
+    assert len(set(first())) == 1  # without learning only initialisation counts
+    assert len(set(first(pairing="independent"))) == len(RATES)
+    assert first() != first(key=1)
+
+
+def test_nan_stays_in_its_lane_and_its_step_is_recorded(data, task):
+    def explode(config):
+        rate = lambda count: jnp.where(count >= config["from"], jnp.nan, 0.1)
+        return optax.sgd(rate)
+
+    exploding = make_task(data, optimizer=explode)
+    configs = [{"from": n} for n in (1000, 12, 30, 2000)]
+    result = js.sweep(exploding, configs, seeds=1, steps=40, evaluate_every=10, tile=4)
+    nonfinite = {trial.config["from"]: trial.nonfinite for trial in result.trials()}
+    assert nonfinite == {1000: None, 12: 13, 30: 31, 2000: None}  # the loss of the step after the update
+    sound = js.sweep(exploding, [configs[0]], seeds=1, steps=40, evaluate_every=10, tile=4)
+    assert rows_of(sound).items() <= rows_of(result).items()
+    assert result.best("validation/loss").config["from"] in (1000, 2000)
+    assert [score.sound for score in result.ranking("validation/loss")] == [True, True, False, False]
+
+
+def test_reductions_are_right_where_jaxlib_fuses_them_wrongly():
+    """jax issue 39103: 32,769 rows, one of them wrong by almost one percent without the flag or the option."""
+    from jsweep.engine.program import compiler_options
+
+    rows = np.random.default_rng(0).normal(size=(32769, 3)).astype(np.float32)
+    function = jax.jit(jax.vmap(lambda r: jnp.sum((jnp.eye(3) @ r) ** 2)))
+    found = function.lower(rows).compile(compiler_options())(rows)
+    np.testing.assert_allclose(np.asarray(found), (rows.astype(np.float64) ** 2).sum(axis=1), rtol=1e-5)
+
+
+def test_a_task_of_three_functions_needs_nothing_else(data):
+    """Least squares by gradient descent, written without `supervised`; the reference is NumPy in float64."""
+    x, y = data.train[0].astype(np.float64), data.train[1].astype(np.float64)
+    task = js.Task(
+        init=lambda config, key: jnp.zeros(64),
+        step=lambda config, w, batch, key: (
+            w - config["rate"] * jax.grad(lambda w: jnp.mean((batch[0] @ w - batch[1]) ** 2))(w),
+            {},
+        ),
+        evaluate=lambda config, w, split: {"error": jnp.mean((split[0] @ w - split[1]) ** 2)},
+        data=data,
+        batch_size=240,  # whole batches, so that their order does not matter
+    )
+    result = js.sweep(task, [{"rate": rate} for rate in (0.01, 0.02)], steps=30, evaluate_every=30)
+    for trial in result.trials():
+        w = np.zeros(64)
+        for _ in range(30):
+            w -= trial.config["rate"] * 2 * x.T @ (x @ w - y) / 240
+        expected = np.mean((data.validation[0] @ w - data.validation[1]) ** 2)
+        assert result.curves("validation/error")[trial.id][0][1] == pytest.approx(expected, rel=1e-4)
+
+
+def test_callables_and_tuples_are_hyperparameters_too(data):
+    def wide(config, key):
+        return init({"width": config["hidden"][0]}, key)
+
+    configs = [{"learning_rate": 0.1, "hidden": hidden, "function": f} for hidden in ((8,), (16,)) for f in (apply, init)]
+    with pytest.warns(UserWarning, match="never reads 'function'"):
+        result = js.sweep(make_task(data, init=wide), configs, steps=4)
+    assert len(result.trials()) == 4
+    assert result.trials()[0].config["hidden"] == (8,)
+
+
+def test_a_stopped_sweep_goes_on_where_its_record_ends(task, whole, tmp_path):
+    sweep = js.Sweep(task, CONFIGS, seeds=3, steps=60, evaluate_every=20, tile=4, store=tmp_path / "s.db")
+    js.run(js.Sweep(task, CONFIGS[:3], seeds=3, steps=60, evaluate_every=20, tile=4, store=tmp_path / "s.db"))
+    assert rows_of(js.run(sweep)) == rows_of(whole)
+    before = threading.active_count()
+    assert rows_of(js.run(sweep)) == rows_of(whole)  # nothing left to train
+    assert threading.active_count() == before

@@ -1,0 +1,98 @@
+"""Bad input is refused in one sentence before anything compiles; the record outlives mistakes."""
+
+import sqlite3
+
+import jax
+import pytest
+from small import make_task, rows_of
+
+import jsweep as js
+from jsweep.store import open_store
+
+GOOD = [{"learning_rate": 0.1}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"configs": []}, "configs is empty"),
+        ({"configs": {"learning_rate": [0.1]}}, "configs is a space, not configs: wrap it"),
+        ({"configs": [*GOOD, *GOOD]}, "occurs twice"),
+        ({"seeds": 0}, "seeds=0 trains nothing"),
+        ({"seeds": [1, 1]}, "repeats a seed"),
+        ({"seeds": "3"}, "seeds='3' is neither a count nor a list"),
+        ({"seeds": [-1]}, "seeds holds -1"),
+        ({"steps": None}, "steps and epochs are both missing"),
+        ({"steps": 0}, "steps=0 is not a whole number of at least 1"),
+        ({"steps": None, "epochs": -1}, "epochs=-1 is not a number above 0"),
+        ({"configs": [{"learning_rate": 0.1, "batch_size": 500}], "steps": None, "epochs": 1}, "more than the 240 training"),
+        ({"configs": [{"learning_rate": 0.1, "steps": 5, "epochs": 1}]}, "both steps and epochs"),
+        ({"evaluate_every": 0}, "evaluate_every=0"),
+        ({"tile": 0}, "tile=0"),
+        ({"pairing": "random"}, "pairing='random' is neither"),
+        ({"key": "seed"}, "key='seed' is no key"),
+        ({"key": -4}, "key=-4 is negative"),
+        ({"store": "/no/such/folder/s.db"}, "the folder '/no/such/folder' does not exist"),
+        ({"store": "/"}, "store='/' is a folder"),
+    ],
+)
+def test_bad_input_is_one_sentence_before_anything_compiles(data, monkeypatch, arguments, sentence):
+    monkeypatch.setattr("jsweep.engine.program.LoweredTile.compile", lambda self: pytest.fail("compiled"))
+    with pytest.raises(js.UserError, match=sentence) as caught:
+        js.sweep(make_task(data), **{"configs": GOOD, "seeds": 1, "steps": 10, **arguments})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_batch_larger_than_the_data_is_refused_with_steps_too(data):
+    with pytest.raises(js.UserError, match="batch_size=500 is more than the 240 training examples"):
+        js.sweep(make_task(data, batch_size=500), GOOD, steps=5)
+
+
+def test_data_that_is_not_finite_is_refused(data):
+    x = data.train[0].copy()
+    x[3, 2] = float("inf")
+    with pytest.raises(js.UserError, match=r"train\[0\] holds inf at index \[3, 2\]"):
+        js.sweep(make_task(js.Splits((x, data.train[1]), data.validation)), GOOD, steps=5)
+
+
+def test_keys_of_a_generator_that_mixes_lanes_are_refused(data):
+    with pytest.raises(js.UserError, match="uses the generator rbg"):
+        js.sweep(make_task(data), GOOD, steps=5, key=jax.random.key(0, impl="rbg"))
+
+
+def test_other_data_under_the_same_name_is_refused_and_the_record_kept(data, digits, tmp_path):
+    store = tmp_path / "s.db"
+    first = js.sweep(make_task(data), GOOD, steps=10, store=store)
+    rows = rows_of(first)
+    other = js.split(*digits, key=99)
+    with pytest.raises(js.UserError, match="the sweep 'small' in .* was made with other data: give the new one a name"):
+        js.sweep(make_task(other), GOOD, steps=10, store=store)
+    changed = make_task(data, loss=lambda outputs, y: 2 * js.losses.softmax_cross_entropy(outputs, y))
+    with pytest.raises(js.UserError, match="made with other code"):
+        js.sweep(changed, GOOD, steps=10, store=store)
+    js.sweep(make_task(other), GOOD, steps=10, store=store, name="other")
+    record = open_store(store, write=False)
+    assert [row.name for row in record.sweeps()] == ["small", "other"]
+    assert rows_of(js.sweep(make_task(data), GOOD, steps=10, store=store)) == rows
+
+
+def test_a_file_that_is_no_record_is_left_alone(data, tmp_path):
+    text = tmp_path / "notes.txt"
+    text.write_text("not a database at all, but long enough to be taken for one" * 20)
+    with pytest.raises(js.UserError, match="cannot be used as a record"):
+        js.sweep(make_task(data), GOOD, steps=5, store=text)
+    assert text.read_text().startswith("not a database")
+    foreign = tmp_path / "foreign.db"
+    with sqlite3.connect(foreign) as db:
+        db.execute("CREATE TABLE mine (x)")
+    with pytest.raises(js.UserError, match="is no jsweep record"):
+        js.sweep(make_task(data), GOOD, steps=5, store=foreign)
+
+
+def test_a_store_of_a_future_format_is_refused(data, tmp_path):
+    store = tmp_path / "s.db"
+    js.sweep(make_task(data), GOOD, steps=5, store=store)
+    with sqlite3.connect(store) as db:
+        db.execute("UPDATE meta SET value = '99' WHERE name = 'version'")
+    with pytest.raises(js.UserError, match="has format 99, and this jsweep reads format 1"):
+        js.sweep(make_task(data), GOOD, steps=5, store=store)
