@@ -1,6 +1,6 @@
 """Which learning rate, and which schedule? 64 x 3 configs under 5 seeds, on scikit-learn's handwritten digits.
 
-    jsweep run experiments/digits.py        # or: python experiments/digits.py, which draws the picture as well
+jsweep run experiments/digits.py        # or: python experiments/digits.py, which draws the picture as well
 """
 
 import jax

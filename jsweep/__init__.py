@@ -5,7 +5,7 @@ optax and nothing of the engine, the store or the CLI.
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 _PUBLIC = {
     "configure": "jsweep.backend",

@@ -25,7 +25,7 @@ def configure(cache: bool = True) -> bool:
     Returns True when the flag is in force, False when the backend had started without it: results are then still
     right, because programs are compiled without YNNPACK altogether, at 5-15% less speed.
     """
-    if cache and jax.config.jax_compilation_cache_dir is None:
+    if cache and _jax_setting("jax_compilation_cache_dir") is None:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
@@ -50,8 +50,12 @@ def reductions_flag_in_force() -> bool:
     return _YNN_FLAG in os.environ.get("XLA_FLAGS", "")
 
 
+def _jax_setting(name: str) -> object:
+    return jax.config.values[name]
+
+
 def cache_folder() -> Path:
-    """The folder for what may be thrown away: ``$JSWEEP_CACHE`` or ``$XDG_CACHE_HOME/jsweep``, by jaxlib and processor."""
+    """The folder for what may be thrown away: ``$JSWEEP_CACHE`` or ``$XDG_CACHE_HOME/jsweep``, by jaxlib and machine."""
     base = os.environ.get("JSWEEP_CACHE") or os.path.join(
         os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "jsweep"
     )
@@ -63,7 +67,9 @@ def processor_id() -> str:
     described = platform.processor() or platform.machine()
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
-            described = "".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
+            described = "".join(
+                sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))})
+            )
     except OSError:
         pass  # not Linux: the architecture alone has to do
     return f"{platform.machine()}-{hashlib.sha256(described.encode()).hexdigest()[:8]}"

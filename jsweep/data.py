@@ -42,7 +42,12 @@ class Splits:
 
 
 def split(
-    x: Any, y: Any, validation: float = 0.2, test: float = 0.2, key: jax.Array | int = 0, stratify: bool = False
+    x: Any,
+    y: Any,
+    validation: float = 0.2,
+    test: float = 0.2,
+    key: jax.Array | int = 0,
+    stratify: bool = False,
 ) -> Splits:
     """Shuffle examples once and cut them into train, validation and test, each a tuple ``(x, y)``.
 
@@ -93,7 +98,9 @@ def count_examples(arrays: Arrays, name: str = "data") -> int:
     lengths = {np.shape(leaf)[0] if np.ndim(leaf) else None for leaf in jax.tree.leaves(arrays)}
     if len(lengths) != 1 or None in lengths:
         shown = sorted(str(length) for length in lengths) or ["no arrays"]
-        raise UserError(f"the arrays of {name} have lengths {', '.join(shown)}: give arrays that share their first axis.")
+        raise UserError(
+            f"the arrays of {name} have lengths {', '.join(shown)}: give arrays that share their first axis."
+        )
     count = lengths.pop()
     if not count:
         raise UserError(f"{name} has no examples: give at least one.")

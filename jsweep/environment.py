@@ -22,8 +22,8 @@ def describe_environment() -> dict[str, Any]:
         "processor": processor_id(),
         "flags": os.environ.get("XLA_FLAGS", ""),
         "reductions_flag": reductions_flag_in_force(),
-        "x64": bool(jax.config.jax_enable_x64),
-        "matmul_precision": str(jax.config.jax_default_matmul_precision),
+        "x64": bool(jax.config.values["jax_enable_x64"]),
+        "matmul_precision": str(jax.config.values["jax_default_matmul_precision"]),
     }
 
 

@@ -16,9 +16,9 @@ _TRIAL, _INIT, _ORDER, _NOISE = 0x6A737701, 0x6A737702, 0x6A737703, 0x6A737704
 
 def root_words(key: jax.Array | int) -> np.ndarray:
     """The sweep's root key, a JAX key or an int, as two uint32 words; UserError for a generator without lanes."""
-    if isinstance(key, bool) or not isinstance(key, int | np.integer | jax.Array):
+    if isinstance(key, bool) or not isinstance(key, int | jax.Array):
         raise UserError(f"key={key!r} is no key: give jax.random.key(0), or a whole number.")
-    if isinstance(key, int | np.integer):
+    if isinstance(key, int):
         if key < 0:
             raise UserError(f"key={key} is negative: give a whole number from 0, or a JAX key.")
         return np.array([int(key) >> 32 & 0xFFFFFFFF, int(key) & 0xFFFFFFFF], np.uint32)
@@ -29,9 +29,10 @@ def root_words(key: jax.Array | int) -> np.ndarray:
             f"key uses the generator {jax.random.key_impl(key)}, whose numbers under vmap depend on the other lanes: "
             f"make it with jax.random.key(seed, impl={GENERATOR!r})."
         )
-    if key.shape:
-        raise UserError(f"key has shape {key.shape}: give one key, not an array of them.")
-    return np.asarray(jax.random.key_data(key))
+    words = np.asarray(jax.random.key_data(key))
+    if words.ndim != 1:
+        raise UserError(f"key has shape {words.shape[:-1]}: give one key, not an array of them.")
+    return words
 
 
 def trial_keys(root: jax.Array, seed: jax.Array, words: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -35,7 +35,9 @@ class Choice:
         """The traced position of this lane's name in ``options``; UserError where a name is not among them."""
         for name in self.names:
             if name not in options:
-                raise UserError(f"{name!r} is none of the options {', '.join(options)}: add it to them or leave it out.")
+                raise UserError(
+                    f"{name!r} is none of the options {', '.join(options)}: add it to them or leave it out."
+                )
         codes = np.array([code_of(option) for option in options], np.uint32)
         return jnp.argmax(self.code == codes).astype(jnp.int32)
 
@@ -91,7 +93,7 @@ def select_optimizer(kind: Any, options: Mapping[str, optax.GradientTransformati
         chosen = select(kind, {name: (lambda u=outcome[0]: u) for name, outcome in outcomes.items()})()
         return chosen, {name: outcome[1] for name, outcome in outcomes.items()}
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)  # pyright: ignore[reportArgumentType]
 
 
 def _alike(leaves: Sequence[Any]) -> list[jax.Array]:

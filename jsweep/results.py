@@ -53,7 +53,8 @@ class TestScore:
 
     def __str__(self) -> str:
         parts = [
-            f"{name} {statistics.fmean(values):.5g} ± {_spread(values):.2g}" for name, values in sorted(self.scores.items())
+            f"{name} {statistics.fmean(values):.5g} ± {_spread(values):.2g}"
+            for name, values in sorted(self.scores.items())
         ]
         source = "from the ledger, opened" if self.from_ledger else "opened"
         return f"{', '.join(parts)} over {len(self.seeds)} seeds ({source} {self.opened})"
@@ -150,7 +151,8 @@ class Result:
             raise UserError("the task is needed to evaluate it: give the experiment's file, as in jsweep test FILE.")
         from jsweep.engine.replay import test_scores  # the engine, only for this
 
-        scores = test_scores(self._prepared, best, self._recorded_curves(best))
+        width = next(trial.width for trial in self.trials() if trial.id == best.trials[0]) or 1
+        scores = test_scores(self._prepared, best, width, self._recorded_curves(best))
         entry = TestRow(best.config_id, best.config, metric, scores, best.seeds, bool(ledger), now())
         self._store.record_test(self._row.key, entry)
         return _test_score(entry, from_ledger=False)

@@ -4,8 +4,8 @@ import contextlib
 import signal
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,9 +13,10 @@ import jax
 
 from jsweep.backend import configure
 from jsweep.data import check_data, count_examples, data_hash
-from jsweep.engine.run import Compiled, Failed, Trained, Work, default_workers, run as run_tiles
+from jsweep.engine.run import Compiled, Failed, Trained, Work, default_workers
+from jsweep.engine.run import run as run_tiles
 from jsweep.engine.tile import Setting
-from jsweep.engine.width import tile_width
+from jsweep.engine.width import choose_width
 from jsweep.environment import describe_environment
 from jsweep.errors import UserError
 from jsweep.fingerprint import code_hash
@@ -40,7 +41,8 @@ class Sweep:
     - ``key``: the root key, a JAX key or an int.
     - ``pairing``: "common" gives every config the same initialisation and data order under one seed, so that configs
       compare pairwise; "independent" gives each config its own.
-    - ``tile``: lanes trained together, where the engine's own choice is not wanted.
+    - ``tile``: lanes trained together: a number, "measure" to time the candidates now, or "auto", which keeps what the
+      record has for a program, or takes what was measured on this machine, or measures where that pays.
     """
 
     task: Task
@@ -53,16 +55,20 @@ class Sweep:
     name: str | None = None
     key: Any = 0
     pairing: Literal["common", "independent"] = "common"
-    tile: int | None = None
+    tile: int | Literal["auto", "measure"] = "auto"
 
     def __post_init__(self) -> None:
         if not isinstance(self.task, Task):
-            raise UserError(f"task is a {type(self.task).__name__}: give a jsweep.Task, or make one with jsweep.supervised.")
+            raise UserError(
+                f"task is a {type(self.task).__name__}: give a jsweep.Task, or make one with jsweep.supervised."
+            )
         if isinstance(self.configs, Mapping):
-            raise UserError("configs is a space, not configs: wrap it, as in jsweep.grid(space) or jsweep.random(space, 100).")
+            raise UserError(
+                "configs is a space, not configs: wrap it, as in jsweep.grid(space) or jsweep.random(space, 100)."
+            )
         if self.pairing not in ("common", "independent"):
             raise UserError(f"pairing={self.pairing!r} is neither 'common' nor 'independent': give one of them.")
-        if self.tile is not None:
+        if self.tile not in ("auto", "measure"):
             check_count("tile", self.tile)
         if self.evaluate_every is not None:
             check_count("evaluate_every", self.evaluate_every)
@@ -124,13 +130,15 @@ def run(sweep: Sweep, progress: bool | None = None, workers: Sequence[jax.Device
     store = open_store(sweep.store)
     row = _open_sweep(store, prepared)
     store.add_trials(row.key, prepared.trials)
-    finished = {trial.id for trial in store.trials(row.key) if trial.status == "finished"}
-    work = [_work(prepared, group, finished) for group in prepared.groups]
+    rows = store.trials(row.key)
+    finished = {trial.id for trial in rows if trial.status == "finished"}
+    workers = workers or default_workers()
+    work = divide(prepared, finished, {trial.id: trial.width for trial in rows if trial.width}, workers)
     result = Result(store, row.name, frozenset(trial.id for trial in prepared.trials), prepared)
     if not any(share.tiles for share in work):
         return result
     with progress_for(progress, prepared, len(finished & result.trial_ids)) as shown:
-        _train(store, row, prepared, work, workers or default_workers(), shown)
+        _train(store, row, prepared, work, workers, shown)
     return result
 
 
@@ -144,11 +152,20 @@ def attach(sweep: Sweep) -> Result:
     return Result(store, row.name, frozenset(trial.id for trial in prepared.trials), prepared)
 
 
-def _work(prepared: Prepared, group: Group, finished: set[str]) -> Work:
-    width = prepared.sweep.tile or tile_width(group)
-    left = tuple(trial for trial in group.trials if trial.id not in finished)
-    tiles = Group(group.static, group.lanes, left, group.rows, group.traced).tiles(width)
-    return Work(group, width, tuple(tiles))
+def divide(
+    prepared: Prepared, finished: Set[str], widths: Mapping[str, int], workers: Sequence[jax.Device]
+) -> list[Work]:
+    """Each group's unfinished trials in tiles. ``widths`` are those recorded with trials, which their group keeps."""
+    shares = []
+    for group in prepared.groups:
+        left = tuple(trial for trial in group.trials if trial.id not in finished)
+        recorded = next((widths[trial.id] for trial in group.trials if trial.id in widths), None)
+        if not left:
+            shares.append(Work(group, recorded or 1, ()))
+            continue
+        width = choose_width(prepared.setting.task, group, recorded, prepared.sweep.tile, workers)
+        shares.append(Work(group, width, tuple(replace(group, trials=left).tiles(width))))
+    return shares
 
 
 def _train(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import optax
 
@@ -39,7 +40,7 @@ class Config(dict):
         return super().__contains__(name)
 
     def get(self, name: str, default: Any = None) -> Any:
-        return self[name] if name in self else default
+        return self[name] if name in self else default  # noqa: SIM401 (dict.get would not note the read)
 
     def __iter__(self) -> Iterator[str]:
         self.reads.update(super().keys())
@@ -123,7 +124,9 @@ def supervised(
         for part in ("train", "validation", "test"):
             value = getattr(data, part)
             if value is not None and not (isinstance(value, tuple) and len(value) == 2):
-                raise UserError(f"data.{part} is not a pair (x, y): supervised takes Splits of pairs; write a Task instead.")
+                raise UserError(
+                    f"data.{part} is not a pair (x, y): supervised takes Splits of pairs; write a Task instead."
+                )
     losses = _with_config(loss)
 
     def per_example(config: Config, params: Any, x: Any, y: Any, key: jax.Array | None) -> tuple[jax.Array, Any]:
@@ -149,9 +152,8 @@ def supervised(
             return mean + _l2_penalty(config, params), mean
 
         (_, mean), gradients = jax.value_and_grad(objective, has_aux=True)(state["params"])
-        updates, optimizer_state = optimizer(config).update(
-            gradients, state["optimizer"], state["params"], **_extra_arguments(optimizer, config, mean)
-        )
+        transform = optax.with_extra_args_support(optimizer(config))  # reduce-on-plateau and its kin take the loss
+        updates, optimizer_state = transform.update(gradients, state["optimizer"], state["params"], value=mean)
         params = optax.apply_updates(state["params"], updates)
         return {"params": params, "optimizer": optimizer_state}, {"loss": mean}
 
@@ -177,7 +179,9 @@ def supervised(
 def check_count(name: str, value: Any, least: int = 1) -> None:
     """Raise UserError unless ``value`` is a whole number of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise UserError(f"{name}={value!r} is not a whole number of at least {least}: give one, such as {max(least, 10)}.")
+        raise UserError(
+            f"{name}={value!r} is not a whole number of at least {least}: give one, such as {max(least, 10)}."
+        )
 
 
 def _with_config(loss: Callable[..., jax.Array]) -> Callable[[Config, Any, Any], jax.Array]:
@@ -205,12 +209,6 @@ def _l2_penalty(config: Config, params: Any) -> jax.Array | float:
         return 0.0
     weights = [leaf for leaf in jax.tree.leaves(params) if jnp.ndim(leaf) >= 2]
     return config["l2"] / 2 * sum(jnp.sum(jnp.square(leaf)) for leaf in weights)
-
-
-def _extra_arguments(optimizer: Callable, config: Config, value: jax.Array) -> dict[str, jax.Array]:
-    """Transformations such as reduce-on-plateau take the loss as ``value``; plain ones take nothing."""
-    takes_extra = isinstance(optimizer(config), optax.GradientTransformationExtraArgs)
-    return {"value": value} if takes_extra else {}
 
 
 def _mean_in_chunks(measured: Callable[[Any, Any], dict[str, jax.Array]], split: Any) -> dict[str, jax.Array]:

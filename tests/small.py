@@ -31,7 +31,12 @@ def optimizer(config):
 
 
 def make_task(data, batch_size=32, **changes):
-    parts = {"init": init, "apply": apply, "loss": js.losses.softmax_cross_entropy, "optimizer": optimizer} | changes
+    parts = {
+        "init": init,
+        "apply": apply,
+        "loss": js.losses.softmax_cross_entropy,
+        "optimizer": optimizer,
+    } | changes
     return js.supervised(
         **parts, data=data, metrics={"accuracy": js.metrics.accuracy}, batch_size=batch_size, name="small"
     )

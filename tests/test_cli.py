@@ -114,7 +114,9 @@ def test_a_users_mistake_is_one_sentence_and_no_traceback(capsys, experiment, ar
 def test_every_command_has_help_with_an_example(capsys, command):
     code, out, _ = jsweep(capsys, command, "--help")
     assert code == 0
-    assert f"Example:  jsweep {command}" in " ".join(out.replace("\n", " ").split("  ")).replace("Example: ", "Example:  ")
+    assert f"Example:  jsweep {command}" in " ".join(out.replace("\n", " ").split("  ")).replace(
+        "Example: ", "Example:  "
+    )
     assert "--json" in out
 
 

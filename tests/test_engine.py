@@ -117,7 +117,8 @@ def test_seeds_are_paired_across_configs_unless_told_otherwise(data):
     still = make_task(data, optimizer=lambda config: optax.sgd(0.0 * config["learning_rate"]))
     configs = [{"learning_rate": lr} for lr in RATES]
     first = lambda **options: [
-        curve[0][1] for curve in js.sweep(still, configs, seeds=1, steps=3, **options).curves("validation/loss").values()
+        curve[0][1]
+        for curve in js.sweep(still, configs, seeds=1, steps=3, **options).curves("validation/loss").values()
     ]
     assert len(set(first())) == 1  # without learning only initialisation counts
     assert len(set(first(pairing="independent"))) == len(RATES)
@@ -176,7 +177,9 @@ def test_callables_and_tuples_are_hyperparameters_too(data):
     def wide(config, key):
         return init({"width": config["hidden"][0]}, key)
 
-    configs = [{"learning_rate": 0.1, "hidden": hidden, "function": f} for hidden in ((8,), (16,)) for f in (apply, init)]
+    configs = [
+        {"learning_rate": 0.1, "hidden": hidden, "function": f} for hidden in ((8,), (16,)) for f in (apply, init)
+    ]
     with pytest.warns(UserWarning, match="never reads 'function'"):
         result = js.sweep(make_task(data, init=wide), configs, steps=4)
     assert len(result.trials()) == 4

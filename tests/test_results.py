@@ -32,7 +32,11 @@ def recorded(scores):
 
     store = open_store(None)
     row = store.add_sweep(
-        "made", "made", {}, {"metrics": ["validation/loss", "validation/accuracy"], "higher_is_better": ["accuracy"]}, {}
+        "made",
+        "made",
+        {},
+        {"metrics": ["validation/loss", "validation/accuracy"], "higher_is_better": ["accuracy"]},
+        {},
     )
     task = type("T", (), {"name": "made", "batch_size": 1})
     configs = [{"rate": rate} for rate in dict.fromkeys(rate for rate, _ in scores)]
@@ -145,5 +149,3 @@ def test_spread_is_over_seeds(result):
     for score in result.ranking("validation/loss"):
         assert score.std == pytest.approx(statistics.stdev(score.values))
         assert score.seeds == (0, 1, 2)
-
-

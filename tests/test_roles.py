@@ -54,7 +54,11 @@ def test_strings_are_groups_unless_handed_to_select(data):
 
 
 def test_conditional_names_and_none_make_groups_of_their_own(data):
-    configs = [{"learning_rate": 0.1}, {"learning_rate": 0.1, "momentum": 0.5}, {"learning_rate": 0.1, "momentum": 0.7}]
+    configs = [
+        {"learning_rate": 0.1},
+        {"learning_rate": 0.1, "momentum": 0.5},
+        {"learning_rate": 0.1, "momentum": 0.7},
+    ]
     groups, kinds, _ = roles_of(make_task(data), configs)
     assert kinds["momentum"] == "lane"
     assert sorted(len(group.trials) for group in groups) == [1, 2]

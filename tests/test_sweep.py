@@ -25,7 +25,10 @@ GOOD = [{"learning_rate": 0.1}]
         ({"steps": None}, "steps and epochs are both missing"),
         ({"steps": 0}, "steps=0 is not a whole number of at least 1"),
         ({"steps": None, "epochs": -1}, "epochs=-1 is not a number above 0"),
-        ({"configs": [{"learning_rate": 0.1, "batch_size": 500}], "steps": None, "epochs": 1}, "more than the 240 training"),
+        (
+            {"configs": [{"learning_rate": 0.1, "batch_size": 500}], "steps": None, "epochs": 1},
+            "more than the 240 training",
+        ),
         ({"configs": [{"learning_rate": 0.1, "steps": 5, "epochs": 1}]}, "both steps and epochs"),
         ({"evaluate_every": 0}, "evaluate_every=0"),
         ({"tile": 0}, "tile=0"),

@@ -152,7 +152,9 @@ def _chosen(store: str, name: str, metric: str) -> ConfigScore:
         return result.best(metric)
     matching = [score for score in result.ranking(metric) if score.config_id.startswith(config)]
     if len(matching) != 1:
-        raise UserError(f"{config!r} fits {len(matching)} configs of {sweep!r}: give an id from jsweep show {sweep} --json.")
+        raise UserError(
+            f"{config!r} fits {len(matching)} configs of {sweep!r}: give an id from jsweep show {sweep} --json."
+        )
     return matching[0]
 
 
@@ -177,18 +179,26 @@ def _compared(name: str, score: ConfigScore, first: ConfigScore) -> dict[str, An
 def _show_trial(result: Result, wanted: str, as_json: bool) -> None:
     matching = [trial for trial in result.trials() if trial.id.startswith(wanted)]
     if len(matching) != 1:
-        raise UserError(f"{wanted!r} fits {len(matching)} trials of {result.name!r}: give an id from jsweep show --json.")
+        raise UserError(
+            f"{wanted!r} fits {len(matching)} trials of {result.name!r}: give an id from jsweep show --json."
+        )
     trial = matching[0]
     curves = {metric: dict(result.curves(metric)[trial.id]) for metric in result.metrics()}
     if as_json:
         print_json({"trial": trial, "curves": curves})
         return
     print_table(
-        f"trial {trial.id}", ["name", "value"], [[n, v] for n, v in zip(trial.config, config_cells(trial.config, list(trial.config)))]
+        f"trial {trial.id}",
+        ["name", "value"],
+        [[n, v] for n, v in zip(trial.config, config_cells(trial.config, list(trial.config)))],
     )
     state = f"seed {trial.seed}, {trial.status}, {trial.done} of {trial.steps} steps"
     click.echo(state + (f", not finite from step {trial.nonfinite}" if trial.nonfinite is not None else ""))
     if trial.reason:
         click.echo(clean(trial.reason, 500))
     steps = sorted({step for curve in curves.values() for step in curve})
-    print_table("", ["step", *curves], [[step, *(curve.get(step, math.nan) for curve in curves.values())] for step in steps])
+    print_table(
+        "",
+        ["step", *curves],
+        [[step, *(curve.get(step, math.nan) for curve in curves.values())] for step in steps],
+    )

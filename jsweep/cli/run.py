@@ -4,9 +4,9 @@ from typing import Any
 
 import click
 
+from jsweep.backend import configure
 from jsweep.cli.load import load_sweep
 from jsweep.cli.show import clean, print_json, print_ranking
-from jsweep.backend import configure
 
 STORE = "sweeps.db"
 
@@ -22,7 +22,15 @@ STORE = "sweeps.db"
 @click.option("--quiet", is_flag=True, help="No live progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 def run(
-    file: str, store: str, name: str, seeds: int, steps: int, metric: str, top: int, quiet: bool, as_json: bool
+    file: str,
+    store: str,
+    name: str,
+    seeds: int,
+    steps: int,
+    metric: str,
+    top: int,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Train the sweep that FILE defines and print its best configs.
 

@@ -80,7 +80,14 @@ def print_ranking(title: str, ranking: Sequence[Any], most: int) -> None:
     """Configs with their scores, best first."""
     names = names_of(score.config for score in ranking)
     rows = [
-        [place, *config_cells(s.config, names), s.mean, s.std, len(s.values), "" if s.sound else "not finite or unfinished"]
+        [
+            place,
+            *config_cells(s.config, names),
+            s.mean,
+            s.std,
+            len(s.values),
+            "" if s.sound else "not finite or unfinished",
+        ]
         for place, s in enumerate(ranking[:most], 1)
     ]
     metric = ranking[0].metric if ranking else "score"

@@ -3,12 +3,12 @@
 import hashlib
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jsweep.backend import reductions_flag_in_force
 from jsweep.keys import step_key, trial_keys
@@ -54,7 +54,11 @@ class LoweredTile:
     def compile(self) -> TileProgram:
         """Compile all three; the persistent cache serves what it has seen."""
         options = compiler_options()
-        return TileProgram(*(part.compile(options) for part in (self.init, self.train, self.evaluate)), self.width)
+        with ThreadPoolExecutor(2) as pool:  # training takes as long to compile as the other two together
+            train = pool.submit(self.train.compile, options)
+            others = pool.submit(lambda: (self.init.compile(options), self.evaluate.compile(options)))
+            init, evaluate = others.result()
+            return TileProgram(init, train.result(), evaluate, self.width)
 
 
 def compiler_options() -> dict[str, Any] | None:
@@ -73,33 +77,55 @@ def compiler_options() -> dict[str, Any] | None:
 
 def lower_tile(task: Task, group: Group, width: int, device: jax.Device) -> LoweredTile:
     """Trace and lower the three programs of a tile of ``width`` lanes of ``group``, for ``device``."""
-    place = jax.sharding.SingleDeviceSharding(device)
-    shape = lambda dims, dtype: jax.ShapeDtypeStruct(dims, dtype, sharding=place)
-    tiled = lambda leaf: shape((width, *leaf.shape), leaf.dtype)
-    lanes = {name: shape((width,), lane.dtype) for name, lane in group.lanes.items()}
-    words = shape((width, 2), jnp.uint32)
-    state = jax.tree.map(tiled, group.traced.state)
-    sums = {name: shape((width,), jnp.float32) for name in group.traced.train_metrics}
-    bad, scalar = shape((width,), jnp.int32), shape((), jnp.int32)
-    rows = shape((STEPS_PER_CALL, width, group.rows), jnp.int32)
-    data = lambda part: jax.tree.map(lambda a: shape(a.shape, jax.dtypes.canonicalize_dtype(a.dtype)), part)
-    init = jax.jit(_init(task, group, width)).lower(shape((2,), jnp.uint32), shape((width,), jnp.uint32), words, lanes)
-    train = jax.jit(_train(task, group, width), donate_argnums=2).lower(
-        lanes, words, state, sums, bad, data(task.data.train), rows, scalar, scalar
+    shapes = _Shapes(group, width, device)
+    init = jax.jit(_init(task, group, width)).lower(
+        shapes.array((2,), jnp.uint32), shapes.array((width,), jnp.uint32), shapes.words, shapes.lanes
     )
-    evaluate = jax.jit(_evaluate(task, group, width)).lower(lanes, state, data(task.data.validation))
-    return LoweredTile(init, train, evaluate, width)
+    evaluate = jax.jit(_evaluate(task, group, width)).lower(
+        shapes.lanes, shapes.state, shapes.like(task.data.validation)
+    )
+    return LoweredTile(init, lower_train(task, group, width, device), evaluate, width)
+
+
+def lower_train(task: Task, group: Group, width: int, device: jax.Device) -> Any:
+    """The training program alone."""
+    shapes = _Shapes(group, width, device)
+    sums = {name: shapes.array((width,), jnp.float32) for name in group.traced.train_metrics}
+    rows = shapes.array((STEPS_PER_CALL, width, group.rows), jnp.int32)
+    bad, scalar = shapes.array((width,), jnp.int32), shapes.array((), jnp.int32)
+    return jax.jit(_train(task, group, width), donate_argnums=2).lower(
+        shapes.lanes,
+        shapes.words,
+        shapes.state,
+        sums,
+        bad,
+        shapes.like(task.data.train),
+        rows,
+        scalar,
+        scalar,
+    )
 
 
 def lower_test(task: Task, group: Group, width: int, device: jax.Device) -> Any:
     """The evaluation program for the test split, lowered only when that is opened."""
-    place = jax.sharding.SingleDeviceSharding(device)
-    tiled = lambda leaf: jax.ShapeDtypeStruct((width, *leaf.shape), leaf.dtype, sharding=place)
-    lanes = {n: jax.ShapeDtypeStruct((width,), lane.dtype, sharding=place) for n, lane in group.lanes.items()}
-    test = jax.tree.map(
-        lambda a: jax.ShapeDtypeStruct(a.shape, jax.dtypes.canonicalize_dtype(a.dtype), sharding=place), task.data.test
-    )
-    return jax.jit(_evaluate(task, group, width)).lower(lanes, jax.tree.map(tiled, group.traced.state), test)
+    shapes = _Shapes(group, width, device)
+    return jax.jit(_evaluate(task, group, width)).lower(shapes.lanes, shapes.state, shapes.like(task.data.test))
+
+
+class _Shapes:
+    """The arguments of a tile's programs as shapes on a device."""
+
+    def __init__(self, group: Group, width: int, device: jax.Device):
+        self._place = jax.sharding.SingleDeviceSharding(device)
+        self.lanes = {name: self.array((width,), lane.dtype) for name, lane in group.lanes.items()}
+        self.words = self.array((width, 2), jnp.uint32)
+        self.state = jax.tree.map(lambda leaf: self.array((width, *leaf.shape), leaf.dtype), group.traced.state)
+
+    def array(self, dims: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(dims, dtype, sharding=self._place)
+
+    def like(self, arrays: Any) -> Any:
+        return jax.tree.map(lambda a: self.array(a.shape, jax.dtypes.canonicalize_dtype(a.dtype)), arrays)
 
 
 def over_lanes(function: Callable, width: int, shared: int = 0) -> Callable:
@@ -176,8 +202,3 @@ def _evaluate(task: Task, group: Group, width: int) -> Callable:
         return over_lanes(one, width, shared=1)(lanes, state, split)
 
     return evaluate
-
-
-def lane_count(state: Any) -> int:
-    """The lanes of a stacked state."""
-    return int(np.shape(jax.tree.leaves(state)[0])[0])

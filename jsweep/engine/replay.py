@@ -9,7 +9,6 @@ import numpy as np
 from jsweep.engine.program import TileProgram, lower_test, lower_tile
 from jsweep.engine.run import default_workers
 from jsweep.engine.tile import OnDevice, Score, train_tile
-from jsweep.engine.width import tile_width
 from jsweep.errors import UserError
 from jsweep.planning import Group, Trial
 from jsweep.results import ConfigScore
@@ -17,7 +16,12 @@ from jsweep.results import ConfigScore
 
 def replay_trials(prepared: Any, trials: Sequence[Trial], group: Group, program: TileProgram, device: jax.Device):
     """Train trials of one group in tiles; returns their scores by trial and step, and each tile's final state."""
-    data = OnDevice(*(jax.device_put(part, device) for part in (prepared.setting.task.data.train, prepared.setting.task.data.validation)))
+    data = OnDevice(
+        *(
+            jax.device_put(part, device)
+            for part in (prepared.setting.task.data.train, prepared.setting.task.data.validation)
+        )
+    )
     scores: dict[str, dict[int, Score]] = {}
     states = []
     for start in range(0, len(trials), program.width):
@@ -31,8 +35,13 @@ def replay_trials(prepared: Any, trials: Sequence[Trial], group: Group, program:
     return scores, states
 
 
-def test_scores(prepared: Any, best: ConfigScore, recorded: Mapping[str, Mapping[str, list]]) -> dict[str, list[float]]:
-    """Train the chosen config's trials again, check them against the record, and evaluate them on the test split."""
+def test_scores(
+    prepared: Any, best: ConfigScore, width: int, recorded: Mapping[str, Mapping[str, list]]
+) -> dict[str, list[float]]:
+    """Train the chosen config's trials again, check them against the record, and evaluate them on the test split.
+
+    ``width`` is that of the tile they were trained in.
+    """
     task = prepared.setting.task
     if task.data.test is None:
         raise UserError("the data has no test split: make it with jsweep.split(..., test=0.2).")
@@ -40,7 +49,6 @@ def test_scores(prepared: Any, best: ConfigScore, recorded: Mapping[str, Mapping
     by_id = {trial.id: trial for trial in group.trials}
     trials = [by_id[trial] for trial in best.trials]
     device = default_workers()[0]
-    width = prepared.sweep.tile or tile_width(group)
     program = lower_tile(task, group, width, device).compile()
     evaluate = lower_test(task, group, width, device).compile()
     scores, states = replay_trials(prepared, trials, group, program, device)
@@ -55,7 +63,9 @@ def test_scores(prepared: Any, best: ConfigScore, recorded: Mapping[str, Mapping
     return found
 
 
-def _check_against_record(scores: Mapping[str, Mapping[int, Score]], recorded: Mapping[str, Mapping[str, list]]) -> None:
+def _check_against_record(
+    scores: Mapping[str, Mapping[int, Score]], recorded: Mapping[str, Mapping[str, list]]
+) -> None:
     for trial, curves in recorded.items():
         for metric, curve in curves.items():
             for step, value in curve:

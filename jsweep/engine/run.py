@@ -66,9 +66,11 @@ def default_workers() -> list[jax.Device]:
     return devices
 
 
-def run(setting: Setting, work: Sequence[Work], workers: Sequence[jax.Device], stop: threading.Event) -> Iterator[Event]:
+def run(
+    setting: Setting, work: Sequence[Work], workers: Sequence[jax.Device], stop: threading.Event
+) -> Iterator[Event]:
     """Train all tiles, yielding events as they come; once ``stop`` is set, tiles end after their present segment."""
-    events: queue.Queue[Event | None | BaseException] = queue.Queue()
+    events: queue.Queue[Event | BaseException | None] = queue.Queue()
     tiles: queue.SimpleQueue[tuple[int, tuple[Trial, ...]]] = queue.SimpleQueue()
     for number, share in enumerate(work):
         for tile in share.tiles:

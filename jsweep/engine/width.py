@@ -1,22 +1,168 @@
-"""The width of a tile: how many lanes one device trains together."""
+"""The width of a tile: how many lanes one device trains together.
+
+On CPU a tile pays while its parameters, optimizer state and gradients stay in a core's cache, and vmapped convolutions
+are slower than single ones, so the best width is a matter of the program and the machine. It never depends on how many
+trials there are: a grid that grows leaves the results of its old trials bit-equal.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
+from jsweep.backend import cache_folder, cores
+from jsweep.engine.program import STEPS_PER_CALL, compiler_options, lower_train
+from jsweep.fingerprint import code_hash
 from jsweep.planning import Group
+from jsweep.space import config_id
+from jsweep.task import Task
 
-L2_BYTES = 1 << 20  # of the processors in use today a core has 1 to 2 MiB
-MOST_LANES_ON_CPU = 16
+L2_BYTES = 1 << 20  # a core's cache in processors of today: 1 to 2 MiB
+WIDTHS = (1, 2, 4, 8, 16, 32)
+WORTH_MEASURING = 3e12  # floating-point operations a group must have before the search (some seconds) pays
+ROUNDS, ROUND_SECONDS = 3, 0.06
 
 
-def tile_width(group: Group) -> int:
-    """Lanes a tile: on CPU as many as keep parameters, optimizer state and gradients in a core's cache.
+def choose_width(
+    task: Task, group: Group, recorded: int | None, wanted: int | str, workers: Sequence[jax.Device]
+) -> int:
+    """Lanes a tile for ``group``.
 
-    It depends on the program alone, never on how many trials there are, so that a grid that grows leaves the results
-    of its old trials bit-equal.
+    ``wanted`` is a width, "measure", or "auto": the width the sweep's record already has for this group, else the one
+    measured on this machine before, else a measurement where the group is large enough for it to pay, else a guess
+    from the state's size.
     """
-    if jax.default_backend() == "cpu":
-        width = 1
-        while width < MOST_LANES_ON_CPU and 2 * width * group.lane_bytes <= L2_BYTES:
-            width *= 2
-        return width
-    return 1024
+    if isinstance(wanted, int):
+        return wanted
+    if recorded is not None and wanted == "auto":
+        return recorded
+    if workers[0].platform != "cpu":
+        return _width_on_accelerator(task, group, workers)
+    cached = _read_cache().get(_key(task, group))
+    if cached is not None and wanted == "auto":
+        return int(cached["width"])
+    if wanted == "measure" or _work(group) > WORTH_MEASURING:
+        return measure_width(task, group, workers)
+    return guess_width(group)
+
+
+def guess_width(group: Group) -> int:
+    """A width from the state's size and the kind of model alone."""
+    if group.traced.convolves:
+        return 1
+    width = 1
+    while width < 16 and 2 * width * group.lane_bytes <= L2_BYTES:
+        width *= 2
+    return width
+
+
+def measure_width(task: Task, group: Group, workers: Sequence[jax.Device]) -> int:
+    """Time a few steps of each candidate on all workers at once and remember the fastest per lane on disk."""
+    device = workers[0]
+    train = jax.device_put(task.data.train, device)
+    seconds: dict[int, float] = {}
+    for width in WIDTHS:
+        if width > 1 and width * group.lane_bytes > 64 * L2_BYTES:
+            break
+        program = lower_train(task, group, width, device).compile(compiler_options())
+        seconds[width] = _seconds_per_lane_step(program, group, width, train, workers)
+        if seconds[width] > 1.5 * min(seconds.values()):
+            break  # past the best: wider tiles only spill further
+    best = min(seconds, key=seconds.__getitem__)
+    _write_cache(_key(task, group), {"width": best, "seconds_per_lane_step": seconds})
+    return best
+
+
+def _seconds_per_lane_step(program: Any, group: Group, width: int, train: Any, workers: Sequence[jax.Device]) -> float:
+    """The best of some rounds, each on every worker at once: contention is part of what is measured."""
+    lanes = {name: jnp.ones(width, lane.dtype) for name, lane in group.lanes.items()}
+    words, bad = jnp.zeros((width, 2), jnp.uint32), jnp.full(width, -1, jnp.int32)
+    sums = {name: jnp.zeros(width, jnp.float32) for name in group.traced.train_metrics}
+    rows = jnp.asarray(np.random.default_rng(0).integers(0, 1, (STEPS_PER_CALL, width, group.rows)), jnp.int32)
+
+    def once(count: int) -> None:
+        state = jax.tree.map(lambda leaf: jnp.zeros((width, *leaf.shape), leaf.dtype), group.traced.state)
+        jax.block_until_ready(program(lanes, words, state, sums, bad, train, rows, np.int32(0), np.int32(count)))
+
+    once(2)
+    begun = time.perf_counter()
+    once(2)
+    count = int(np.clip(ROUND_SECONDS / max((time.perf_counter() - begun) / 2, 1e-6), 2, STEPS_PER_CALL))
+    best = float("inf")
+    for _ in range(ROUNDS):
+        threads = [threading.Thread(target=once, args=(count,)) for _ in workers]
+        begun = time.perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        best = min(best, (time.perf_counter() - begun) / (count * width * len(workers)))
+    return best
+
+
+def _width_on_accelerator(task: Task, group: Group, workers: Sequence[jax.Device]) -> int:
+    """All of the group's lanes, in as many equal waves as memory and the number of devices ask for."""
+    lanes = len(group.trials)
+    waves = len(workers)
+    limit = (workers[0].memory_stats() or {}).get("bytes_limit")
+    while True:
+        width = max(1, -(-lanes // waves))
+        if limit is None or width == 1:
+            return width
+        needed = lower_train(task, group, width, workers[0]).compile(compiler_options()).memory_analysis()
+        total = needed.argument_size_in_bytes + needed.temp_size_in_bytes + needed.output_size_in_bytes
+        if total < 0.8 * limit:
+            return width
+        waves *= max(2, -(-int(total) // int(0.8 * limit)))
+
+
+def _work(group: Group) -> float:
+    """A rough count of floating-point operations: a forward and a backward pass of a dense model."""
+    numbers = sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(group.traced.state))
+    return 2.0 * numbers * group.rows * sum(trial.steps for trial in group.trials)
+
+
+def _key(task: Task, group: Group) -> str:
+    """What a measured width holds for: the computation, its shapes, and the cores that share the machine."""
+    shapes = jax.tree.map(lambda a: (a.shape, str(a.dtype)), (group.traced.state, task.data.train))
+    told = [
+        code_hash(task.init, task.step),
+        config_id(group.static),
+        sorted(group.lanes),
+        group.rows,
+        str(shapes),
+        cores(),
+    ]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+
+
+def _cache_file() -> Path:
+    return cache_folder() / "widths.json"
+
+
+def _read_cache() -> dict[str, Any]:
+    try:
+        return json.loads(_cache_file().read_text())
+    except (OSError, ValueError):
+        return {}  # nothing measured yet, or a file cut short: measuring again mends it
+
+
+def _write_cache(key: str, entry: dict[str, Any]) -> None:
+    file = _cache_file()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        entries = _read_cache() | {key: entry}
+        with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as fresh:
+            json.dump(entries, fresh)
+        os.replace(fresh.name, file)
+    except OSError:
+        pass  # a cache that cannot be written costs time, not results

@@ -65,7 +65,9 @@ def make_groups(
     return tuple(_make_group(task, tuple(same), lanes, roles) for same in members.values()), roles
 
 
-def _make_group(task: Task, trials: tuple[Trial, ...], lanes: Mapping[str, LaneType], roles: Mapping[str, Role]) -> Group:
+def _make_group(
+    task: Task, trials: tuple[Trial, ...], lanes: Mapping[str, LaneType], roles: Mapping[str, Role]
+) -> Group:
     config = _seen_by_task(trials[0])
     own = {name: lane for name, lane in lanes.items() if name in config}
     static = {name: value for name, value in config.items() if roles[name].kind == "group"}

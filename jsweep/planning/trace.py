@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jsweep.data import count_examples
 from jsweep.errors import UserError
 from jsweep.keys import GENERATOR
 from jsweep.lanes import Choice, ChoiceUsedAsText, code_of
@@ -54,6 +53,7 @@ class Traced:
     state: Any  # the shapes of one lane's state
     train_metrics: tuple[str, ...]
     evaluation_metrics: tuple[str, ...]
+    convolves: bool = False  # whether a step convolves, which under vmap is slower than one lane at a time
 
 
 def lane_type(values: Sequence[Any]) -> LaneType | None:
@@ -101,8 +101,19 @@ def trace(task: Task, static: Mapping[str, Any], lanes: Mapping[str, LaneType], 
     values = {name: jax.ShapeDtypeStruct((2,), lane.dtype) for name, lane in lanes.items()}
     words = jax.ShapeDtypeStruct((2, 2), jnp.uint32)
     over_lanes = jax.vmap(one, in_axes=(0, 0, None, None))
-    jax.eval_shape(over_lanes, values, words, shapes(task.data.train, batch_rows), shapes(task.data.validation, None))
-    return Traced(frozenset(reads), seen["state"], seen["train"], seen["evaluation"])
+    batch, validation = shapes(task.data.train, batch_rows), shapes(task.data.validation, None)
+    jaxpr = jax.make_jaxpr(over_lanes)(values, words, batch, validation)
+    convolves = _mentions(jaxpr.jaxpr, "conv_general_dilated")
+    return Traced(frozenset(reads), seen["state"], seen["train"], seen["evaluation"], convolves)
+
+
+def _mentions(jaxpr: Any, primitive: str) -> bool:
+    inner = (value for equation in jaxpr.eqns for value in equation.params.values())
+    return any(equation.primitive.name == primitive for equation in jaxpr.eqns) or any(
+        _mentions(getattr(value, "jaxpr", value), primitive)
+        for value in inner
+        if hasattr(value, "eqns") or hasattr(value, "jaxpr")
+    )
 
 
 def assign_roles(task: Task, configs: Sequence[Mapping[str, Any]], told: Mapping[str, str]) -> dict[str, Role]:
@@ -228,7 +239,9 @@ def _without(config: Mapping[str, Any], names: Any) -> dict[str, Any]:
 def _kind_of(value: Any) -> str:
     if callable(value):
         return "functions"
-    return {tuple: "tuples", str: "strings", type(None): "not all numbers"}.get(type(value), f"of type {type(value).__name__}")
+    return {tuple: "tuples", str: "strings", type(None): "not all numbers"}.get(
+        type(value), f"of type {type(value).__name__}"
+    )
 
 
 def _dtype(array: Any) -> np.dtype:

@@ -1,6 +1,6 @@
 """Pictures of a sweep: a score against a hyperparameter, with the seeds' spread."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 

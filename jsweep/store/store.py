@@ -75,7 +75,12 @@ class Store:
     # -- writing ------------------------------------------------------------------------------------------------
 
     def add_sweep(
-        self, name: str, task: str, identity: Mapping[str, Any], settings: Mapping[str, Any], environment: Mapping[str, Any]
+        self,
+        name: str,
+        task: str,
+        identity: Mapping[str, Any],
+        settings: Mapping[str, Any],
+        environment: Mapping[str, Any],
     ) -> SweepRow:
         """Record a new sweep under ``name``."""
         with self._transaction():
@@ -272,7 +277,9 @@ def _check_path(path: Path, write: bool) -> None:
     if not write and not path.exists():
         raise UserError(f"store={str(path)!r} does not exist: run a sweep into it first, or name another with --store.")
     if not path.parent.is_dir():
-        raise UserError(f"store={str(path)!r} cannot be written, as the folder {str(path.parent)!r} does not exist: make it.")
+        raise UserError(
+            f"store={str(path)!r} cannot be written, as the folder {str(path.parent)!r} does not exist: make it."
+        )
 
 
 def _check_version(connection: sqlite3.Connection, path: str, write: bool) -> None:
@@ -302,8 +309,12 @@ def _readable(error: sqlite3.Error, path: str) -> UserError:
     if "readonly" in text or "unable to open" in text or "read-only" in text:
         return UserError(f"store={path!r} cannot be written ({text}): check its permissions, or give another path.")
     if "full" in text or "disk I/O" in text:
-        return UserError(f"store={path!r} could not be written ({text}): free some space; what was recorded before is kept.")
-    return UserError(f"store={path!r} cannot be used as a record ({text}): restore it from a copy, or give another path.")
+        return UserError(
+            f"store={path!r} could not be written ({text}): free some space; what was recorded before is kept."
+        )
+    return UserError(
+        f"store={path!r} cannot be used as a record ({text}): restore it from a copy, or give another path."
+    )
 
 
 def now() -> str:
