@@ -13,6 +13,7 @@ import jax
 
 from jsweep.backend import configure
 from jsweep.data import check_data, count_examples, data_hash
+from jsweep.engine.feed import streams, window_rows
 from jsweep.engine.run import Compiled, Failed, Trained, Work, default_workers
 from jsweep.engine.run import run as run_tiles
 from jsweep.engine.tile import Setting
@@ -139,6 +140,9 @@ def run(sweep: Sweep, progress: bool | None = None, workers: Sequence[jax.Device
         return result
     with progress_for(progress, prepared, len(finished & result.trial_ids)) as shown:
         _train(store, row, prepared, work, workers, shown)
+    failed = [trial for trial in result.trials() if trial.status == "failed"]
+    if failed:
+        warnings.warn(f"{len(failed)} trials failed, the first ({failed[0].id}) with {failed[0].reason}", stacklevel=3)
     return result
 
 
@@ -157,6 +161,8 @@ def divide(
 ) -> list[Work]:
     """Each group's unfinished trials in tiles. ``widths`` are those recorded with trials, which their group keeps."""
     shares = []
+    data = prepared.setting.task.data
+    streamed = streams(data, workers[0])
     for group in prepared.groups:
         left = tuple(trial for trial in group.trials if trial.id not in finished)
         recorded = next((widths[trial.id] for trial in group.trials if trial.id in widths), None)
@@ -164,7 +170,9 @@ def divide(
             shares.append(Work(group, recorded or 1, ()))
             continue
         width = choose_width(prepared.setting.task, group, recorded, prepared.sweep.tile, workers)
-        shares.append(Work(group, width, tuple(replace(group, trials=left).tiles(width))))
+        tiles = tuple(replace(group, trials=left).tiles(width))
+        window = window_rows(group, tiles, data, prepared.sweep.pairing) if streamed else None
+        shares.append(Work(group, width, tiles, window))
     return shares
 
 

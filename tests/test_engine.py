@@ -193,3 +193,19 @@ def test_a_stopped_sweep_goes_on_where_its_record_ends(task, whole, tmp_path):
     before = threading.active_count()
     assert rows_of(js.run(sweep)) == rows_of(whole)  # nothing left to train
     assert threading.active_count() == before
+
+
+def test_data_on_disk_streams_and_trains_as_data_in_memory_does(data, tmp_path, monkeypatch):
+    """Memory maps are sent in windows, here of a few steps, and the mixed batch sizes of the lanes share them."""
+    monkeypatch.setattr("jsweep.engine.feed.WINDOW_BYTES", 40_000)
+    mapped = []
+    for name, array in (("x", data.train[0]), ("y", data.train[1])):
+        on_disk = np.memmap(tmp_path / name, array.dtype, "w+", shape=array.shape)
+        on_disk[:] = array
+        mapped.append(on_disk)
+    configs = [{"learning_rate": lr, "batch_size": size} for lr in (0.1, 0.3) for size in (16, 32)]
+    options = {"seeds": 2, "steps": 40, "evaluate_every": 15, "tile": 4}
+    streamed = js.sweep(make_task(js.Splits(tuple(mapped), data.validation, data.test)), configs, **options)
+    resident = js.sweep(make_task(data), configs, **options)
+    assert rows_of(streamed) == rows_of(resident)
+    assert streamed.test().scores == resident.test().scores

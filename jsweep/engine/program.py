@@ -75,8 +75,11 @@ def compiler_options() -> dict[str, Any] | None:
     return options
 
 
-def lower_tile(task: Task, group: Group, width: int, device: jax.Device) -> LoweredTile:
-    """Trace and lower the three programs of a tile of ``width`` lanes of ``group``, for ``device``."""
+def lower_tile(task: Task, group: Group, width: int, device: jax.Device, window: int | None = None) -> LoweredTile:
+    """Trace and lower the three programs of a tile of ``width`` lanes of ``group``, for ``device``.
+
+    ``window`` is the number of training examples it is handed at a time where they are streamed.
+    """
     shapes = _Shapes(group, width, device)
     init = jax.jit(_init(task, group, width)).lower(
         shapes.array((2,), jnp.uint32), shapes.array((width,), jnp.uint32), shapes.words, shapes.lanes
@@ -84,10 +87,10 @@ def lower_tile(task: Task, group: Group, width: int, device: jax.Device) -> Lowe
     evaluate = jax.jit(_evaluate(task, group, width)).lower(
         shapes.lanes, shapes.state, shapes.like(task.data.validation)
     )
-    return LoweredTile(init, lower_train(task, group, width, device), evaluate, width)
+    return LoweredTile(init, lower_train(task, group, width, device, window), evaluate, width)
 
 
-def lower_train(task: Task, group: Group, width: int, device: jax.Device) -> Any:
+def lower_train(task: Task, group: Group, width: int, device: jax.Device, window: int | None = None) -> Any:
     """The training program alone."""
     shapes = _Shapes(group, width, device)
     sums = {name: shapes.array((width,), jnp.float32) for name in group.traced.train_metrics}
@@ -99,7 +102,7 @@ def lower_train(task: Task, group: Group, width: int, device: jax.Device) -> Any
         shapes.state,
         sums,
         bad,
-        shapes.like(task.data.train),
+        shapes.like(task.data.train, window),
         rows,
         scalar,
         scalar,
@@ -124,8 +127,9 @@ class _Shapes:
     def array(self, dims: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(dims, dtype, sharding=self._place)
 
-    def like(self, arrays: Any) -> Any:
-        return jax.tree.map(lambda a: self.array(a.shape, jax.dtypes.canonicalize_dtype(a.dtype)), arrays)
+    def like(self, arrays: Any, rows: int | None = None) -> Any:
+        dims = lambda a: (rows or a.shape[0], *a.shape[1:])
+        return jax.tree.map(lambda a: self.array(dims(a), jax.dtypes.canonicalize_dtype(a.dtype)), arrays)
 
 
 def over_lanes(function: Callable, width: int, shared: int = 0) -> Callable:

@@ -1,33 +1,28 @@
 """Training recorded trials again from their seeds, in the tile program they were trained in."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
-from jsweep.engine.program import TileProgram, lower_test, lower_tile
-from jsweep.engine.run import default_workers
-from jsweep.engine.tile import OnDevice, Score, train_tile
+from jsweep.engine.feed import streams, window_rows
+from jsweep.engine.program import compiler_options, lower_test, lower_tile
+from jsweep.engine.run import Work, default_workers, on_device
+from jsweep.engine.tile import Score, train_tile
 from jsweep.errors import UserError
-from jsweep.planning import Group, Trial
 from jsweep.results import ConfigScore
 
 
-def replay_trials(prepared: Any, trials: Sequence[Trial], group: Group, program: TileProgram, device: jax.Device):
-    """Train trials of one group in tiles; returns their scores by trial and step, and each tile's final state."""
-    data = OnDevice(
-        *(
-            jax.device_put(part, device)
-            for part in (prepared.setting.task.data.train, prepared.setting.task.data.validation)
-        )
-    )
+def replay_trials(prepared: Any, share: Work, device: jax.Device) -> tuple[dict[str, dict[int, Score]], list]:
+    """Train the tiles of one group's share again: scores by trial and step, and each tile with its final state."""
+    program = lower_tile(prepared.setting.task, share.group, share.width, device, share.window).compile()
+    data = on_device(prepared.setting, device, share.window is not None)
     scores: dict[str, dict[int, Score]] = {}
     states = []
-    for start in range(0, len(trials), program.width):
-        tile = trials[start : start + program.width]
+    for tile in share.tiles:
         segment = None
-        for segment in train_tile(prepared.setting, group, tile, program, data, device):
+        for segment in train_tile(prepared.setting, share.group, tile, program, data, device, share.window):
             for score in segment.scores:
                 scores.setdefault(score.trial, {})[score.step] = score
         assert segment is not None
@@ -49,9 +44,10 @@ def test_scores(
     by_id = {trial.id: trial for trial in group.trials}
     trials = [by_id[trial] for trial in best.trials]
     device = default_workers()[0]
-    program = lower_tile(task, group, width, device).compile()
-    evaluate = lower_test(task, group, width, device).compile()
-    scores, states = replay_trials(prepared, trials, group, program, device)
+    evaluate = lower_test(task, group, width, device).compile(compiler_options())
+    tiles = tuple(tuple(trials[start : start + width]) for start in range(0, len(trials), width))
+    window = window_rows(group, tiles, task.data, prepared.sweep.pairing) if streams(task.data, device) else None
+    scores, states = replay_trials(prepared, Work(group, width, tiles, window), device)
     _check_against_record(scores, recorded)
     found: dict[str, list[float]] = {}
     test = jax.device_put(task.data.test, device)

@@ -51,11 +51,15 @@ Event = Compiled | Trained | Failed
 
 @dataclass(frozen=True)
 class Work:
-    """One group's share of a sweep: the width of its tiles and the tiles still to train."""
+    """One group's share of a sweep: the width of its tiles and the tiles still to train.
+
+    ``window`` is the rows of a streamed window; None where the training split stays on the device.
+    """
 
     group: Group
     width: int
     tiles: tuple[tuple[Trial, ...], ...]
+    window: int | None = None
 
 
 def default_workers() -> list[jax.Device]:
@@ -80,7 +84,8 @@ def run(
     should_stop = lambda: stop.is_set() or abandoned.is_set()
     with ThreadPoolExecutor(max_workers=min(2, cores()), thread_name_prefix="compile") as compiler:
         programs = _Programs(setting, work, distinct, compiler, events.put)
-        data = {device: _on_device(setting, device) for device in distinct}
+        streamed = any(share.window is not None for share in work)
+        data = {device: on_device(setting, device, streamed) for device in distinct}
 
         def worker(device: jax.Device) -> None:
             try:
@@ -125,7 +130,8 @@ def _take_tiles(
             return
         try:
             program = programs.get(number, device)
-            for segment in train_tile(setting, work[number].group, tile, program, data, device, should_stop):
+            share = work[number]
+            for segment in train_tile(setting, share.group, tile, program, data, device, share.window, should_stop):
                 emit(Trained(number, tile, segment))
         except Exception as error:
             emit(Failed(number, tile, error))
@@ -161,12 +167,14 @@ class _Programs:
 
     def _compile(self, number: int, device: jax.Device) -> TileProgram:
         share = self._work[number]
-        lowered = lower_tile(self._setting.task, share.group, share.width, device)
+        lowered = lower_tile(self._setting.task, share.group, share.width, device, share.window)
         program = lowered.compile()
         self._emit(Compiled(number, share.width, lowered.fingerprint))
         return program
 
 
-def _on_device(setting: Setting, device: jax.Device) -> OnDevice:
+def on_device(setting: Setting, device: jax.Device, streamed: bool) -> OnDevice:
+    """The splits a tile needs, put on ``device``; of streamed training data nothing."""
     data = setting.task.data
-    return OnDevice(jax.device_put(data.train, device), jax.device_put(data.validation, device))
+    train = None if streamed else jax.device_put(data.train, device)
+    return OnDevice(train, jax.device_put(data.validation, device))

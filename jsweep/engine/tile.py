@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jsweep.data import batch_indices, count_examples
-from jsweep.engine.program import STEPS_PER_CALL, TileProgram
+from jsweep.engine.feed import Feed
+from jsweep.engine.program import TileProgram
 from jsweep.keys import config_words
 from jsweep.planning import Group, Trial
 from jsweep.task import Task
@@ -48,7 +48,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class OnDevice:
-    """The data a tile trains on and is scored by, on its device."""
+    """The data a tile trains on (None: it is streamed) and is scored by, on its device."""
 
     train: Any
     validation: Any
@@ -61,12 +61,14 @@ def train_tile(
     program: TileProgram,
     data: OnDevice,
     device: jax.Device,
+    window: int | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Segment]:
     """Train the trials of one tile from their seeds, yielding at each segment's end.
 
     Empty places of the tile are filled with copies of its trials, whose results are dropped: a copy costs what any
-    filling would and can do no numerical harm.
+    filling would and can do no numerical harm. ``window`` is the rows of a streamed window (None: the training split is
+    on the device).
     """
     padded = [trials[i % len(trials)] for i in range(program.width)]
     put = lambda value: jax.device_put(value, device)
@@ -74,18 +76,20 @@ def train_tile(
     words = np.stack([config_words(trial.config_id, setting.pairing) for trial in padded])
     seeds = np.array([trial.seed for trial in padded], np.uint32)
     state, noise, order = program.init(put(setting.root), put(seeds), put(words), lanes)
-    rows = RowSource(np.asarray(order), padded, group, count_examples(setting.task.data.train))
+    feed = Feed(setting.task, group, padded, np.asarray(order), data.train, window)
     zero = {name: np.zeros(program.width, np.float32) for name in group.traced.train_metrics}
     sums, bad = put(zero), put(np.full(program.width, -1, np.int32))
     step, since = 0, 0
     for stop in stops_of(trials, setting.evaluate_every):
         begun = step
         while step < stop:
-            count = min(STEPS_PER_CALL, stop - step)
-            indices = put(rows.take(step, count))
+            count = min(feed.most_steps, stop - step)
+            examples, rows = put(feed.take(step, count))
+            before = bad
             state, sums, bad = program.train(
-                lanes, noise, state, sums, bad, data.train, indices, np.int32(step), np.int32(count)
+                lanes, noise, state, sums, bad, examples, rows, np.int32(step), np.int32(count)
             )
+            jax.block_until_ready(before)  # one call runs while the next is fed, and no more wait
             step += count
         measured = jax.device_get(program.evaluate(lanes, state, data.validation))
         totals, first_bad = jax.device_get((sums, bad))
@@ -105,25 +109,6 @@ def stops_of(trials: Sequence[Trial], evaluate_every: int) -> list[int]:
     longest = max(trial.steps for trial in trials)
     regular = set(range(evaluate_every, longest + 1, evaluate_every))
     return sorted(regular | {trial.steps for trial in trials})
-
-
-class RowSource:
-    """Which examples each lane sees at each step; lanes of one order key share the work of drawing it."""
-
-    def __init__(self, order: np.ndarray, trials: Sequence[Trial], group: Group, examples: int):
-        self.words = [(int(a), int(b)) for a, b in order]
-        self.sizes = [trial.config.get("batch_size", group.rows) for trial in trials]
-        self.rows, self.examples = group.rows, examples
-
-    def take(self, start: int, count: int) -> np.ndarray:
-        """int32 of shape (STEPS_PER_CALL, lanes, rows); what lies past ``count`` steps or a lane's batch is 0."""
-        taken = np.zeros((STEPS_PER_CALL, len(self.words), self.rows), np.int32)
-        drawn: dict[Any, np.ndarray] = {}
-        for lane, (words, size) in enumerate(zip(self.words, self.sizes, strict=True)):
-            if (words, size) not in drawn:
-                drawn[words, size] = batch_indices(words, self.examples, size, start, count)
-            taken[:count, lane, :size] = drawn[words, size]
-        return taken
 
 
 def _score(

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jsweep.backend import cache_folder, cores
+from jsweep.data import count_examples
 from jsweep.engine.program import STEPS_PER_CALL, compiler_options, lower_train
 from jsweep.fingerprint import code_hash
 from jsweep.planning import Group
@@ -68,12 +69,13 @@ def guess_width(group: Group) -> int:
 def measure_width(task: Task, group: Group, workers: Sequence[jax.Device]) -> int:
     """Time a few steps of each candidate on all workers at once and remember the fastest per lane on disk."""
     device = workers[0]
-    train = jax.device_put(task.data.train, device)
+    examples = min(count_examples(task.data.train), 4096)  # stand-ins: only their shapes count
+    train = jax.tree.map(lambda a: jnp.zeros((examples, *a.shape[1:]), a.dtype), task.data.train)
     seconds: dict[int, float] = {}
     for width in WIDTHS:
         if width > 1 and width * group.lane_bytes > 64 * L2_BYTES:
             break
-        program = lower_train(task, group, width, device).compile(compiler_options())
+        program = lower_train(task, group, width, device, examples).compile(compiler_options())
         seconds[width] = _seconds_per_lane_step(program, group, width, train, workers)
         if seconds[width] > 1.5 * min(seconds.values()):
             break  # past the best: wider tiles only spill further
