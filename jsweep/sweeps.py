@@ -63,9 +63,9 @@ class Sweep:
             raise UserError(
                 f"task is a {type(self.task).__name__}: give a jsweep.Task, or make one with jsweep.supervised."
             )
-        if isinstance(self.configs, Mapping):
+        if isinstance(self.configs, Mapping):  # a space is one, too
             raise UserError(
-                "configs is a space, not configs: wrap it, as in jsweep.grid(space) or jsweep.random(space, 100)."
+                "configs is a space, not configs: wrap it, as in jsweep.grid(space) or jsweep.random(space, 100, key=0)."
             )
         if self.pairing not in ("common", "independent"):
             raise UserError(f"pairing={self.pairing!r} is neither 'common' nor 'independent': give one of them.")

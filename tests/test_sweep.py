@@ -17,7 +17,7 @@ GOOD = [{"learning_rate": 0.1}]
     [
         ({"configs": []}, "configs is empty"),
         ({"configs": {"learning_rate": [0.1]}}, "configs is a space, not configs: wrap it"),
-        ({"configs": [*GOOD, *GOOD]}, "occurs twice"),
+        ({"configs": [*GOOD, *GOOD]}, r"configs\[1\] is configs\[0\] again"),
         ({"seeds": 0}, "seeds=0 trains nothing"),
         ({"seeds": [1, 1]}, "repeats a seed"),
         ({"seeds": "3"}, "seeds='3' is neither a count nor a list"),

@@ -1,13 +1,12 @@
 """Compile groups: the trials that share one compiled program, cut into tiles of a fixed width."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import numpy as np
 
-from jsweep.errors import UserError
 from jsweep.planning.trace import LaneType, Role, Traced, assign_roles, lane_type, trace
 from jsweep.planning.trials import Trial
 from jsweep.space import config_id, format_value
@@ -52,7 +51,6 @@ def make_groups(
 ) -> tuple[tuple[Group, ...], dict[str, Role]]:
     """Split trials into compile groups by abstract tracing; returns the groups and every name's role."""
     configs = list({trial.config_id: _seen_by_task(trial) for trial in trials}.values())
-    _check_names(configs)
     roles = assign_roles(task, configs, dict(told or {}))
     lanes = {
         name: lane
@@ -86,10 +84,3 @@ def _signature(trial: Trial, roles: Mapping[str, Role]) -> Any:
 def _seen_by_task(trial: Trial) -> dict[str, Any]:
     """A trial's config as the task reads it: with ``steps``, however its length was said."""
     return {**trial.config, "steps": trial.steps}
-
-
-def _check_names(configs: Iterable[Mapping[str, Any]]) -> None:
-    for config in configs:
-        for name in config:
-            if not isinstance(name, str) or not name:
-                raise UserError(f"{name!r} is not a name: a config maps names (text) to values.")

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jsweep import space
 from jsweep.errors import UserError
-from jsweep.space import config_id
 from jsweep.task import Task, check_count
 
 
@@ -31,19 +31,13 @@ def make_trials(
     examples: int,
 ) -> tuple[Trial, ...]:
     """Every config under every seed, config by config; UserError for what cannot be trained."""
-    configs = tuple(dict(config) for config in configs)
-    if not configs:
+    chosen = space.configs(configs)
+    if not chosen:
         raise UserError("configs is empty: give at least one config, such as jsweep.grid({'learning_rate': [0.1]}).")
     trials = []
-    seen: set[str] = set()
-    for config in configs:
-        identity = config_id(config)
-        if identity in seen:
-            raise UserError(f"the config {config} occurs twice: remove one, as each trial is recorded once.")
-        seen.add(identity)
+    for identity, config in zip(chosen.ids, chosen, strict=True):
         length = _steps_of(task, config, steps, epochs, examples)
-        for seed in seed_list(seeds):
-            trials.append(Trial(trial_id(task.name, identity, seed), identity, config, seed, length))
+        trials += [Trial(trial_id(task.name, identity, s), identity, config, s, length) for s in seed_list(seeds)]
     return tuple(trials)
 
 

@@ -1,13 +1,37 @@
-import hashlib, itertools, json
-import numpy as np
-def encode(v):
-    if callable(v): return {"callable": f"{v.__module__}:{v.__qualname__}"}
-    if isinstance(v, tuple): return {"tuple": [encode(i) for i in v]}
-    return v
-def decode(v):
-    if isinstance(v, dict) and "tuple" in v: return tuple(decode(i) for i in v["tuple"])
-    return v
-def config_id(c): return hashlib.sha256(json.dumps({k: encode(v) for k, v in c.items()}, sort_keys=True).encode()).hexdigest()[:16]
-def format_value(v): return f"{v:.4g}" if isinstance(v, float) else str(v)
-def grid(space): return [dict(zip(space, values)) for values in itertools.product(*space.values())]
-def logspace(a, b, n): return [float(v) for v in np.geomspace(a, b, n)]
+"""Spaces, the configs that are their points, and the searches that choose configs."""
+
+from jsweep.space._conditions import at_least, at_most, when
+from jsweep.space._configs import Configs, configs
+from jsweep.space._domains import choice, int_uniform, linspace, log_int, log_uniform, logspace, normal, uniform
+from jsweep.space._encode import Named, config_id, decode, encode
+from jsweep.space._format import format_config, format_value
+from jsweep.space._grid import grid
+from jsweep.space._search import latin_hypercube, random, sobol
+from jsweep.space._space import Space
+
+__all__ = [
+    "Configs",
+    "Named",
+    "Space",
+    "at_least",
+    "at_most",
+    "choice",
+    "config_id",
+    "configs",
+    "decode",
+    "encode",
+    "format_config",
+    "format_value",
+    "grid",
+    "int_uniform",
+    "latin_hypercube",
+    "linspace",
+    "log_int",
+    "log_uniform",
+    "logspace",
+    "normal",
+    "random",
+    "sobol",
+    "uniform",
+    "when",
+]

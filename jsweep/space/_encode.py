@@ -1,5 +1,6 @@
 """Values as JSON, exactly: what a config's identity is made of and what a record holds."""
 
+import functools
 import hashlib
 import importlib
 import json
@@ -107,47 +108,79 @@ def plain(value: Any) -> Any:
         return type(value)(plain(item) for item in value)
     if isinstance(value, np.generic) or getattr(value, "ndim", None) == 0:
         return _scalar(value)
-    if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
+    if callable(value):
         name_of(value)
         return value
-    if callable(value):
-        raise UserError(
-            f"a {type(value).__name__} object has no name that a record could keep: "
-            "write a function at the top level of a module, and give that."
-        )
-    raise UserError(
-        f"{value!r} is of type {type(value).__name__}, which no config can hold: "
-        "give a number, text, a bool, None, a tuple or list of them, or a function."
-    )
+    raise _refused(value)
 
 
 def _scalar(value: Any) -> Any:
-    item = value.item()
+    try:
+        item = value.item()
+    except (TypeError, NotImplementedError):  # a tracer; a key
+        raise _refused(value) from None
     if type(item) not in (bool, int, float, str):
-        raise UserError(f"{value!r} is of type {type(item).__name__}, which no config can hold: give a real number.")
+        raise _refused(value)
     return item
+
+
+def _refused(value: Any) -> UserError:
+    shown = " ".join(repr(value).split())
+    return UserError(
+        f"{shown if len(shown) <= 60 else shown[:57] + '...'} is of type {type(value).__name__}, which no config can hold: "
+        "give a number, text, a bool, None, a tuple or list of them, or a function."
+    )
 
 
 def name_of(function: Any) -> str:
     """``"module:qualname"`` of a callable that its module holds under that name; UserError for any other.
 
-    A function of the script itself goes by the file's name, so that it is the same value run or imported.
+    A function that a package makes public goes by its public module (``jax.nn:relu``), which outlives the private one
+    it is written in; a function of the running script by the file's name, so that it is the same value run or imported.
     """
-    module, qualname = function.__module__, function.__qualname__
-    if not isinstance(module, str) or "<" in qualname:
+    module, qualname = getattr(function, "__module__", None), _qualname(function)
+    if not isinstance(module, str) or qualname is None:
+        raise UserError(
+            f"a {type(function).__name__} object has no name that a record could keep: "
+            "write a function at the top level of a module, and give that."
+        )
+    if "<" in qualname:
         raise UserError(
             f"{qualname} has no name that a record could keep: define it with def at the top level of a module."
         )
-    try:
-        found = _look_up(_import(module), qualname)
-    except (ImportError, AttributeError):
-        found = None
-    if found is not function:
+    module = _public_module(module, qualname)
+    if not _holds(module, qualname, function):
         raise UserError(
             f"{qualname} is not what its module {module} holds under that name, so a record could not keep it: "
             "define it with def at the top level of a module, and give that one."
         )
     return f"{_script() if module == '__main__' else module}:{qualname}"
+
+
+def _qualname(function: Any) -> str | None:
+    name = getattr(function, "__qualname__", None) or getattr(function, "__name__", None)
+    return name if isinstance(name, str) else None
+
+
+@functools.cache
+def _public_module(module: str, qualname: str) -> str:
+    """The module without its private parts, or the nearest parent of that, which holds the same object; else itself."""
+    first, *rest = module.split(".")
+    if first.startswith("_") or not any(part.startswith("_") for part in rest):
+        return module
+    function = _look_up(_import(module), qualname) if _holds(module, qualname) else None
+    public = [first, *(part for part in rest if not part.startswith("_"))]
+    parents = (".".join(public[:length]) for length in range(len(public), 0, -1))
+    return next((name for name in parents if function is not None and _holds(name, qualname, function)), module)
+
+
+def _holds(module: str, qualname: str, function: Any = None) -> bool:
+    """Whether the module can be imported and has that name, for that very function where one is given."""
+    try:
+        found = _look_up(_import(module), qualname)
+    except (ImportError, AttributeError):
+        return False
+    return function is None or found is function
 
 
 def _look_up(module: Any, qualname: str) -> Any:
@@ -157,17 +190,16 @@ def _look_up(module: Any, qualname: str) -> Any:
 
 
 def _import(name: str) -> Any:
-    main = sys.modules["__main__"]
-    if name == "__main__" or name == _script():
-        return main
-    return sys.modules.get(name) or importlib.import_module(name)
+    """The module of that name; the running script under either of its names, unless it was imported as well."""
+    if name in sys.modules:
+        return sys.modules[name]
+    return sys.modules["__main__"] if name == _script() else importlib.import_module(name)
 
 
 def _script() -> str:
     """What the script that runs would be imported as; "__main__" in a notebook or at a prompt."""
     main = sys.modules["__main__"]
-    if getattr(main, "__spec__", None) is not None:
-        name = main.__spec__.name.removesuffix(".__main__")  # pyright: ignore[reportOptionalMemberAccess]
-        return name
-    path = getattr(main, "__file__", None)
+    spec, path = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+    if spec is not None:
+        return spec.name
     return Path(path).stem if path else "__main__"

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jsweep.space._encode import Named, plain
+from jsweep.space._encode import Named, name_of, plain
 
 
 def format_value(value: Any) -> str:
@@ -15,7 +15,7 @@ def format_value(value: Any) -> str:
     """
     value = plain(value)
     if isinstance(value, Named):
-        return value.name.replace(":", ".").rpartition(".")[2]
+        return value.name.partition(":")[2]
     if isinstance(value, float):
         return _format_float(value)
     if isinstance(value, tuple):
@@ -25,7 +25,7 @@ def format_value(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(format_value, value)) + "]"
     if callable(value):
-        return value.__qualname__
+        return name_of(value).partition(":")[2]
     return str(value)
 
 
