@@ -23,15 +23,15 @@ def clean(text: object, most: int = MOST_TEXT) -> str:
     return shown if len(shown) <= most else shown[: most - 1] + "…"
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table on standard output; numbers to the right."""
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], most: int = MOST_TEXT) -> None:
+    """A table on standard output; numbers to the right, text cut at ``most`` characters."""
     table = Table(title=Text(clean(title)), title_justify="left", header_style="bold", box=None, pad_edge=False)
     rows = [list(row) for row in rows]
     for index, column in enumerate(columns):
         numeric = all(isinstance(row[index], int | float) or row[index] in ("", "-") for row in rows) and rows
         table.add_column(Text(clean(column)), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(number(cell) if isinstance(cell, float) else clean(cell)) for cell in row))
+        table.add_row(*(Text(number(cell) if isinstance(cell, float) else clean(cell, most)) for cell in row))
     console().print(table)
 
 
