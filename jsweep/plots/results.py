@@ -20,8 +20,8 @@ def plot_score(
 ) -> Path:
     """Draw ``metric`` against the hyperparameter ``x`` as a PNG: a line for each value of ``by``, a band for the seeds.
 
-    Each point is the best mean over the configs that share ``x`` and ``by``; the band is one sample standard
-    deviation over seeds to each side. Where training did not stay finite the line breaks and a cross on the upper
+    Each point is the best mean over the configs that share ``x`` and ``by``; the band goes from its
+    lowest to its highest seed. Where training did not stay finite the line breaks and a cross on the upper
     edge says so. The best config is marked. ``x`` is drawn on a logarithmic axis where its values span a factor
     above 50.
     """
@@ -60,9 +60,10 @@ def _families(result: Result, ranking: Sequence[ConfigScore], x: str, by: str | 
 def _draw_family(axes: Any, colour: str, label: str, scores: Sequence[ConfigScore], x: str) -> None:
     at = np.array([score.config[x] for score in scores], float)
     mean = np.array([score.mean if score.sound else np.nan for score in scores])
-    std = np.array([score.std if score.sound else np.nan for score in scores])
+    low = np.array([min(score.values) if score.sound else np.nan for score in scores])
+    high = np.array([max(score.values) if score.sound else np.nan for score in scores])
     axes.plot(at, mean, color=colour, linewidth=1.8, marker="o", markersize=3, label=label)
-    axes.fill_between(at, mean - std, mean + std, color=colour, alpha=0.18, linewidth=0)
+    axes.fill_between(at, low, high, color=colour, alpha=0.18, linewidth=0)
     wild = at[~np.isfinite(mean)]
     if len(wild):
         edge = axes.get_xaxis_transform()
@@ -95,3 +96,27 @@ def _dress(axes: Any, result: Result, ranking: Sequence[ConfigScore], x: str, me
 
 def _cycle(count: int) -> list[str]:
     return [COLOURS[i % len(COLOURS)] for i in range(count)]
+
+
+def plot_best(result: Result, name: str, path: str | Path, metric: str = "validation/loss") -> Path:
+    """Draw, for each value of the hyperparameter ``name``, its best config: every seed a dot, the mean a bar, as a PNG."""
+    figure_module = need("matplotlib.figure", "plots")
+    best: dict[str, ConfigScore] = {}
+    for score in result.ranking(metric):
+        if score.sound and name in score.config:
+            best.setdefault(format_value(score.config[name]), score)
+    if not best:
+        raise UserError(f"no config of {result.name!r} has {name!r} and a finite {metric} under all its seeds.")
+    figure = figure_module.Figure(figsize=(8.0, 1.2 + 0.4 * len(best)), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    for row, score in enumerate(best.values()):
+        axes.plot(score.values, [row] * len(score.values), "o", color=COLOURS[0], alpha=0.45, markersize=6)
+        axes.plot([score.mean] * 2, [row - 0.3, row + 0.3], color=COLOURS[1], linewidth=2.5)
+    axes.set_yticks(range(len(best)), list(best))
+    axes.invert_yaxis()
+    axes.set_xlabel(f"{metric} of the best config: a dot for each seed, a bar at the mean")
+    axes.set_ylabel(name.replace("_", " "))
+    axes.grid(True, axis="x", color="0.9", linewidth=0.8)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path)
+    return Path(path)

@@ -1,0 +1,79 @@
+"""Twelve schedule families x 32 learning rates x 5 seeds on handwritten digits: 1,920 trials of one compiled program.
+
+python experiments/schedule_families.py       # trains, prints the families' best, draws schedule_families.png
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from sklearn.datasets import load_digits
+
+import jsweep as js
+from jsweep import schedules
+
+STEPS, HIDDEN = 600, 32
+
+
+def families(rate):
+    """Each family with a setting in common use; ``rate`` is its first, or its peak, value."""
+    return {
+        "constant": schedules.constant(rate),
+        "step": schedules.step_decay(rate, STEPS // 4, 0.5),
+        "exponential": schedules.exponential_decay(rate, STEPS, 0.01),
+        "linear": schedules.linear(rate, 0.0, STEPS),
+        "polynomial": schedules.polynomial(rate, 0.0, 2.0, STEPS),
+        "cosine": schedules.cosine_decay(rate, STEPS),
+        "restarts": schedules.cosine_restarts(rate, STEPS // 7, 2.0),
+        "inverse sqrt": schedules.warmup_inverse_sqrt(0.0, rate, STEPS // 20),
+        "one-cycle": schedules.cosine_onecycle(STEPS, rate),
+        "warm-up cosine": schedules.warmup_cosine_decay(0.0, rate, STEPS // 20, STEPS),
+        "warm-up stable": schedules.warmup_stable_decay(
+            0.0, rate, STEPS // 20, STEPS * 3 // 4, STEPS // 5, 0.0, "1-sqrt"
+        ),
+        "REX": schedules.rex(rate, STEPS),
+    }
+
+
+def init(config, key):
+    sizes = [64, HIDDEN, HIDDEN, 10]
+    keys = jax.random.split(key, len(sizes) - 1)
+    return [
+        {"w": jax.random.normal(k, (n, m)) * jnp.sqrt(2 / n), "b": jnp.zeros(m)}
+        for k, n, m in zip(keys, sizes[:-1], sizes[1:])
+    ]
+
+
+def apply(config, params, x, key):
+    for layer in params[:-1]:
+        x = jax.nn.relu(x @ layer["w"] + layer["b"])
+    return x @ params[-1]["w"] + params[-1]["b"]
+
+
+def optimizer(config):
+    return optax.sgd(schedules.select(config["schedule"], families(config["learning_rate"])), momentum=0.9)
+
+
+def sweep():
+    x, y = load_digits(return_X_y=True)
+    data = js.split((x / 16).astype(np.float32), y.astype(np.int32), validation=0.2, test=0.2, key=0, stratify=True)
+    loss = js.losses.softmax_cross_entropy
+    metrics = {"accuracy": js.metrics.accuracy}
+    task = js.supervised(init, apply, loss, optimizer, data, metrics, name="schedule families")
+    space = {"schedule": list(families(0.1)), "learning_rate": js.logspace(1e-3, 1.0, 32)}
+    return js.Sweep(task, js.grid(space), seeds=5, steps=STEPS, store="schedule_families.db")
+
+
+if __name__ == "__main__":
+    from jsweep.cli.show import print_table
+    from jsweep.plots.results import plot_best
+
+    result = js.run(sweep())
+    programs = {trial.program for trial in result.trials()}
+    best = {}
+    for score in result.ranking("validation/loss"):
+        best.setdefault(score.config["schedule"], score)
+    rows = [[name, s.config["learning_rate"], s.mean, s.std, min(s.values), max(s.values)] for name, s in best.items()]
+    columns = ["family", "best learning rate", "validation/loss", "std", "lowest seed", "highest seed"]
+    print_table(f"{len(result.trials())} trials, {len(programs)} compiled program", columns, rows)
+    print("drawn:", plot_best(result, "schedule", "schedule_families.png"))
