@@ -77,7 +77,7 @@ def measure_width(task: Task, group: Group, workers: Sequence[jax.Device]) -> in
             break
         program = lower_train(task, group, width, device, examples).compile(compiler_options())
         seconds[width] = _seconds_per_lane_step(program, group, width, train, workers)
-        if seconds[width] > 1.5 * min(seconds.values()):
+        if seconds[width] > 1.1 * min(seconds.values()):
             break  # past the best: wider tiles only spill further
     best = min(seconds, key=seconds.__getitem__)
     _write_cache(_key(task, group), {"width": best, "seconds_per_lane_step": seconds})
@@ -95,10 +95,10 @@ def _seconds_per_lane_step(program: Any, group: Group, width: int, train: Any, w
         state = jax.tree.map(lambda leaf: jnp.zeros((width, *leaf.shape), leaf.dtype), group.traced.state)
         jax.block_until_ready(program(lanes, words, state, sums, bad, train, rows, np.int32(0), np.int32(count)))
 
-    once(2)
+    once(1)
     begun = time.perf_counter()
-    once(2)
-    count = int(np.clip(ROUND_SECONDS / max((time.perf_counter() - begun) / 2, 1e-6), 2, STEPS_PER_CALL))
+    once(1)
+    count = int(np.clip(ROUND_SECONDS / max(time.perf_counter() - begun, 1e-6), 1, STEPS_PER_CALL))
     best = float("inf")
     for _ in range(ROUNDS):
         threads = [threading.Thread(target=once, args=(count,)) for _ in workers]
