@@ -5,7 +5,50 @@ optax and nothing of the engine, the store or the CLI.
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for editors and type checkers; at run time names are imported on first use
+    from jsweep import losses as losses
+    from jsweep import metrics as metrics
+    from jsweep import schedules as schedules
+    from jsweep.backend import configure as configure
+    from jsweep.data import Splits as Splits
+    from jsweep.data import split as split
+    from jsweep.errors import UserError as UserError
+    from jsweep.lanes import Choice as Choice
+    from jsweep.lanes import select as select
+    from jsweep.lanes import select_optimizer as select_optimizer
+    from jsweep.plans import Plan as Plan
+    from jsweep.plans import plan as plan
+    from jsweep.replays import Replay as Replay
+    from jsweep.replays import replay as replay
+    from jsweep.results import ConfigScore as ConfigScore
+    from jsweep.results import Result as Result
+    from jsweep.results import TestScore as TestScore
+    from jsweep.space import Configs as Configs
+    from jsweep.space import Space as Space
+    from jsweep.space import at_least as at_least
+    from jsweep.space import at_most as at_most
+    from jsweep.space import choice as choice
+    from jsweep.space import configs as configs
+    from jsweep.space import grid as grid
+    from jsweep.space import int_uniform as int_uniform
+    from jsweep.space import latin_hypercube as latin_hypercube
+    from jsweep.space import linspace as linspace
+    from jsweep.space import log_int as log_int
+    from jsweep.space import log_uniform as log_uniform
+    from jsweep.space import logspace as logspace
+    from jsweep.space import normal as normal
+    from jsweep.space import random as random
+    from jsweep.space import sobol as sobol
+    from jsweep.space import uniform as uniform
+    from jsweep.space import when as when
+    from jsweep.sweeps import Sweep as Sweep
+    from jsweep.sweeps import run as run
+    from jsweep.sweeps import sweep as sweep
+    from jsweep.task import Config as Config
+    from jsweep.task import Task as Task
+    from jsweep.task import supervised as supervised
 
 _PUBLIC = {
     "configure": "jsweep.backend",
@@ -39,12 +82,16 @@ _PUBLIC = {
     "Sweep": "jsweep.sweeps",
     "sweep": "jsweep.sweeps",
     "run": "jsweep.sweeps",
+    "Plan": "jsweep.plans",
+    "plan": "jsweep.plans",
+    "Replay": "jsweep.replays",
+    "replay": "jsweep.replays",
     "Result": "jsweep.results",
     "ConfigScore": "jsweep.results",
     "TestScore": "jsweep.results",
 }
 _MODULES = ("losses", "metrics", "schedules")
-__all__ = [*_PUBLIC, *_MODULES]
+__all__ = [*_PUBLIC, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

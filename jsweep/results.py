@@ -78,6 +78,11 @@ class Result:
         return f"Result({self.name!r}: {counts})"
 
     @property
+    def prepared(self) -> Any:
+        """The sweep as it was checked and analysed; None for a result that was read from a record alone."""
+        return self._prepared
+
+    @property
     def row(self) -> SweepRow:
         """The sweep as recorded."""
         return self._row

@@ -86,6 +86,12 @@ class Prepared:
     roles: Mapping[str, Role]
     data_hash: str = field(repr=False, default="")
 
+    @property
+    def metrics(self) -> list[str]:
+        """The names under which scores will be recorded: "train/loss", "validation/loss", ..."""
+        traced = self.groups[0].traced
+        return [f"train/{m}" for m in traced.train_metrics] + [f"validation/{m}" for m in traced.evaluation_metrics]
+
 
 def sweep(
     task: Task,
@@ -120,15 +126,15 @@ def prepare(sweep: Sweep) -> Prepared:
     return Prepared(sweep, setting, trials, groups, roles, data_hash(task.data))
 
 
-def run(sweep: Sweep, progress: bool | None = None, workers: Sequence[jax.Device] | None = None) -> Result:
+def run(sweep: Sweep | Prepared, progress: bool | None = None, workers: Sequence[jax.Device] | None = None) -> Result:
     """Train a sweep's trials that are not yet in its record, and return the result.
 
     ``progress`` shows a live line (default: where standard error is a terminal). ``workers`` is the device of each
     worker (default: every device, on CPU one a core); it changes speed, never results. Ctrl-C ends the sweep after
     the present segments with everything recorded; run the same sweep again to go on.
     """
-    prepared = prepare(sweep)
-    store = open_store(sweep.store)
+    prepared = sweep if isinstance(sweep, Prepared) else prepare(sweep)
+    store = open_store(prepared.sweep.store)
     row = _open_sweep(store, prepared)
     store.add_trials(row.key, prepared.trials)
     rows = store.trials(row.key)
@@ -226,10 +232,8 @@ def _open_sweep(store: Store, prepared: Prepared) -> SweepRow:
                 "its own (name=...), or another store."
             )
         return old
-    traced = prepared.groups[0].traced
-    metrics = [f"train/{m}" for m in traced.train_metrics] + [f"validation/{m}" for m in traced.evaluation_metrics]
     settings = {
-        "metrics": metrics,
+        "metrics": prepared.metrics,
         "higher_is_better": sorted(task.higher_is_better),
         "roles": {role.name: [role.kind, role.reason] for role in prepared.roles.values()},
     }

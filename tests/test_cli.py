@@ -73,6 +73,12 @@ def test_the_whole_way_from_run_to_test(capsys, experiment):
     assert "(opened" in out
     code, out, _ = jsweep(capsys, "test", experiment, "--store", "a.db")
     assert "from the ledger" in out
+    code, out, _ = jsweep(capsys, "replay", best["trials"][1], experiment, "--store", "a.db", "--alone")
+    assert code == 0
+    assert "bit-equal in 20 scores" in out
+    code, out, _ = jsweep(capsys, "plan", experiment)
+    assert "8 trials in 1 compiled program" in out
+    assert "learning_rate: lane" in out
 
 
 @pytest.mark.parametrize(
@@ -83,6 +89,10 @@ def test_the_whole_way_from_run_to_test(capsys, experiment):
         (["run", "broken.py"], "broken.py:2 raised ZeroDivisionError"),
         (["run", "syntax.py"], "syntax.py:1 raised SyntaxError"),
         (["run", "line.py", "--seeds", "0"], "seeds=0 trains nothing"),
+        (
+            ["run", "line.py", "--store", "b.db", "--metric", "validation/f1"],
+            "will not be recorded: choose one of train/loss",
+        ),
         (["run", "line.py", "--store", "no/such/a.db"], "the folder 'no/such' does not exist"),
         (["run", "line.py", "--seeds", "many"], "Invalid value for '--seeds'"),
         (["list", "--store", "missing.db"], "does not exist: run a sweep into it first"),

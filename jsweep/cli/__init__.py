@@ -12,7 +12,9 @@ from jsweep.errors import UserError
 # Each command is imported when it is used, so that reading a record does not load the engine.
 _COMMANDS = {
     "run": "jsweep.cli.run",
+    "plan": "jsweep.cli.run",
     "test": "jsweep.cli.run",
+    "replay": "jsweep.cli.run",
     "list": "jsweep.cli.read",
     "show": "jsweep.cli.read",
     "best": "jsweep.cli.read",

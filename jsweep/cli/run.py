@@ -1,5 +1,6 @@
 """The verbs that train: ``run`` and ``test``."""
 
+import dataclasses
 from typing import Any
 
 import click
@@ -7,6 +8,7 @@ import click
 from jsweep.backend import configure
 from jsweep.cli.load import load_sweep
 from jsweep.cli.show import clean, print_json, print_ranking
+from jsweep.errors import UserError
 
 STORE = "sweeps.db"
 
@@ -38,10 +40,14 @@ def run(
     trained again, so an interrupted run goes on where it was.
     """
     configure()
+    from jsweep.sweeps import prepare
     from jsweep.sweeps import run as run_sweep
 
     sweep = _load(file, store, name=name, seeds=seeds, steps=steps)
-    result = run_sweep(sweep, progress=False if quiet or as_json else None)
+    prepared = prepare(sweep)
+    if metric not in prepared.metrics:  # now, rather than when everything is trained
+        raise UserError(f"metric={metric!r} will not be recorded: choose one of {', '.join(prepared.metrics)}.")
+    result = run_sweep(prepared, progress=False if quiet or as_json else None)
     ranking = result.ranking(metric)
     if as_json:
         print_json({"sweep": result.name, "store": str(sweep.store), "metric": metric, "ranking": ranking[:top]})
@@ -78,13 +84,48 @@ def test(file: str, store: str, name: str, metric: str, again: bool, as_json: bo
         click.echo(clean(score, 300))
 
 
+@click.command(epilog="Example:  jsweep plan experiments/digits.py --json")
+@click.argument("file")
+@click.option("--seeds", type=int, help="As if every config were trained under this many seeds.")
+@click.option("--steps", type=int, help="As if this many steps were trained.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+def plan(file: str, seeds: int, steps: int, as_json: bool) -> None:
+    """Tell what running FILE would compile, hold and take; nothing is compiled or trained."""
+    configure()
+    from jsweep.plans import plan as make_plan
+
+    made = make_plan(load_sweep(file, seeds=seeds, steps=steps))
+    if as_json:
+        print_json({"programs": made.programs, "seconds": made.seconds, "plan": made})
+    else:
+        click.echo("\n".join(clean(line, 300) for line in str(made).splitlines()))
+
+
+@click.command(epilog="Example:  jsweep replay 3f2a91 experiments/digits.py --store digits.db")
+@click.argument("trial")
+@click.argument("file")
+@click.option("--store", help=f"The record's file (default: the experiment's own, or {STORE}).")
+@click.option("--name", help="The sweep's name in the record.")
+@click.option("--alone", is_flag=True, help="Fill the tile with copies of the trial in place of its neighbours.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+def replay(trial: str, file: str, store: str, name: str, alone: bool, as_json: bool) -> None:
+    """Train a recorded TRIAL of FILE's sweep again and say whether it is bit-equal, or where it first differs.
+
+    The exit code is 1 where it differs.
+    """
+    configure()
+    from jsweep.replays import replay as replay_trial
+
+    found = replay_trial(_load(file, store, name=name), trial, alone)
+    if as_json:
+        print_json(found)
+    else:
+        click.echo(clean(found, 600))
+    if found.difference is not None:
+        raise SystemExit(1)
+
+
 def _load(file: str, store: str | None, **changes: Any) -> Any:
-    sweep = load_sweep(file, store=store, **changes)
-    return sweep if sweep.store is not None else load_store_default(sweep)
-
-
-def load_store_default(sweep: Any) -> Any:
     """A sweep on the command line always has a record."""
-    import dataclasses
-
-    return dataclasses.replace(sweep, store=STORE)
+    sweep = load_sweep(file, store=store, **changes)
+    return sweep if sweep.store is not None else dataclasses.replace(sweep, store=STORE)

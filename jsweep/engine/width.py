@@ -84,6 +84,14 @@ def measure_width(task: Task, group: Group, workers: Sequence[jax.Device]) -> in
     return best
 
 
+def measured_seconds(task: Task, group: Group) -> tuple[int, float] | None:
+    """The width measured for this program on this machine, and its seconds for a lane's step; None if never measured."""
+    entry = _read_cache().get(_key(task, group))
+    if entry is None:
+        return None
+    return int(entry["width"]), float(entry["seconds_per_lane_step"][str(entry["width"])])
+
+
 def _seconds_per_lane_step(program: Any, group: Group, width: int, train: Any, workers: Sequence[jax.Device]) -> float:
     """The best of some rounds, each on every worker at once: contention is part of what is measured."""
     lanes = {name: jnp.ones(width, lane.dtype) for name, lane in group.lanes.items()}

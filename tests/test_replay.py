@@ -1,0 +1,62 @@
+"""Any recorded trial trains again to the same bits, alone or in company; a record that was changed is found out."""
+
+import sqlite3
+
+import pytest
+from small import make_task
+
+import jsweep as js
+
+
+@pytest.fixture(scope="module")
+def sweep(data, tmp_path_factory):
+    space = {
+        "learning_rate": [0.03, 0.3],
+        "width": [8, 24],
+        "dropout": [0.1, 0.4],
+        "batch_size": [16, 32],
+        "steps": [20, 35],
+    }
+    store = tmp_path_factory.mktemp("record") / "s.db"
+    return js.Sweep(make_task(data), js.grid(space), seeds=2, evaluate_every=10, store=store, tile=4)
+
+
+def test_trials_of_a_mixed_sweep_replay_bit_equal_in_company_and_alone(sweep):
+    result = js.run(sweep)
+    for trial in result.trials()[::9]:
+        for alone in (False, True):
+            found = js.replay(sweep, trial.id, alone)
+            assert found.difference is None, found
+            assert found.compared == 3 * len(result.curves("train/loss")[trial.id])
+            assert found.environment == {}
+
+
+def test_a_changed_record_is_told_with_its_place(sweep):
+    result = js.run(sweep)
+    trial = result.trials()[3]
+    with sqlite3.connect(sweep.store) as db:
+        db.execute("UPDATE scores SET value = value + 1e-3 WHERE trial = ? AND step = 20 AND metric = 1", (trial.key,))
+    found = js.replay(sweep, trial.id)
+    assert found.difference is not None
+    _, step, before, now = found.difference
+    assert step == 20
+    assert before == pytest.approx(now + 1e-3)
+    with pytest.raises(js.UserError, match="fits 0 trials"):
+        js.replay(sweep, "nothing")
+
+
+def test_the_plan_is_what_is_run(sweep):
+    plan = js.plan(sweep)
+    result = js.run(sweep)
+    assert plan.programs == len({trial.program for trial in result.trials()})
+    assert sum(group.trials for group in plan.groups) == len(result.trials())
+    assert {role.name: role.kind for role in plan.roles.values()}["width"] == "group"
+    assert "batch_size: lane" in str(plan)
+    assert all(group.flops > 0 for group in plan.groups)
+
+
+def test_the_operations_of_a_step_are_counted_right(data):
+    """A dense model's step is about three forward passes of 2 * rows * weights operations."""
+    plan = js.plan(js.Sweep(make_task(data), [{"learning_rate": 0.1, "width": 64}], steps=1))
+    forward = 2 * 32 * (64 * 64 + 64 * 10)
+    assert plan.groups[0].flops == pytest.approx(3 * forward - 2 * 32 * 64 * 64, rel=0.25)  # no gradient to the input
