@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.space import configs as configs
     from jsweep.space import grid as grid
     from jsweep.space import int_uniform as int_uniform
+    from jsweep.space import lane as lane
     from jsweep.space import latin_hypercube as latin_hypercube
     from jsweep.space import linspace as linspace
     from jsweep.space import log_int as log_int
@@ -41,6 +42,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.space import normal as normal
     from jsweep.space import random as random
     from jsweep.space import sobol as sobol
+    from jsweep.space import static as static
     from jsweep.space import uniform as uniform
     from jsweep.space import when as when
     from jsweep.sweeps import Sweep as Sweep
@@ -69,6 +71,7 @@ _PUBLIC = {
     "configs": "jsweep.space",
     "grid": "jsweep.space",
     "int_uniform": "jsweep.space",
+    "lane": "jsweep.space",
     "latin_hypercube": "jsweep.space",
     "linspace": "jsweep.space",
     "log_int": "jsweep.space",
@@ -77,6 +80,7 @@ _PUBLIC = {
     "normal": "jsweep.space",
     "random": "jsweep.space",
     "sobol": "jsweep.space",
+    "static": "jsweep.space",
     "uniform": "jsweep.space",
     "when": "jsweep.space",
     "Sweep": "jsweep.sweeps",

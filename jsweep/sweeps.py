@@ -25,6 +25,7 @@ from jsweep.keys import root_words
 from jsweep.planning import Group, Role, Trial, make_groups, make_trials
 from jsweep.progress import Progress, progress_for
 from jsweep.results import Result
+from jsweep.space import Configs
 from jsweep.store import Store, SweepRow, open_store
 from jsweep.task import Task, check_count
 
@@ -111,7 +112,7 @@ def prepare(sweep: Sweep) -> Prepared:
     root = root_words(sweep.key)
     check_data(task.data)
     trials = make_trials(task, sweep.configs, sweep.seeds, sweep.steps, sweep.epochs, count_examples(task.data.train))
-    told = getattr(sweep.configs, "told", {})
+    told = sweep.configs.told if isinstance(sweep.configs, Configs) else {}
     groups, roles = make_groups(task, trials, told)
     unread = [name for name, role in roles.items() if role.kind == "unread"]
     if unread:

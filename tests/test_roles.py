@@ -84,6 +84,15 @@ def test_what_the_user_decides_holds(data):
         roles_of(make_task(data), [{"learning_rate": 0.1, "width": w} for w in (8, 16)], {"width": "lane"})
 
 
+def test_a_space_can_decide(data):
+    space = js.Space({"learning_rate": js.static([0.1, 0.2]), "l2": js.lane([0.0, 0.1])})
+    assert js.Space.from_json(space.to_json()) == space
+    assert "(compiled in)" in repr(space)
+    plan = js.plan(js.Sweep(make_task(data), js.grid(space) + js.grid(space), steps=2))
+    assert plan.programs == 2
+    assert plan.roles["learning_rate"].reason == "told so by static"
+
+
 def test_a_name_the_task_never_reads_is_told(data):
     with pytest.warns(UserWarning, match="never reads 'learning_rat'"):
         js.sweep(make_task(data), [{"learning_rate": 0.1, "learning_rat": 0.2}], steps=2)

@@ -8,6 +8,7 @@ from jsweep.space._format import format_config, format_value
 from jsweep.space._grid import grid
 from jsweep.space._search import latin_hypercube, random, sobol
 from jsweep.space._space import Space
+from jsweep.space._told import lane, static
 
 __all__ = [
     "Configs",
@@ -24,6 +25,7 @@ __all__ = [
     "format_value",
     "grid",
     "int_uniform",
+    "lane",
     "latin_hypercube",
     "linspace",
     "log_int",
@@ -32,6 +34,7 @@ __all__ = [
     "normal",
     "random",
     "sobol",
+    "static",
     "uniform",
     "when",
 ]

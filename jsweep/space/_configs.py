@@ -52,6 +52,11 @@ class Configs(Sequence[dict[str, Any]]):
         """The `config_id` of each config, in order."""
         return tuple(config_id(config) for config in self.rows)
 
+    @cached_property
+    def told(self) -> dict[str, str]:
+        """The names whose role the spaces decide, by `lane` or `static`; the first space that does counts."""
+        return {name: role for space in reversed(self.spaces) for name, role in space.told.items()}
+
     def __contains__(self, config: object) -> bool:
         return isinstance(config, Mapping) and config_id(config) in self.ids
 

@@ -19,6 +19,7 @@ from jsweep.space._conditions import (
 )
 from jsweep.space._domains import Distribution, Values, choice, values_of
 from jsweep.space._encode import decode, encode
+from jsweep.space._told import Told
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -39,15 +40,19 @@ class Space(Mapping[str, Any]):
     parts: Mapping[str, Part]
     order: tuple[str, ...] = field(init=False)
     """The names, each after those it is conditional on."""
+    told: Mapping[str, str] = field(init=False)
+    """The names whose role was decided by `lane` or `static`."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.parts, Mapping):
             raise UserError(f"space={self.parts!r} is no space: give a dict from names to lists or distributions.")
         if not self.parts:
             raise UserError("the space is empty: give at least one name, as in {'learning_rate': [0.1, 0.3]}.")
-        parts = {}
+        parts, told = {}, {}
         for name, value in self.parts.items():
             check_name(name)
+            if isinstance(value, Told):
+                told[name], value = value.role, value.part
             try:
                 parts[name] = part_of(value)
             except UserError as error:
@@ -55,6 +60,7 @@ class Space(Mapping[str, Any]):
         check_conditions(parts)
         object.__setattr__(self, "parts", parts)
         object.__setattr__(self, "order", in_order(parts))
+        object.__setattr__(self, "told", told)
 
     def __getitem__(self, name: str) -> Part:
         return self.parts[name]
@@ -73,11 +79,14 @@ class Space(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         width = max(map(len, self.parts)) + 1
-        return "\n  ".join(["Space", *(f"{name + ':':<{width}} {part}" for name, part in self.parts.items())])
+        roles = {name: f"  ({'a lane' if role == 'lane' else 'compiled in'})" for name, role in self.told.items()}
+        shown = (f"{name + ':':<{width}} {part}{roles.get(name, '')}" for name, part in self.parts.items())
+        return "\n  ".join(["Space", *shown])
 
     def to_json(self) -> str:
         """The space as JSON, exactly; functions by name."""
-        return json.dumps({name: _part_to_data(part) for name, part in self.parts.items()}, allow_nan=False)
+        data = {name: _part_to_data(part) for name, part in self.parts.items()}
+        return json.dumps({n: {self.told[n]: d} if n in self.told else d for n, d in data.items()}, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str, resolve: bool = False) -> "Space":
@@ -113,8 +122,12 @@ def _part_to_data(part: Part) -> dict[str, Any]:
     return {"when": conditions, "then": _part_to_data(part.then), **otherwise}
 
 
-def _part_from_data(data: Any, resolve: bool) -> Part:
+def _part_from_data(data: Any, resolve: bool) -> Any:
     match data:
+        case {"lane": part, **rest} if not rest:
+            return Told("lane", _part_from_data(part, resolve))
+        case {"group": part, **rest} if not rest:
+            return Told("group", _part_from_data(part, resolve))
         case {"values": [*values], "weights": [*weights], **rest} if not rest:
             return choice(decode(values, resolve), weights)
         case {"values": [*values], **rest} if not rest:
