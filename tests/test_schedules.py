@@ -315,6 +315,22 @@ OPTAX = {
         lambda v, b, k: optax.piecewise_interpolate_schedule("cosine", v, dict(zip(b, k))),
         (0.3, (50, 400), (0.5, 3.0)),
     ),
+    "restarts": (
+        lambda peak, first: s.cosine_restarts(peak, first, 2.0),
+        lambda peak, first: optax.sgdr_schedule(
+            [
+                {
+                    "init_value": peak,
+                    "peak_value": peak,
+                    "decay_steps": first * 2**k,
+                    "warmup_steps": 0,
+                    "end_value": 0.0,
+                }
+                for k in range(12)
+            ]
+        ),
+        (0.3, 30),
+    ),
     "joined": (
         lambda a, b, at: s.join([s.constant(a), s.linear(b, 0.0, 100)], [at]),
         lambda a, b, at: optax.join_schedules([optax.constant_schedule(a), optax.linear_schedule(b, 0.0, 100)], [at]),
