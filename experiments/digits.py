@@ -3,8 +3,6 @@
 jsweep run experiments/digits.py        # or: python experiments/digits.py, which draws the picture as well
 """
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from sklearn.datasets import load_digits
@@ -16,18 +14,11 @@ STEPS, HIDDEN = 1000, 64
 
 
 def init(config, key):
-    sizes = [64, HIDDEN, HIDDEN, 10]
-    keys = jax.random.split(key, len(sizes) - 1)
-    return [
-        {"w": jax.random.normal(k, (n, m)) * jnp.sqrt(2 / n), "b": jnp.zeros(m)}
-        for k, n, m in zip(keys, sizes[:-1], sizes[1:])
-    ]
+    return js.models.init_mlp(key, [64, HIDDEN, HIDDEN, 10])
 
 
 def apply(config, params, x, key):
-    for layer in params[:-1]:
-        x = jax.nn.relu(x @ layer["w"] + layer["b"])
-    return x @ params[-1]["w"] + params[-1]["b"]
+    return js.models.apply_mlp(params, x)
 
 
 def optimizer(config):

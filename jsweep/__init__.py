@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # for editors and type checkers; at run time names are imported on first use
     from jsweep import losses as losses
     from jsweep import metrics as metrics
+    from jsweep import models as models
     from jsweep import schedules as schedules
     from jsweep.backend import configure as configure
     from jsweep.data import Splits as Splits
@@ -94,7 +95,7 @@ _PUBLIC = {
     "ConfigScore": "jsweep.results",
     "TestScore": "jsweep.results",
 }
-_MODULES = ("losses", "metrics", "schedules")
+_MODULES = ("losses", "metrics", "models", "schedules")
 __all__ = [*_PUBLIC, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 

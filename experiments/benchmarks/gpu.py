@@ -30,18 +30,11 @@ def digits():
 
 
 def init(config, key):
-    sizes = [64, WIDTH, WIDTH, 10]
-    keys = jax.random.split(key, 3)
-    return [
-        {"w": jax.random.normal(k, (n, m)) * jnp.sqrt(2 / n), "b": jnp.zeros(m)}
-        for k, n, m in zip(keys, sizes[:-1], sizes[1:])
-    ]
+    return js.models.init_mlp(key, [64, WIDTH, WIDTH, 10])
 
 
 def apply(config, params, x, key):
-    for layer in params[:-1]:
-        x = jax.nn.relu(x @ layer["w"] + layer["b"])
-    return x @ params[-1]["w"] + params[-1]["b"]
+    return js.models.apply_mlp(params, x)
 
 
 def jsweep_rounds(lanes, steps, data):
@@ -101,6 +94,12 @@ def plain_vmap_rounds(lanes, steps, data):
     return one_round
 
 
+def _torch_model(torch, device):
+    nn = torch.nn
+    layers = [nn.Linear(64, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 10)]
+    return nn.Sequential(*layers).to(device)
+
+
 def torch_eager_rounds(steps, data):
     """One lane in PyTorch's usual loop."""
     import torch
@@ -109,13 +108,7 @@ def torch_eager_rounds(steps, data):
     x, y = torch.tensor(data.train[0], device=device), torch.tensor(data.train[1], device=device).long()
 
     def one_round():
-        model = torch.nn.Sequential(
-            torch.nn.Linear(64, WIDTH),
-            torch.nn.ReLU(),
-            torch.nn.Linear(WIDTH, WIDTH),
-            torch.nn.ReLU(),
-            torch.nn.Linear(WIDTH, 10),
-        ).to(device)
+        model = _torch_model(torch, device)
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
         _wait(torch)
         begun = time.perf_counter()
@@ -137,13 +130,7 @@ def torch_func_rounds(lanes, steps, data):
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     x, y = torch.tensor(data.train[0], device=device), torch.tensor(data.train[1], device=device).long()
-    model = torch.nn.Sequential(
-        torch.nn.Linear(64, WIDTH),
-        torch.nn.ReLU(),
-        torch.nn.Linear(WIDTH, WIDTH),
-        torch.nn.ReLU(),
-        torch.nn.Linear(WIDTH, 10),
-    ).to(device)
+    model = _torch_model(torch, device)
     loss = lambda params, bx, by: torch.nn.functional.cross_entropy(functional_call(model, params, (bx,)), by)
     gradients = vmap(grad(loss))
     rates = torch.logspace(-4, -1, lanes, device=device)

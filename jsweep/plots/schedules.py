@@ -1,5 +1,6 @@
 """Pictures of schedules: one, or a gallery of all."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def _draw(axes: Any, schedule: Any, title: str, steps: int, labelled: bool) -> N
     values = np.asarray(jax.jit(jax.vmap(schedule))(jnp.asarray(counts)))
     axes.plot(counts, values, color="#0072B2", linewidth=1.8, drawstyle="steps-post" if len(counts) < 60 else "default")
     axes.fill_between(counts, min(0.0, float(values.min())), values, color="#0072B2", alpha=0.08, linewidth=0)
-    axes.set_title(title, fontsize=10, loc="left")
+    axes.set_title(textwrap.fill(title, 80 if labelled else 40), fontsize=10, loc="left")
     axes.set_xlim(0, steps)
     axes.set_ylim(min(0.0, float(values.min())), float(values.max()) * 1.08 or 1.0)
     axes.tick_params(labelsize=8)
