@@ -202,6 +202,8 @@ def reason_of(error: BaseException) -> str:
         why = "used as a shape or a Python index"
     elif isinstance(error, jax.errors.ConcretizationTypeError | jax.errors.TracerArrayConversionError):
         why = "needed as a Python number"
+    elif isinstance(error, TypeError) and "Tracer" in text:
+        why = "needed as a Python value"
     else:
         why = f"{type(error).__name__}: {text.splitlines()[0][:80] if text else 'no message'}"
     return f"{why} in {place}" if place else why
