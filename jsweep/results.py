@@ -144,7 +144,7 @@ class Result:
         best = self.best(metric)
         ledger = self._store.tests(self._row.key)
         for entry in ledger:
-            if entry.config_id == best.config_id and set(best.seeds) <= set(entry.seeds):
+            if entry.config_id == best.config_id:  # seeds added since do not open it again
                 return _test_score(entry, from_ledger=True)
         if ledger and not again:
             shown = ", ".join(f"{name}={format_value(value)}" for name, value in ledger[0].config.items())

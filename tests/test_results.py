@@ -131,6 +131,16 @@ def test_another_config_of_the_sweep_is_refused_unless_overridden_on_record(data
     assert both.test().scores == second.scores
 
 
+def test_seeds_added_after_the_test_do_not_open_it_again(data, tmp_path):
+    def result(seeds):
+        return js.sweep(make_task(data), CONFIGS[2:3], seeds, 20, store=tmp_path / "s.db")
+
+    first = result(1).test()
+    second = result(3).test()
+    assert second.from_ledger
+    assert second.scores == first.scores
+
+
 def test_test_refuses_a_record_it_cannot_reproduce(data, tmp_path):
     result = js.sweep(make_task(data), CONFIGS[:1], steps=10, store=tmp_path / "s.db")
     result._store._db.execute("UPDATE scores SET value = value + 1e-6")
