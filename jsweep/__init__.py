@@ -26,6 +26,8 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.results import ConfigScore as ConfigScore
     from jsweep.results import Result as Result
     from jsweep.results import TestScore as TestScore
+    from jsweep.running import run as run
+    from jsweep.running import sweep as sweep
     from jsweep.space import Configs as Configs
     from jsweep.space import Space as Space
     from jsweep.space import at_least as at_least
@@ -47,8 +49,6 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.space import uniform as uniform
     from jsweep.space import when as when
     from jsweep.sweeps import Sweep as Sweep
-    from jsweep.sweeps import run as run
-    from jsweep.sweeps import sweep as sweep
     from jsweep.task import Config as Config
     from jsweep.task import Task as Task
     from jsweep.task import supervised as supervised
@@ -85,8 +85,8 @@ _PUBLIC = {
     "uniform": "jsweep.space",
     "when": "jsweep.space",
     "Sweep": "jsweep.sweeps",
-    "sweep": "jsweep.sweeps",
-    "run": "jsweep.sweeps",
+    "sweep": "jsweep.running",
+    "run": "jsweep.running",
     "Plan": "jsweep.plans",
     "plan": "jsweep.plans",
     "Replay": "jsweep.replays",

@@ -109,7 +109,9 @@ def _plan_group(prepared: Prepared, group: Group, workers: int) -> GroupPlan:
     task, wanted = prepared.setting.task, prepared.sweep.tile
     width = wanted if isinstance(wanted, int) else guess_width(group)
     tiles = group.tiles(width)
-    lane_steps = sum(max(trial.steps for trial in tile) for tile in tiles) * width  # padding costs what a trial does
+    lane_steps = (
+        sum(max(trial.steps for trial in tile.trials) for tile in tiles) * width
+    )  # padding costs what a trial does
     flops_a_step = step_flops(task, group)
     found = measured_seconds(task, group)
     if found is not None and not isinstance(wanted, int):

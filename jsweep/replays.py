@@ -11,8 +11,10 @@ from jsweep.engine.replay import replay_trials
 from jsweep.engine.run import Work, default_workers
 from jsweep.environment import describe_environment
 from jsweep.errors import UserError
+from jsweep.planning import Tile
 from jsweep.results import Result
-from jsweep.sweeps import Prepared, Sweep, attach
+from jsweep.running import attach
+from jsweep.sweeps import Prepared, Sweep
 
 
 @dataclass(frozen=True)
@@ -54,19 +56,19 @@ def replay(sweep: Sweep, trial: str, alone: bool = False) -> Replay:
     scores, _ = replay_trials(result.prepared, share, default_workers()[0])
     difference, compared = _first_difference(result, row.id, scores[row.id])
     now = describe_environment()
-    before = result.row.environment
+    before = result.environments().get(row.environment or 0, {})
     other = {key: (before.get(key), now[key]) for key in now if before.get(key) != now[key]}
     return Replay(row.id, row.width, compared, difference, other)
 
 
 def _tile_with(prepared: Prepared, trial: str, width: int, alone: bool) -> Work:
     group = next(group for group in prepared.groups if any(t.id == trial for t in group.trials))
-    tile = next(tile for tile in group.tiles(width) if any(t.id == trial for t in tile))
+    tile = next(tile for tile in group.tiles(width) if any(t.id == trial for t in tile.trials))
     if alone:
-        tile = tuple(t for t in tile if t.id == trial)
+        tile = Tile(tuple(t for t in tile.trials if t.id == trial), width)
     data, device = prepared.setting.task.data, default_workers()[0]
     window = window_rows(group, [tile], data, prepared.sweep.pairing) if streams(data, device) else None
-    return Work(group, width, (tile,), window)
+    return Work(group, (tile,), window)
 
 
 def _first_difference(result: Result, trial: str, scores: Mapping[int, Any]) -> tuple[Any, int]:

@@ -91,6 +91,10 @@ class Result:
         """The trials that were asked for, in the order they were added to the record."""
         return [trial for trial in self._store.trials(self._row.key) if trial.id in self.trial_ids]
 
+    def environments(self) -> dict[int, dict[str, Any]]:
+        """Where trials were trained (versions, device, flags), by the number in a trial's ``environment``."""
+        return self._store.environments()
+
     def metrics(self) -> list[str]:
         """The names a config can be chosen by and the training metrics: "validation/loss", "train/loss", ..."""
         return self._store.metrics(self._row.key)

@@ -226,7 +226,7 @@ def test_what_a_sweep_does_not_use_is_not_in_its_program(data):
 
     def text(configs, **changes):
         task = make_task(data, **changes)
-        groups, _ = make_groups(task, make_trials(task, configs, 1, 10, None, 240))
+        groups, *_ = make_groups(task, make_trials(task, configs, 1, 10, None, 240))
         return lower_train(task, groups[0], 4, jax.devices()[0]).compile(compiler_options()).as_text()
 
     plain = text([{"learning_rate": 0.1}])

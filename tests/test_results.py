@@ -36,7 +36,6 @@ def recorded(scores):
         "made",
         {},
         {"metrics": ["validation/loss", "validation/accuracy"], "higher_is_better": ["accuracy"]},
-        {},
     )
     task = type("T", (), {"name": "made", "batch_size": 1})
     configs = [{"rate": rate} for rate in dict.fromkeys(rate for rate, _ in scores)]
@@ -47,7 +46,7 @@ def recorded(scores):
         loss, accuracy = scores[trial.config["rate"], trial.seed]
         metrics = {"validation/loss": loss, "validation/accuracy": accuracy}
         score = Score(trial.id, 5, metrics, None if math.isfinite(loss) else 5, True)
-        store.record_segments(row.key, [({"program": "p", "width": 1}, [score])])
+        store.record_segment(row.key, "p", 1, [score])
     return store, Result(store, "made")
 
 

@@ -12,7 +12,7 @@ from jsweep.planning import make_groups, make_trials
 
 def roles_of(task, configs, told=None):
     trials = make_trials(task, configs, 1, 10, None, 240)
-    groups, roles = make_groups(task, trials, told)
+    groups, roles, _ = make_groups(task, trials, told)
     return groups, {name: role.kind for name, role in roles.items()}, roles
 
 

@@ -42,6 +42,7 @@ def jsweep_rounds(lanes, steps, data):
     from jsweep.engine.program import lower_tile
     from jsweep.engine.run import on_device
     from jsweep.engine.tile import train_tile
+    from jsweep.planning import Tile
     from jsweep.sweeps import Sweep, prepare
 
     optimizer = lambda config: optax.adam(config["learning_rate"])
@@ -55,7 +56,9 @@ def jsweep_rounds(lanes, steps, data):
 
     def one_round():
         begun = time.perf_counter()
-        for segment in train_tile(prepared.setting, group, group.trials, program, resident, device):
+        for segment in train_tile(
+            prepared.setting, group, Tile(group.trials, len(group.trials)), program, resident, device
+        ):
             jax.block_until_ready(segment.state)
         return time.perf_counter() - begun
 

@@ -73,9 +73,10 @@ def show(sweep: str | None, trial: str | None, store: str, metric: str, top: int
         click.echo(f"{len(failed)} trials failed, the first ({failed[0].id}) with {clean(failed[0].reason, 300)}")
     roles = result.row.settings.get("roles", {})
     print_table("", ["name", "is", "because"], [[n, kind, clean(reason, 200)] for n, (kind, reason) in roles.items()])
-    environment = result.row.environment
-    shown = ("jsweep", "jax", "jaxlib", "platform", "device", "cores")
-    click.echo("run with " + ", ".join(f"{name} {clean(environment[name])}" for name in shown if name in environment))
+    known, used = result.environments(), {trial.environment for trial in trials}
+    for environment in (described for number, described in known.items() if number in used):
+        shown = ("jsweep", "jax", "jaxlib", "platform", "device", "cores")
+        click.echo("run with " + ", ".join(f"{n} {clean(environment[n])}" for n in shown if n in environment))
     for entry in result.ledger():
         click.echo(f"test split opened {clean(entry.opened)}, chosen by {clean(entry.chosen_by)}")
 

@@ -40,8 +40,8 @@ def run(
     trained again, so an interrupted run goes on where it was.
     """
     configure()
+    from jsweep.running import run as run_sweep
     from jsweep.sweeps import prepare
-    from jsweep.sweeps import run as run_sweep
 
     sweep = _load(file, store, name=name, seeds=seeds, steps=steps)
     prepared = prepare(sweep)
@@ -73,7 +73,7 @@ def test(file: str, store: str, name: str, metric: str, again: bool, as_json: bo
     sweep is refused.
     """
     configure()
-    from jsweep.sweeps import attach
+    from jsweep.running import attach
 
     result = attach(_load(file, store, name=name))
     score = result.test(metric, again=again)

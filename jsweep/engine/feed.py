@@ -14,7 +14,7 @@ import numpy as np
 
 from jsweep.data import Splits, batch_indices, count_examples
 from jsweep.engine.program import STEPS_PER_CALL
-from jsweep.planning import Group, Trial
+from jsweep.planning import Group, Tile, Trial
 from jsweep.task import Task
 
 WINDOW_BYTES = 64 << 20  # of a streamed window; two are in flight in each tile
@@ -75,13 +75,13 @@ def streams(data: Splits, device: jax.Device) -> bool:
     return sum(leaf.nbytes for leaf in leaves) > RESIDENT_SHARE * device_memory(device)
 
 
-def window_rows(group: Group, tiles: Sequence[Sequence[Trial]], data: Splits, pairing: str) -> int:
+def window_rows(group: Group, tiles: Sequence[Tile], data: Splits, pairing: str) -> int:
     """The rows of a window that serves every tile of a group: as many steps as `WINDOW_BYTES` hold, at least one."""
     most = 1
     for tile in tiles:
         orders = {
             (t.seed if pairing == "common" else (t.seed, t.config_id), t.config.get("batch_size", group.rows))
-            for t in tile
+            for t in tile.trials
         }
         most = max(most, sum(size for _, size in orders))
     bytes_a_row = sum(leaf[:1].nbytes for leaf in jax.tree.leaves(data.train))

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jsweep.engine.feed import streams, window_rows
@@ -11,22 +12,27 @@ from jsweep.engine.program import compiler_options, lower_test, lower_tile
 from jsweep.engine.run import Work, default_workers, on_device
 from jsweep.engine.tile import Score, train_tile
 from jsweep.errors import UserError
+from jsweep.planning import Tile
 from jsweep.results import ConfigScore
 
 
-def replay_trials(prepared: Any, share: Work, device: jax.Device) -> tuple[dict[str, dict[int, Score]], list]:
-    """Train the tiles of one group's share again: scores by trial and step, and each tile with its final state."""
-    program = lower_tile(prepared.setting.task, share.group, share.width, device, share.window).compile()
+def replay_trials(prepared: Any, share: Work, device: jax.Device) -> tuple[dict[str, dict[int, Score]], dict[str, Any]]:
+    """Train the tiles of one group's share again: scores by trial and step, and every trial's state at its end.
+
+    The tiles are of one width.
+    """
+    width = share.tiles[0].width
+    program = lower_tile(prepared.setting.task, share.group, width, device, share.window).compile()
     data = on_device(prepared.setting, device, share.window is not None)
     scores: dict[str, dict[int, Score]] = {}
-    states = []
+    states: dict[str, Any] = {}
     for tile in share.tiles:
-        segment = None
+        lane = {trial.id: place for place, trial in enumerate(tile.trials)}
         for segment in train_tile(prepared.setting, share.group, tile, program, data, device, share.window):
             for score in segment.scores:
                 scores.setdefault(score.trial, {})[score.step] = score
-        assert segment is not None
-        states.append((tile, segment.state))
+                if score.finished:
+                    states[score.trial] = jax.tree.map(lambda a, i=lane[score.trial]: a[i], segment.state)
     return scores, states
 
 
@@ -45,17 +51,17 @@ def test_scores(
     trials = [by_id[trial] for trial in best.trials]
     device = default_workers()[0]
     evaluate = lower_test(task, group, width, device).compile(compiler_options())
-    tiles = tuple(tuple(trials[start : start + width]) for start in range(0, len(trials), width))
+    tiles = tuple(Tile(tuple(trials[start : start + width]), width) for start in range(0, len(trials), width))
     window = window_rows(group, tiles, task.data, prepared.sweep.pairing) if streams(task.data, device) else None
-    scores, states = replay_trials(prepared, Work(group, width, tiles, window), device)
+    scores, states = replay_trials(prepared, Work(group, tiles, window), device)
     _check_against_record(scores, recorded)
     found: dict[str, list[float]] = {}
     test = jax.device_put(task.data.test, device)
-    for tile, state in states:
-        padded = [tile[i % len(tile)] for i in range(width)]
-        measured = evaluate(jax.device_put(group.lane_values(padded), device), state, test)
+    for tile in tiles:
+        state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(states[trial.id] for trial in tile.lanes))
+        measured = evaluate(jax.device_put(group.lane_values(tile.lanes), device), state, test)
         for name, values in measured.items():
-            found.setdefault(f"test/{name}", []).extend(float(v) for v in np.asarray(values)[: len(tile)])
+            found.setdefault(f"test/{name}", []).extend(float(v) for v in np.asarray(values)[: len(tile.trials)])
     return found
 
 

@@ -7,16 +7,17 @@ is as fast as a device a core and needs compiling once.
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 
 from jsweep.backend import cores
 from jsweep.engine.program import TileProgram, lower_tile
-from jsweep.engine.tile import OnDevice, Segment, Setting, train_tile
-from jsweep.planning import Group, Trial
+from jsweep.engine.tile import Carry, OnDevice, Segment, Setting, train_tile
+from jsweep.planning import Group, Tile, Trial
 
 
 @dataclass(frozen=True)
@@ -30,35 +31,60 @@ class Compiled:
 
 @dataclass(frozen=True)
 class Trained:
-    """A tile reached a segment's end."""
+    """A tile reached a segment's end; ``saved`` is what the keeper made of it."""
 
     group: int
-    trials: tuple[Trial, ...]
+    tile: Tile
     segment: Segment
+    fingerprint: str
+    saved: Any
 
 
 @dataclass(frozen=True)
 class Failed:
-    """A tile could not be trained; its trials fail with the reason."""
+    """Trials could not be trained, and why."""
 
     group: int
     trials: tuple[Trial, ...]
     error: Exception
 
 
-Event = Compiled | Trained | Failed
+@dataclass(frozen=True)
+class Halved:
+    """A tile did not fit the memory; its trials go on in tiles of ``width``."""
+
+    group: int
+    width: int
+
+
+Event = Compiled | Trained | Failed | Halved
+
+
+class Keeper:
+    """What workers ask of the record; this one keeps nothing. Its own errors end the sweep, unlike a tile's."""
+
+    def claim(self, trials: tuple[Trial, ...]) -> tuple[Trial, ...]:
+        """Those of ``trials`` that are this process's to train."""
+        return trials
+
+    def resume(self, group: Group, tile: Tile) -> Carry | None:
+        """What was saved of a tile's trials, to go on from."""
+        return None
+
+    def save(self, tile: Tile, segment: Segment) -> Any:
+        """Save a segment's end."""
+        return None
 
 
 @dataclass(frozen=True)
 class Work:
-    """One group's share of a sweep: the width of its tiles and the tiles still to train.
+    """One group's share of a sweep: the tiles still to train.
 
     ``window`` is the rows of a streamed window; None where the training split stays on the device.
     """
 
     group: Group
-    width: int
-    tiles: tuple[tuple[Trial, ...], ...]
+    tiles: tuple[Tile, ...]
     window: int | None = None
 
 
@@ -71,11 +97,15 @@ def default_workers() -> list[jax.Device]:
 
 
 def run(
-    setting: Setting, work: Sequence[Work], workers: Sequence[jax.Device], stop: threading.Event
-) -> Iterator[Event]:
+    setting: Setting,
+    work: Sequence[Work],
+    workers: Sequence[jax.Device],
+    stop: threading.Event,
+    keeper: Keeper | None = None,
+) -> Generator[Event, None, None]:
     """Train all tiles, yielding events as they come; once ``stop`` is set, tiles end after their present segment."""
     events: queue.Queue[Event | BaseException | None] = queue.Queue()
-    tiles: queue.SimpleQueue[tuple[int, tuple[Trial, ...]]] = queue.SimpleQueue()
+    tiles: queue.SimpleQueue[tuple[int, Tile]] = queue.SimpleQueue()
     for number, share in enumerate(work):
         for tile in share.tiles:
             tiles.put((number, tile))
@@ -88,8 +118,11 @@ def run(
         data = {device: on_device(setting, device, streamed) for device in distinct}
 
         def worker(device: jax.Device) -> None:
+            taking = _Worker(
+                setting, work, tiles, programs, data[device], device, events.put, should_stop, keeper or Keeper()
+            )
             try:
-                _take_tiles(setting, work, tiles, programs, data[device], device, events.put, should_stop)
+                taking.run()
             except BaseException as error:
                 events.put(error)
             finally:
@@ -113,32 +146,73 @@ def run(
             programs.cancel()
 
 
-def _take_tiles(
-    setting: Setting,
-    work: Sequence[Work],
-    tiles: queue.SimpleQueue,
-    programs: "_Programs",
-    data: OnDevice,
-    device: jax.Device,
-    emit: Callable[[Event], None],
-    should_stop: Callable[[], bool],
-) -> None:
-    while not should_stop():
+@dataclass(frozen=True)
+class _Worker:
+    """One thread's work: take a tile, claim its trials, train it; a tile that fails is halved until the guilty is alone."""
+
+    setting: Setting
+    work: Sequence[Work]
+    tiles: queue.SimpleQueue
+    programs: "_Programs"
+    data: OnDevice
+    device: jax.Device
+    emit: Callable[[Event], None]
+    should_stop: Callable[[], bool]
+    keeper: Keeper
+
+    def run(self) -> None:
+        while not self.should_stop():
+            try:
+                number, tile = self.tiles.get_nowait()
+            except queue.Empty:
+                return
+            claimed = self.keeper.claim(tile.trials)
+            if claimed:
+                self._train(number, Tile(claimed, tile.width))
+
+    def _train(self, number: int, tile: Tile) -> None:
+        share, finished = self.work[number], set()
         try:
-            number, tile = tiles.get_nowait()
-        except queue.Empty:
-            return
-        try:
-            program = programs.get(number, device)
-            share = work[number]
-            for segment in train_tile(setting, share.group, tile, program, data, device, share.window, should_stop):
-                emit(Trained(number, tile, segment))
+            program, fingerprint = self.programs.get(number, tile.width, self.device)
         except Exception as error:
-            emit(Failed(number, tile, error))
+            self._failed(number, tile, error, () if not _out_of_memory(error) else tile.trials)
+            return
+        begin = self.keeper.resume(share.group, tile)
+        segments = train_tile(
+            self.setting, share.group, tile, program, self.data, self.device, share.window, self.should_stop, begin
+        )
+        while True:
+            try:
+                segment = next(segments, None)
+            except Exception as error:
+                self._failed(number, tile, error, tuple(t for t in tile.trials if t.id not in finished))
+                return
+            if segment is None:
+                return
+            finished |= {score.trial for score in segment.scores if score.finished}
+            self.emit(Trained(number, tile, segment, fingerprint, self.keeper.save(tile, segment)))
+
+    def _failed(self, number: int, tile: Tile, error: Exception, left: tuple[Trial, ...]) -> None:
+        """Put the trials that are ``left`` back in two halves, or give them up."""
+        half = -(-len(left) // 2)
+        if left and _out_of_memory(error) and tile.width > 1:
+            width = -(-tile.width // 2)
+            self.emit(Halved(number, width))
+            for start in range(0, len(left), width):
+                self.tiles.put((number, Tile(left[start : start + width], width)))
+        elif len(left) > 1:
+            self.tiles.put((number, Tile(left[:half], tile.width)))
+            self.tiles.put((number, Tile(left[half:], tile.width)))
+        else:
+            self.emit(Failed(number, left or tile.trials, error))
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error) or "out of memory" in str(error).lower()
 
 
 class _Programs:
-    """Each group's program, compiled ahead of the workers by a small pool, once for each device."""
+    """Each group's program at each width, compiled ahead of the workers by a small pool, once for each device."""
 
     def __init__(
         self,
@@ -148,29 +222,35 @@ class _Programs:
         pool: ThreadPoolExecutor,
         emit: Callable[[Event], None],
     ):
-        self._setting, self._work, self._emit = setting, work, emit
-        self._futures: dict[tuple[int, jax.Device], Future[TileProgram]] = {
-            (number, device): pool.submit(self._compile, number, device)
-            for number, share in enumerate(work)
-            if share.tiles
-            for device in devices
-        }
+        self._setting, self._work, self._emit, self._pool = setting, work, emit, pool
+        self._lock = threading.Lock()
+        self._futures: dict[tuple[int, int, jax.Device], Future[tuple[TileProgram, str]]] = {}
+        for number, share in enumerate(work):
+            for width in dict.fromkeys(tile.width for tile in share.tiles):
+                for device in devices:
+                    self._ask(number, width, device)
 
-    def get(self, number: int, device: jax.Device) -> TileProgram:
-        """The program, waiting for its compilation; raises what compiling it raised."""
-        return self._futures[number, device].result()
+    def get(self, number: int, width: int, device: jax.Device) -> tuple[TileProgram, str]:
+        """The program and its fingerprint, waiting for its compilation; raises what compiling it raised."""
+        return self._ask(number, width, device).result()
 
     def cancel(self) -> None:
         """Give up what is not being compiled yet."""
         for future in self._futures.values():
             future.cancel()
 
-    def _compile(self, number: int, device: jax.Device) -> TileProgram:
+    def _ask(self, number: int, width: int, device: jax.Device) -> Future[tuple[TileProgram, str]]:
+        with self._lock:
+            if (number, width, device) not in self._futures:
+                self._futures[number, width, device] = self._pool.submit(self._compile, number, width, device)
+            return self._futures[number, width, device]
+
+    def _compile(self, number: int, width: int, device: jax.Device) -> tuple[TileProgram, str]:
         share = self._work[number]
-        lowered = lower_tile(self._setting.task, share.group, share.width, device, share.window)
+        lowered = lower_tile(self._setting.task, share.group, width, device, share.window)
         program = lowered.compile()
-        self._emit(Compiled(number, share.width, lowered.fingerprint))
-        return program
+        self._emit(Compiled(number, width, lowered.fingerprint))
+        return program, lowered.fingerprint
 
 
 def on_device(setting: Setting, device: jax.Device, streamed: bool) -> OnDevice:

@@ -10,7 +10,7 @@ import numpy as np
 from jsweep.engine.feed import Feed
 from jsweep.engine.program import TileProgram
 from jsweep.keys import config_words
-from jsweep.planning import Group, Trial
+from jsweep.planning import Group, Tile, Trial
 from jsweep.task import Task
 
 
@@ -36,14 +36,32 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Segment:
-    """The end of a segment of a tile: scores of the trials looked at, and the stacked state."""
+class Carry:
+    """All that training goes on from after ``step`` steps; every array has the lanes on its leading axis.
+
+    ``sums`` are of the training metrics since step ``since``, ``bad`` is the first step that was not finite, or -1.
+    """
 
     step: int
-    scores: tuple[Score, ...]
+    since: int
     state: Any
-    lanes_running: int
+    sums: Any
+    bad: Any
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The end of a segment of a tile: scores of the trials looked at, and what training goes on from."""
+
+    scores: tuple[Score, ...]
+    carry: Carry
+    last: bool
     steps_done: int
+
+    @property
+    def state(self) -> Any:
+        """The stacked state."""
+        return self.carry.state
 
 
 @dataclass(frozen=True)
@@ -57,31 +75,36 @@ class OnDevice:
 def train_tile(
     setting: Setting,
     group: Group,
-    trials: Sequence[Trial],
+    tile: Tile,
     program: TileProgram,
     data: OnDevice,
     device: jax.Device,
     window: int | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    begin: Carry | None = None,
 ) -> Iterator[Segment]:
-    """Train the trials of one tile from their seeds, yielding at each segment's end.
+    """Train the trials of one tile, from their seeds or from ``begin``, yielding at each segment's end.
 
-    Empty places of the tile are filled with copies of its trials, whose results are dropped: a copy costs what any
-    filling would and can do no numerical harm. ``window`` is the rows of a streamed window (None: the training split is
-    on the device).
+    ``window`` is the rows of a streamed window (None: the training split is on the device).
     """
-    padded = [trials[i % len(trials)] for i in range(program.width)]
+    trials, every = tile.trials, setting.evaluate_every
     put = lambda value: jax.device_put(value, device)
-    lanes = put(group.lane_values(padded))
-    words = np.stack([config_words(trial.config_id, setting.pairing) for trial in padded])
-    seeds = np.array([trial.seed for trial in padded], np.uint32)
+    lanes = put(group.lane_values(tile.lanes))
+    words = np.stack([config_words(trial.config_id, setting.pairing) for trial in tile.lanes])
+    seeds = np.array([trial.seed for trial in tile.lanes], np.uint32)
     state, noise, order = program.init(put(setting.root), put(seeds), put(words), lanes)
-    feed = Feed(setting.task, group, padded, np.asarray(order), data.train, window)
-    zero = {name: np.zeros(program.width, np.float32) for name in group.traced.train_metrics}
-    sums, bad = put(zero), put(np.full(program.width, -1, np.int32))
+    feed = Feed(setting.task, group, tile.lanes, np.asarray(order), data.train, window)
+    zero = {name: np.zeros(tile.width, np.float32) for name in group.traced.train_metrics}
+    sums, bad = put(zero), put(np.full(tile.width, -1, np.int32))
     step, since = 0, 0
-    for stop in stops_of(trials, setting.evaluate_every):
+    if begin is not None:
+        state, sums, bad = put((begin.state, begin.sums, begin.bad))
+        step, since = begin.step, begin.since
+    stops = [stop for stop in stops_of(trials, every) if stop > step]
+    for stop in stops:
         begun = step
+        if step % every == 0:
+            sums, since = put(zero), step
         while step < stop:
             count = min(feed.most_steps, stop - step)
             examples, rows = put(feed.take(step, count))
@@ -95,11 +118,10 @@ def train_tile(
         totals, first_bad = jax.device_get((sums, bad))
         means = {name: total / np.float32(stop - since) for name, total in totals.items()}
         running = [lane for lane, trial in enumerate(trials) if trial.steps >= stop]
-        due = [lane for lane in running if trials[lane].steps == stop or stop % setting.evaluate_every == 0]
+        due = [lane for lane in running if trials[lane].steps == stop or stop % every == 0]
         scores = tuple(_score(trials[lane], lane, stop, means, measured, first_bad) for lane in due)
-        yield Segment(stop, scores, state, len(running), (stop - begun) * len(running))
-        if stop % setting.evaluate_every == 0:
-            sums, since = put(zero), stop
+        carry = Carry(stop, since, state, sums, bad)
+        yield Segment(scores, carry, stop == stops[-1], (stop - begun) * len(running))
         if should_stop():
             return
 

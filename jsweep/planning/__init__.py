@@ -1,6 +1,7 @@
 """The plan: trials, what is a lane and what is a compile group, tiles, and what they will cost."""
 
 from jsweep.planning.groups import Group as Group
+from jsweep.planning.groups import Tile as Tile
 from jsweep.planning.groups import make_groups as make_groups
 from jsweep.planning.trace import LaneType as LaneType
 from jsweep.planning.trace import Role as Role

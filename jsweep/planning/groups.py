@@ -14,6 +14,19 @@ from jsweep.task import Task
 
 
 @dataclass(frozen=True)
+class Tile:
+    """Trials that are trained together in a program of ``width`` lanes; the first trial has the first lane."""
+
+    trials: tuple[Trial, ...]
+    width: int
+
+    @property
+    def lanes(self) -> list[Trial]:
+        """The trial in every lane. Empty places hold copies, whose results are dropped: they can do no numerical harm."""
+        return [self.trials[i % len(self.trials)] for i in range(self.width)]
+
+
+@dataclass(frozen=True)
 class Group:
     """Trials whose static values are equal. ``rows`` are the rows of a batch as compiled."""
 
@@ -40,16 +53,21 @@ class Group:
             for name, lane in self.lanes.items()
         }
 
-    def tiles(self, width: int) -> list[tuple[Trial, ...]]:
+    def tiles(self, width: int) -> list[Tile]:
         """The trials in tiles of at most ``width``, those of like length together, so that few wait for the longest."""
         order = sorted(range(len(self.trials)), key=lambda i: (-self.trials[i].steps, i))
-        return [tuple(self.trials[i] for i in order[k : k + width]) for k in range(0, len(order), width)]
+        cuts = range(0, len(order), width)
+        return [Tile(tuple(self.trials[i] for i in order[k : k + width]), width) for k in cuts]
 
 
 def make_groups(
     task: Task, trials: Sequence[Trial], told: Mapping[str, str] | None = None
-) -> tuple[tuple[Group, ...], dict[str, Role]]:
-    """Split trials into compile groups by abstract tracing; returns the groups and every name's role."""
+) -> tuple[tuple[Group, ...], dict[str, Role], dict[str, Exception]]:
+    """Split trials into compile groups by abstract tracing.
+
+    Returns the groups, every name's role, and for each trial that cannot be traced its error; where none can be, that is
+    raised.
+    """
     configs = list({trial.config_id: _seen_by_task(trial) for trial in trials}.values())
     roles = assign_roles(task, configs, dict(told or {}))
     lanes = {
@@ -60,7 +78,16 @@ def make_groups(
     members: dict[Any, list[Trial]] = {}
     for trial in trials:
         members.setdefault(_signature(trial, roles), []).append(trial)
-    return tuple(_make_group(task, tuple(same), lanes, roles) for same in members.values()), roles
+    groups: list[Group] = []
+    broken: dict[str, Exception] = {}
+    for same in members.values():
+        try:
+            groups.append(_make_group(task, tuple(same), lanes, roles))
+        except Exception as error:
+            broken |= {trial.id: error for trial in same}
+    if not groups:
+        raise next(iter(broken.values()))
+    return tuple(groups), roles, broken
 
 
 def _make_group(

@@ -116,6 +116,10 @@ def _mentions(jaxpr: Any, primitive: str) -> bool:
     )
 
 
+class _WronglyTold(UserError):
+    """The user decided a role that cannot be."""
+
+
 def assign_roles(task: Task, configs: Sequence[Mapping[str, Any]], told: Mapping[str, str]) -> dict[str, Role]:
     """The role of every name in ``configs``. ``told`` maps names to "lane" or "group" where the user has decided.
 
@@ -130,11 +134,18 @@ def assign_roles(task: Task, configs: Sequence[Mapping[str, Any]], told: Mapping
         if lane is not None:
             candidates[name] = lane
         elif told.get(name) == "lane":
-            raise UserError(f"{name!r} was given as a lane, but its values are not all numbers, or all strings.")
+            raise _WronglyTold(f"{name!r} was given as a lane, but its values are not all numbers, or all strings.")
     roles: dict[str, Role] = {}
+    errors = []
     for example in examples:
-        _roles_of_example(task, example, candidates, told, roles)
+        try:
+            _roles_of_example(task, example, candidates, told, roles)
+        except Exception as error:
+            errors.append(error)
+    if len(errors) == len(examples) or any(isinstance(error, _WronglyTold) for error in errors):
+        raise errors[0]
     for name in {n: None for config in configs for n in config}:
+        roles.setdefault(name, Role(name, "group", "the configs that have it cannot be traced"))
         if name == "epochs":
             roles[name] = Role(name, "engine", "the length of training")
         elif name in ENGINE_NAMES and roles[name].kind == "unread":
@@ -168,7 +179,7 @@ def _roles_of_example(
             except Exception as alone:
                 refused[name] = reason_of(alone)
                 if told.get(name) == "lane":
-                    raise UserError(f"{name!r} was given as a lane but cannot be one: {refused[name]}.") from alone
+                    raise _WronglyTold(f"{name!r} was given as a lane but cannot be one: {refused[name]}.") from alone
         if not refused:
             raise together
     for name in example:

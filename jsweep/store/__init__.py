@@ -1,5 +1,6 @@
 """The record of sweeps in one SQLite file."""
 
+from jsweep.store.store import CheckpointRow as CheckpointRow
 from jsweep.store.store import Store as Store
 from jsweep.store.store import SweepRow as SweepRow
 from jsweep.store.store import TestRow as TestRow

@@ -31,11 +31,12 @@ def lanes(w: Workload):
     import threading
 
     from jsweep.engine.run import Trained, default_workers, run
-    from jsweep.sweeps import divide, prepare
+    from jsweep.running import divide
+    from jsweep.sweeps import prepare
 
     prepared = prepare(sweep(w))
     workers = default_workers()
-    work = divide(prepared, set(), {}, workers)
+    work = divide(prepared, set(), [], workers)
 
     def one_round():
         seconds, losses = 0.0, {}

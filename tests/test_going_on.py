@@ -1,0 +1,189 @@
+"""A sweep goes on from where it was: after a stop, a crash, a failure, with more steps, more seeds, or in several processes."""
+
+import contextlib
+import sqlite3
+import threading
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from small import make_task, optimizer, rows_of
+
+import jsweep as js
+from jsweep.store.checkpoints import folder_of
+
+SPACE = {"learning_rate": [0.03, 0.1, 0.3], "width": [8, 16], "dropout": [0.1, 0.3]}
+
+
+def sweep_of(data, store, steps=60, **options):
+    options = {"tile": 4, "evaluate_every": 20, "seeds": 2} | options
+    return js.Sweep(make_task(data), js.grid(SPACE), steps=steps, store=store, **options)
+
+
+def stop_after(monkeypatch, segments):
+    """Let a sweep end, as by a second Ctrl-C, after so many recorded segments."""
+    from jsweep.store import Store
+
+    count, record = [0], Store.record_segment
+
+    def counted(self, *arguments):
+        count[0] += 1
+        if count[0] > segments:
+            raise KeyboardInterrupt
+        record(self, *arguments)
+
+    monkeypatch.setattr(Store, "record_segment", counted)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(data, tmp_path_factory):
+    return js.run(sweep_of(data, tmp_path_factory.mktemp("whole") / "s.db", checkpoints="all"))
+
+
+@pytest.mark.parametrize("segments", [1, 5, 11])
+def test_an_interrupted_sweep_goes_on_to_the_same_bits(data, tmp_path, monkeypatch, undisturbed, segments):
+    sweep = sweep_of(data, tmp_path / "s.db", checkpoints="all")
+    with monkeypatch.context() as patch:
+        stop_after(patch, segments)
+        with pytest.raises(KeyboardInterrupt):
+            js.run(sweep)
+    result = js.run(sweep)
+    assert rows_of(result) == rows_of(undisturbed)
+    for trial in result.trial_ids:
+        same = jax.tree.map(np.array_equal, result.params(trial), undisturbed.params(trial))
+        assert all(jax.tree.leaves(same))
+
+
+def test_it_goes_on_from_the_last_segment_and_not_from_the_start(data, tmp_path, monkeypatch):
+    sweep = sweep_of(data, tmp_path / "s.db")
+    with monkeypatch.context() as patch:
+        stop_after(patch, 9)
+        with pytest.raises(KeyboardInterrupt):
+            js.run(sweep)
+    begun = resumed_at(monkeypatch)
+    js.run(sweep)
+    assert any(step > 0 for step in begun)
+    assert not folder_of(str(sweep.store)).exists()  # nothing is left to go on from
+
+
+def resumed_at(monkeypatch):
+    from jsweep.keeper import RecordKeeper
+
+    begun, resume = [], RecordKeeper.resume
+
+    def noted(self, group, tile):
+        carry = resume(self, group, tile)
+        begun.append(carry.step if carry else 0)
+        return carry
+
+    monkeypatch.setattr(RecordKeeper, "resume", noted)
+    return begun
+
+
+@pytest.mark.parametrize("harm", ["cut", "flip", "remove"])
+def test_a_damaged_checkpoint_is_told_and_not_used(data, tmp_path, monkeypatch, undisturbed, harm):
+    sweep = sweep_of(data, tmp_path / "s.db")
+    with monkeypatch.context() as patch:
+        stop_after(patch, 9)
+        with pytest.raises(KeyboardInterrupt):
+            js.run(sweep)
+    files = list(folder_of(str(sweep.store)).glob("*.safetensors"))
+    assert files
+    for file in files:
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        file.write_bytes({"cut": content[: len(content) // 2], "flip": content, "remove": b""}[harm])
+        if harm == "remove":
+            file.unlink()
+    with pytest.warns(UserWarning, match="missing or damaged"):
+        result = js.run(sweep)
+    assert rows_of(result) == rows_of(undisturbed)
+
+
+def test_finished_trials_train_on_to_more_steps_from_their_end(data, tmp_path, monkeypatch):
+    whole = js.run(sweep_of(data, tmp_path / "whole.db", steps=100))
+    js.run(sweep_of(data, tmp_path / "s.db", steps=60, checkpoints="all"))
+    begun = resumed_at(monkeypatch)
+    longer = js.run(sweep_of(data, tmp_path / "s.db", steps=100, checkpoints="all"))
+    assert set(begun) == {60}
+    assert rows_of(longer) == rows_of(whole)
+    with pytest.raises(js.UserError, match="at 100 steps, and 60 are asked for"):
+        js.run(sweep_of(data, tmp_path / "s.db", steps=60))
+
+
+def test_a_task_that_reads_its_length_is_not_made_longer(data, tmp_path):
+    def decaying(config):
+        return optimizer({**config, "learning_rate": config["learning_rate"] / config["steps"]})
+
+    task = make_task(data, optimizer=decaying)
+    js.sweep(task, [{"learning_rate": 0.1}], steps=10, store=tmp_path / "s.db")
+    with pytest.raises(js.UserError, match=r"its task reads config\['steps'\].*name of its own"):
+        js.sweep(task, [{"learning_rate": 0.1}], steps=20, store=tmp_path / "s.db")
+
+
+def test_only_what_is_new_is_trained_and_what_is_dropped_is_gone(data, tmp_path, monkeypatch):
+    sweep = sweep_of(data, tmp_path / "s.db", seeds=1, steps=20)
+    first = js.run(sweep)
+    before = rows_of(first)
+    begun = resumed_at(monkeypatch)
+    more = js.run(sweep_of(data, tmp_path / "s.db", seeds=3, steps=20))
+    assert len(begun) == 2 * 3  # 24 new trials of 2 groups in tiles of 4
+    assert {key: value for key, value in rows_of(more).items() if key in before} == before
+    gone = sorted(first.trial_ids)[:5]
+    js.drop(tmp_path / "s.db", "small", gone)
+    assert not set(gone) & {trial.id for trial in more.trials()}
+    assert rows_of(js.run(sweep)) == before
+    js.drop(tmp_path / "s.db", "small")
+    with pytest.raises(js.UserError, match="no sweep 'small'"):
+        js.drop(tmp_path / "s.db", "small")
+
+
+def test_the_parameters_of_a_trial_are_those_training_made(data, tmp_path):
+    for policy in ("running", "all"):  # trained again, and read from the checkpoint
+        result = js.run(sweep_of(data, tmp_path / f"{policy}.db", checkpoints=policy))
+        trial = result.best("validation/loss").trials[0]
+        params = result.params(trial)
+        x, y = data.validation
+        config = next(t.config for t in result.trials() if t.id == trial)
+        outputs = jax.nn.relu(x @ params["w1"] + params["b1"]) @ params["w2"] + params["b2"]
+        loss = float(js.losses.softmax_cross_entropy(jnp.asarray(outputs), y).mean())
+        assert params["w1"].shape == (64, config["width"])
+        assert loss == pytest.approx(result.curves("validation/loss")[trial][-1][1], rel=1e-5)
+
+
+def test_other_versions_are_refused_with_what_to_type(data, tmp_path):
+    sweep = sweep_of(data, tmp_path / "s.db", seeds=1, steps=20)
+    js.run(sweep)
+    with contextlib.closing(sqlite3.connect(sweep.store)) as db:
+        db.execute("UPDATE environments SET described = replace(described, '\"jax\": \"', '\"jax\": \"9')")
+        db.commit()
+    more = sweep_of(data, tmp_path / "s.db", seeds=2, steps=20)
+    with pytest.raises(js.UserError, match=r"trained elsewhere \(jax 9.*--any-environment.*--name"):
+        js.run(more)
+    assert len(js.run(sweep).trials()) == 12  # reading it is no trouble
+    result = js.run(more, any_environment=True)
+    assert {trial.status for trial in result.trials()} == {"finished"}
+    assert len(result.environments()) == 2
+
+
+def test_two_runs_at_once_share_the_trials(data, tmp_path, undisturbed):
+    sweep = sweep_of(data, tmp_path / "s.db")
+    results, trained = [], []
+    from jsweep.store import Store
+
+    record = Store.record_segment
+
+    def noted(self, sweep, program, width, scores, *rest):
+        trained.extend(score.trial for score in scores if score.finished)
+        record(self, sweep, program, width, scores, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Store, "record_segment", noted)
+        threads = [threading.Thread(target=lambda: results.append(js.run(sweep))) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(trained) == sorted(undisturbed.trial_ids)
+    assert all(rows_of(result) == rows_of(undisturbed) for result in results)
