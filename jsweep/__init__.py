@@ -21,6 +21,9 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.lanes import select_optimizer as select_optimizer
     from jsweep.plans import Plan as Plan
     from jsweep.plans import plan as plan
+    from jsweep.records import Verified as Verified
+    from jsweep.records import drop as drop
+    from jsweep.records import verify as verify
     from jsweep.replays import Replay as Replay
     from jsweep.replays import replay as replay
     from jsweep.results import ConfigScore as ConfigScore
@@ -89,6 +92,9 @@ _PUBLIC = {
     "run": "jsweep.running",
     "Plan": "jsweep.plans",
     "plan": "jsweep.plans",
+    "Verified": "jsweep.records",
+    "drop": "jsweep.records",
+    "verify": "jsweep.records",
     "Replay": "jsweep.replays",
     "replay": "jsweep.replays",
     "Result": "jsweep.results",

@@ -10,7 +10,7 @@ import numpy as np
 
 from jsweep.errors import UserError
 from jsweep.space import format_value
-from jsweep.store import Store, SweepRow, TestRow, TrialRow, now
+from jsweep.store import CheckpointRow, Store, SweepRow, TestRow, TrialRow, now
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,11 @@ class Result:
     def prepared(self) -> Any:
         """The sweep as it was checked and analysed; None for a result that was read from a record alone."""
         return self._prepared
+
+    @property
+    def path(self) -> str:
+        """The record's file; ":memory:" for one in memory."""
+        return self._store.path
 
     @property
     def row(self) -> SweepRow:
@@ -165,6 +170,28 @@ class Result:
         entry = TestRow(best.config_id, best.config, metric, scores, best.seeds, bool(ledger), now())
         self._store.record_test(self._row.key, entry)
         return _test_score(entry, from_ledger=False)
+
+    def params(self, trial: str) -> Any:
+        """A finished trial's parameters at its end: a plain pytree of JAX arrays, as the task's ``init`` made it.
+
+        That is ``state["params"]`` for tasks of `supervised`; for others the whole state. Read from the trial's
+        checkpoint where ``checkpoints="all"`` kept it, else trained again from its seed.
+        """
+        state = self.state(trial)
+        return state["params"] if isinstance(state, Mapping) and "params" in state else state
+
+    def state(self, trial: str) -> Any:
+        """A finished trial's whole state at its end, the optimizer's included; see `params`."""
+        if self._prepared is None:
+            raise UserError("the task is needed to build the parameters: give the experiment's file.")
+        from jsweep.replays import state_of  # the engine, only for this
+
+        return state_of(self, trial)
+
+    def saved(self, trial: str) -> CheckpointRow | None:
+        """The checkpoint of a finished trial at its end, if it was kept."""
+        rows = self._store.checkpoints(self._row.key)
+        return next((row for row in rows if row.finished and row.tile == trial), None)
 
     def ledger(self) -> list[TestRow]:
         """Every opening of the test split, oldest first."""

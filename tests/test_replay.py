@@ -24,11 +24,14 @@ def sweep(data, tmp_path_factory):
 def test_trials_of_a_mixed_sweep_replay_bit_equal_in_company_and_alone(sweep):
     result = js.run(sweep)
     for trial in result.trials()[::9]:
-        for alone in (False, True):
-            found = js.replay(sweep, trial.id, alone)
+        for company in ("neighbours", "copies"):
+            found = js.replay(sweep, trial.id, company)
             assert found.difference is None, found
             assert found.compared == 3 * len(result.curves("train/loss")[trial.id])
             assert found.environment == {}
+    solo = js.replay(sweep, trial.id, "none")
+    assert solo.width == 1
+    assert solo.furthest < 1e-4  # rounding of another program
 
 
 def test_a_changed_record_is_told_with_its_place(sweep):

@@ -68,7 +68,9 @@ def test_other_data_under_the_same_name_is_refused_and_the_record_kept(data, dig
     first = js.sweep(make_task(data), GOOD, steps=10, store=store)
     rows = rows_of(first)
     other = js.split(*digits, key=99)
-    with pytest.raises(js.UserError, match="the sweep 'small' in .* was made with other data: to keep both, give this one"):
+    with pytest.raises(
+        js.UserError, match="the sweep 'small' in .* was made with other data: to keep both, give this one"
+    ):
         js.sweep(make_task(other), GOOD, steps=10, store=store)
     changed = make_task(data, loss=lambda outputs, y: 2 * js.losses.softmax_cross_entropy(outputs, y))
     with pytest.raises(js.UserError, match="made with other code"):

@@ -7,8 +7,9 @@ import click
 
 from jsweep.backend import configure
 from jsweep.cli.load import load_sweep
-from jsweep.cli.show import clean, print_json, print_ranking
+from jsweep.cli.show import clean, print_json, print_ranking, print_table
 from jsweep.errors import UserError
+from jsweep.store import open_store
 
 STORE = "sweeps.db"
 
@@ -21,6 +22,7 @@ STORE = "sweeps.db"
 @click.option("--steps", type=int, help="Train this many steps.")
 @click.option("--metric", default="validation/loss", show_default=True, help="What the table is ranked by.")
 @click.option("--top", default=10, show_default=True, type=click.IntRange(1), help="Rows of the table.")
+@click.option("--any-environment", is_flag=True, help="Go on with a sweep begun under other versions or elsewhere.")
 @click.option("--quiet", is_flag=True, help="No live progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 def run(
@@ -31,23 +33,60 @@ def run(
     steps: int,
     metric: str,
     top: int,
+    any_environment: bool,
     quiet: bool,
     as_json: bool,
 ) -> None:
     """Train the sweep that FILE defines and print its best configs.
 
     FILE is a Python file with a function sweep() that returns a jsweep.Sweep. Trials already in the record are not
-    trained again, so an interrupted run goes on where it was.
+    trained again: an interrupted run goes on from its last whole segment, and more --steps train the rest.
     """
+    _run(_load(file, store, name=name, seeds=seeds, steps=steps), metric, top, any_environment, quiet, as_json)
+
+
+@click.command(epilog="Example:  jsweep resume experiments/digits.py --store sweeps.db")
+@click.argument("file")
+@click.option("--store", help=f"The record's file (default: the experiment's own, or {STORE}).")
+@click.option("--name", help="The sweep's name in the record.")
+@click.option("--seeds", type=int, help="As the run was given.")
+@click.option("--steps", type=int, help="As the run was given.")
+@click.option("--metric", default="validation/loss", show_default=True, help="What the table is ranked by.")
+@click.option("--top", default=10, show_default=True, type=click.IntRange(1), help="Rows of the table.")
+@click.option("--any-environment", is_flag=True, help="Go on with a sweep begun under other versions or elsewhere.")
+@click.option("--quiet", is_flag=True, help="No live progress.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+def resume(
+    file: str,
+    store: str,
+    name: str,
+    seeds: int,
+    steps: int,
+    metric: str,
+    top: int,
+    any_environment: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Go on with the sweep that FILE defines: as run, but only where the record has begun it."""
+    sweep = _load(file, store, name=name, seeds=seeds, steps=steps)
+    record = open_store(sweep.store, write=False)
+    wanted = sweep.name or sweep.task.name
+    if record.sweep(wanted) is None:
+        raise UserError(f"{record.path} has no sweep {wanted!r} to go on with: begin it with jsweep run {file}.")
+    record.close()
+    _run(sweep, metric, top, any_environment, quiet, as_json)
+
+
+def _run(sweep: Any, metric: str, top: int, any_environment: bool, quiet: bool, as_json: bool) -> None:
     configure()
     from jsweep.running import run as run_sweep
     from jsweep.sweeps import prepare
 
-    sweep = _load(file, store, name=name, seeds=seeds, steps=steps)
     prepared = prepare(sweep)
     if metric not in prepared.metrics:  # now, rather than when everything is trained
         raise UserError(f"metric={metric!r} will not be recorded: choose one of {', '.join(prepared.metrics)}.")
-    result = run_sweep(prepared, progress=False if quiet or as_json else None)
+    result = run_sweep(prepared, progress=False if quiet or as_json else None, any_environment=any_environment)
     ranking = result.ranking(metric)
     if as_json:
         print_json({"sweep": result.name, "store": str(sweep.store), "metric": metric, "ranking": ranking[:top]})
@@ -107,8 +146,9 @@ def plan(file: str, seeds: int, steps: int, as_json: bool) -> None:
 @click.option("--store", help=f"The record's file (default: the experiment's own, or {STORE}).")
 @click.option("--name", help="The sweep's name in the record.")
 @click.option("--alone", is_flag=True, help="Fill the tile with copies of the trial in place of its neighbours.")
+@click.option("--solo", is_flag=True, help="Train it outside any tile, and say how far that differs.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
-def replay(trial: str, file: str, store: str, name: str, alone: bool, as_json: bool) -> None:
+def replay(trial: str, file: str, store: str, name: str, alone: bool, solo: bool, as_json: bool) -> None:
     """Train a recorded TRIAL of FILE's sweep again and say whether it is bit-equal, or where it first differs.
 
     The exit code is 1 where it differs.
@@ -116,13 +156,86 @@ def replay(trial: str, file: str, store: str, name: str, alone: bool, as_json: b
     configure()
     from jsweep.replays import replay as replay_trial
 
-    found = replay_trial(_load(file, store, name=name), trial, alone)
+    if alone and solo:
+        raise UserError("--alone and --solo ask for different company: give one of them.")
+    found = replay_trial(_load(file, store, name=name), trial, "none" if solo else "copies" if alone else "neighbours")
     if as_json:
         print_json(found)
     else:
         click.echo(clean(found, 600))
     if found.difference is not None:
         raise SystemExit(1)
+
+
+@click.command(epilog="Example:  jsweep params 3f2a91 experiments/digits.py --out best.safetensors")
+@click.argument("trial")
+@click.argument("file")
+@click.option("--out", required=True, type=click.Path(dir_okay=False), help="The safetensors file to write.")
+@click.option("--store", help=f"The record's file (default: the experiment's own, or {STORE}).")
+@click.option("--name", help="The sweep's name in the record.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+def params(trial: str, file: str, out: str, store: str, name: str, as_json: bool) -> None:
+    """Write the parameters that a finished TRIAL of FILE's sweep ended with to a safetensors file.
+
+    They are read from its checkpoint where the sweep kept them (checkpoints="all"), else the trial is trained again.
+    """
+    configure()
+    from jsweep.replays import write_params
+    from jsweep.running import attach
+
+    shapes = write_params(attach(_load(file, store, name=name)), trial, out)
+    if as_json:
+        print_json({"file": out, "arrays": {array: {"shape": shape, "type": kind} for array, shape, kind in shapes}})
+    else:
+        print_table(out, ["array", "shape", "type"], shapes)
+
+
+@click.command(epilog="Example:  jsweep verify sweeps.db experiments/digits.py --sample 20")
+@click.argument("store")
+@click.argument("file", required=False)
+@click.option("--name", help="The sweep's name in the record.")
+@click.option("--sample", default=5, show_default=True, type=click.IntRange(1), help="Trials to replay, with FILE.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+def verify(store: str, file: str | None, name: str, sample: int, as_json: bool) -> None:
+    """Check the record STORE: its structure, every finished trial's checksum, every checkpoint's.
+
+    With FILE, the experiment, also that every trial it asks for is there once, and a sample of them replayed. The exit
+    code is 1 where something is wrong.
+    """
+    from jsweep.records import verify as verify_record
+
+    found = verify_record(store)
+    if file is not None:
+        configure()
+        from jsweep.replays import verify_against
+
+        found = verify_against(found, _load(file, store, name=name), sample)
+    if as_json:
+        print_json(found)
+    else:
+        click.echo("\n".join(clean(line, 300) for line in str(found).splitlines()))
+    if found.faults:
+        raise SystemExit(1)
+
+
+@click.command(epilog="Example:  jsweep drop digits --store sweeps.db --yes")
+@click.argument("sweep")
+@click.argument("trials", nargs=-1)
+@click.option("--store", default=STORE, show_default=True, help="The record's file.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+def drop(sweep: str, trials: tuple[str, ...], store: str, yes: bool, as_json: bool) -> None:
+    """Take TRIALS (their whole ids; default: all, and the ledger) of a SWEEP out of a record, for good."""
+    from jsweep.records import drop as drop_from
+
+    what = f"{len(trials)} trials of {sweep}" if trials else f"the sweep {sweep}"
+    if not yes:
+        click.confirm(f"Take {clean(what)} out of {clean(store)} for good?", abort=True)
+    count = drop_from(store, sweep, list(trials) or None)
+    if as_json:
+        print_json({"dropped": count})
+    else:
+        click.echo(f"dropped {count} trials")
 
 
 def _load(file: str, store: str | None, **changes: Any) -> Any:

@@ -172,7 +172,9 @@ class Store:
             (place,) = self._db.execute(
                 "SELECT id FROM environments WHERE described = ?", (_dump(environment),)
             ).fetchone()
-            states = {row[0]: (row[1], row[2]) for row in self._chunked("SELECT id, owner, status FROM trials", sweep, trials)}
+            states = {
+                row[0]: (row[1], row[2]) for row in self._chunked("SELECT id, owner, status FROM trials", sweep, trials)
+            }
             mine = [trial for trial in trials if trial in states and free(*states[trial], trial)]
             self._db.executemany(
                 "UPDATE trials SET owner = ?, environment = ? WHERE sweep = ? AND id = ?",
@@ -278,6 +280,13 @@ class Store:
                     (sweep, trial),
                 )
                 self._db.execute("DELETE FROM trials WHERE sweep = ? AND id = ?", (sweep, trial))
+
+    def drop_sweep(self, sweep: int) -> None:
+        """Remove a sweep that has no trials left, with its ledger."""
+        with self._transaction():
+            for table in ("checkpoints", "tests"):
+                self._db.execute(f"DELETE FROM {table} WHERE sweep = ?", (sweep,))
+            self._db.execute("DELETE FROM sweeps WHERE id = ?", (sweep,))
 
     def environments(self) -> dict[int, dict[str, Any]]:
         """Where trials were trained, by number."""
