@@ -87,11 +87,12 @@ def replay_many(
     found: dict[str, Replay] = {}
     for share in _shares(result.prepared, [rows[trial] for trial in trials], width, neighbours):
         scores, _ = replay_trials(result.prepared, share, default_workers()[0])
-        for trial in scores.keys() & set(trials):
+        wide = share.tiles[0].width
+        for trial in (t for t in trials if t in scores and (width or rows[t].width) == wide):
             before = known.get(rows[trial].environment or 0, {})
             other = {key: (before.get(key), now[key]) for key in now if before.get(key) != now[key]}
             compared = _compare({metric: curve[trial] for metric, curve in curves.items()}, scores[trial])
-            found[trial] = Replay(trial, share.tiles[0].width, *compared, other)
+            found[trial] = Replay(trial, wide, *compared, other)
     return [found[trial] for trial in trials]
 
 

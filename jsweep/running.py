@@ -239,5 +239,9 @@ def _interrupt_sets(stop: threading.Event) -> Iterator[None]:
 
 
 def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or "no message"
+    text = str(error)
+    if "Traceback (most recent call last)" in text:  # a callback's: the reason is the last line
+        text = next(line for line in reversed(text.splitlines()) if line.strip())
+        return text.strip()[:500]
+    text = " ".join(text.split()) or "no message"
     return f"{type(error).__name__}: {text[:500]}"

@@ -1,12 +1,15 @@
 """The command line: every verb is a library function; a user's mistake is one sentence and exit code 2."""
 
 import importlib
+import os
 import sqlite3
 import sys
+import threading
 from typing import Any
 
 import click
 
+from jsweep.cli.show import clean
 from jsweep.errors import UserError
 
 # Each command is imported when it is used, so that reading a record does not load the engine.
@@ -57,19 +60,26 @@ def main(arguments: list[str] | None = None) -> Any:
     except ImportError as error:
         code = _say(str(error))
     except click.ClickException as error:
+        setattr(error, "message", clean(error.message, 500))  # noqa: B010 (it quotes what was typed)
         error.show()
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("jsweep: stopped; what was recorded is kept, and the same command goes on from there.", err=True)
         code = 130
+        if any(thread.name == "jsweep-tile" for thread in threading.enumerate()):
+            sys.stdout.flush()
+            os._exit(code)  # the present steps are not waited for, and XLA aborts when Python ends under it
     except sqlite3.DatabaseError as error:
         code = _say(f"the record cannot be read ({error}): restore it from a copy, or name another with --store.")
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe has gone, as with `| head`
         code = 0
+    except OSError as error:
+        named = "" if error.filename is None else f" {str(error.filename)[:80]!r}"
+        code = _say(f"the file{named} cannot be used ({error.strerror or error}): give another path.")
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _say(sentence: str) -> int:
-    click.echo(f"jsweep: {sentence}", err=True)
+    click.echo(f"jsweep: {clean(sentence, 2000)}", err=True)
     return 2

@@ -19,6 +19,8 @@ from jsweep.engine.program import TileProgram, lower_tile
 from jsweep.engine.tile import Carry, OnDevice, Segment, Setting, train_tile
 from jsweep.planning import Group, Tile, Trial
 
+WORKER = "jsweep-tile"  # the name of a worker's thread
+
 
 @dataclass(frozen=True)
 class Compiled:
@@ -128,7 +130,7 @@ def run(
             finally:
                 events.put(None)
 
-        threads = [threading.Thread(target=worker, args=(device,), daemon=True) for device in workers]
+        threads = [threading.Thread(target=worker, args=(device,), daemon=True, name=WORKER) for device in workers]
         for thread in threads:
             thread.start()
         running = len(threads)
@@ -142,8 +144,11 @@ def run(
                 else:
                     yield event
         finally:
+            at_once = running and stop.is_set()  # a second Ctrl-C; after an error there is time for a segment's end
             abandoned.set()
             programs.cancel()
+            for thread in () if at_once else threads:
+                thread.join()
 
 
 @dataclass(frozen=True)

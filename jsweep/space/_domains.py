@@ -50,6 +50,8 @@ class Distribution:
 
 Leaf = Values | Distribution
 
+MOST_VALUES = 1_000_000  # of a list; nobody trains more, and a slip of the pen should not fill the memory
+
 
 def linspace(start: float, stop: float, n: int) -> list[float]:
     """``n`` floats from ``start`` to ``stop``, both included, at equal distances.
@@ -266,6 +268,10 @@ def _ends(where: str, start: Any, stop: Any, n: Any) -> tuple[Decimal, Decimal, 
     count = plain(n) if not callable(n) else None
     if type(count) is not int or count < 2:
         raise UserError(f"{where} has n={n!r}: give a whole number of at least 2, as both ends are among the values.")
+    if count > MOST_VALUES:
+        raise UserError(
+            f"{where} has n={n!r}: give at most {MOST_VALUES}, or draw from a distribution, such as uniform."
+        )
     if ends[0] == ends[1]:
         raise UserError(f"{where} starts and stops at {start!r}: give two different ends.")
     return Decimal(repr(float(ends[0]))), Decimal(repr(float(ends[1]))), count

@@ -242,23 +242,26 @@ class Store:
         ).fetchall()
         return hashlib.sha256(repr((row, scores)).encode()).hexdigest()
 
+    @_guarded
     def damaged(self, sweep: int) -> list[str]:
         """The finished trials whose record is not what was written when they finished."""
-        with self._reading():
-            rows = self._db.execute(
-                "SELECT key, id, digest FROM trials WHERE sweep = ? AND status = 'finished'", (sweep,)
-            ).fetchall()
-            return [trial for key, trial, digest in rows if self._digest(key) != digest]
+        rows = self._db.execute(
+            "SELECT key, id, digest FROM trials WHERE sweep = ? AND status = 'finished'", (sweep,)
+        ).fetchall()
+        return [trial for key, trial, digest in rows if self._digest(key) != digest]
 
+    @_guarded
     def checkpoints(self, sweep: int) -> list[CheckpointRow]:
         """The checkpoints of a sweep, those of the most steps first."""
-        with self._reading():
-            rows = self._db.execute(
-                "SELECT tile, step, file, sha256, trials, finished FROM checkpoints WHERE sweep = ? "
-                "ORDER BY step DESC, tile",
-                (sweep,),
-            ).fetchall()
-            return [CheckpointRow(t, step, f, sha, _load(trials), bool(done)) for t, step, f, sha, trials, done in rows]
+        rows = self._db.execute(
+            "SELECT tile, step, file, sha256, trials, finished FROM checkpoints WHERE sweep = ? "
+            "ORDER BY step DESC, tile",
+            (sweep,),
+        ).fetchall()
+        return [
+            CheckpointRow(str(t), int(step), str(f), str(sha), [str(i) for i in _load(trials)], bool(done))
+            for t, step, f, sha, trials, done in rows
+        ]
 
     def forget_checkpoints(self, sweep: int, rows: Iterable[CheckpointRow]) -> None:
         """Take checkpoints out of the record; their files may be removed afterwards."""
@@ -288,16 +291,16 @@ class Store:
                 self._db.execute(f"DELETE FROM {table} WHERE sweep = ?", (sweep,))
             self._db.execute("DELETE FROM sweeps WHERE id = ?", (sweep,))
 
+    @_guarded
     def environments(self) -> dict[int, dict[str, Any]]:
         """Where trials were trained, by number."""
-        with self._reading():
-            return {key: _load(text) for key, text in self._db.execute("SELECT id, described FROM environments")}
+        return {key: _object(text) for key, text in self._db.execute("SELECT id, described FROM environments")}
 
+    @_guarded
     def faults(self) -> list[str]:
         """What SQLite finds wrong with the file: nothing, in a sound one."""
-        with self._reading():
-            found = [str(row[0]) for row in self._db.execute("PRAGMA integrity_check(20)")]
-            broken = self._db.execute("PRAGMA foreign_key_check").fetchall()
+        found = [str(row[0]) for row in self._db.execute("PRAGMA integrity_check(20)")]
+        broken = self._db.execute("PRAGMA foreign_key_check").fetchall()
         return [text for text in found if text != "ok"] + [
             f"{row[0]} points at nothing in {row[2]}" for row in broken[:20]
         ]
@@ -335,7 +338,7 @@ class Store:
         """All sweeps, oldest first."""
         rows = self._db.execute("SELECT id, name, task, identity, settings, created FROM sweeps ORDER BY id").fetchall()
         return [
-            SweepRow(key, name, task, _load(identity), _load(settings), created)
+            SweepRow(int(key), str(name), str(task), _object(identity), _object(settings), str(created))
             for key, name, task, identity, settings, created in rows
         ]
 
@@ -351,7 +354,7 @@ class Store:
             "owner, environment, digest FROM trials WHERE sweep = ? ORDER BY key",
             (sweep,),
         ).fetchall()
-        return [TrialRow(row[0], row[1], row[2], _load_config(row[3]), *row[4:]) for row in rows]
+        return [_trial_row(row) for row in rows]
 
     @_guarded
     def scores(self, sweep: int, metric: str) -> dict[int, list[tuple[int, float]]]:
@@ -364,7 +367,7 @@ class Store:
             (sweep, metric),
         )
         for trial, step, value in rows:
-            found.setdefault(trial, []).append((step, math.nan if value is None else value))
+            found.setdefault(trial, []).append((int(step), _number(value)))
         return found
 
     @_guarded
@@ -378,13 +381,14 @@ class Store:
             (sweep,),
         )
         for trial, metric, value in rows:
-            found.setdefault(trial, {})[metric] = math.nan if value is None else value
+            found.setdefault(trial, {})[str(metric)] = _number(value)
         return found
 
+    @_guarded
     def metrics(self, sweep: int) -> list[str]:
         """The names of the metrics recorded for a sweep."""
         settings = next((row.settings for row in self.sweeps() if row.key == sweep), {})
-        return list(settings.get("metrics", []))
+        return [str(name) for name in settings.get("metrics", [])]
 
     @_guarded
     def tests(self, sweep: int) -> list[TestRow]:
@@ -395,13 +399,13 @@ class Store:
         ).fetchall()
         return [
             TestRow(
-                config_id,
+                str(config_id),
                 _load_config(config),
-                chosen_by,
-                {name: [_from_json_number(v) for v in values] for name, values in _load(scores).items()},
-                _load(seeds),
+                str(chosen_by),
+                {name: [float(v) for v in values] for name, values in _object(scores).items()},
+                [int(seed) for seed in _load(seeds)],
                 bool(again),
-                opened,
+                str(opened),
             )
             for config_id, config, chosen_by, scores, seeds, again, opened in rows
         ]
@@ -453,13 +457,14 @@ def open_store(path: str | Path | None, write: bool = True) -> Store:
         if path is None or write:
             connection = sqlite3.connect(shown, timeout=LOCK_WAIT, isolation_level=None, check_same_thread=False)
             _check_version(connection, shown, write)
+            _check_whole(connection, shown)
             _use_wal(connection)
         else:
             connection = _open_to_read(Path(path))
             _check_version(connection, shown, write)
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA trusted_schema = OFF")
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise _readable(error, shown) from error
     return Store(connection, shown)
 
@@ -516,19 +521,29 @@ def _check_version(connection: sqlite3.Connection, path: str, write: bool) -> No
     if not {"meta", "sweeps", "trials", "scores"} <= tables:
         raise UserError(f"store={path!r} is no jsweep record: give another path.")
     version = connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
-    if version is None or version[0] != str(VERSION):
-        found = version[0] if version else "none"
+    if version is None:
         raise UserError(
-            f"store={path!r} has format {found}, and this jsweep reads format {VERSION}: "
+            f"store={path!r} is damaged, it has lost its format: restore it from a copy, or give another path."
+        )
+    if version[0] != str(VERSION):
+        raise UserError(
+            f"store={path!r} has format {version[0]}, and this jsweep reads format {VERSION}: "
             "open it with the jsweep that wrote it, or give another path."
         )
+
+
+def _check_whole(connection: sqlite3.Connection, path: str) -> None:
+    """Refuse to write to a damaged file: more would be lost."""
+    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise UserError(f"store={path!r} is damaged ({found}): restore it from a copy, or give another path.")
 
 
 def _tables(connection: sqlite3.Connection) -> set[str]:
     return {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
 
-def _readable(error: sqlite3.Error, path: str) -> UserError:
+def _readable(error: Exception, path: str) -> UserError:
     text = str(error)
     if "locked" in text or "busy" in text:
         return UserError(
@@ -563,12 +578,45 @@ def _dump_config(config: Mapping[str, Any]) -> str:
 
 
 def _load_config(text: str) -> dict[str, Any]:
-    return {name: decode(value) for name, value in json.loads(text).items()}
+    return {name: decode(value) for name, value in _object(text).items()}
 
 
 def _json_number(value: float) -> Any:
     return value if math.isfinite(value) else str(value)
 
 
-def _from_json_number(value: Any) -> float:
-    return float(value)
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _object(text: str) -> dict[str, Any]:
+    """A JSON object; ValueError for JSON of another kind."""
+    value = _load(text)
+    if not isinstance(value, dict):
+        raise ValueError("no JSON object")
+    return value
+
+
+def _trial_row(row: Sequence[Any]) -> TrialRow:
+    """A row of the table as a trial, every field of its type whatever the file holds."""
+    key, trial, config_id, config, seed, steps, done, status, nonfinite, reason, program, width, *rest = row
+    whole = lambda value: None if value is None else int(value)
+    text = lambda value: None if value is None else str(value)
+    owner, environment, digest = rest
+    return TrialRow(
+        key=int(key),
+        id=str(trial),
+        config_id=str(config_id),
+        config=_load_config(config),
+        seed=int(seed),
+        steps=int(steps),
+        done=int(done),
+        status=str(status),
+        nonfinite=whole(nonfinite),
+        reason=text(reason),
+        program=text(program),
+        width=whole(width),
+        owner=text(owner),
+        environment=whole(environment),
+        digest=text(digest),
+    )
