@@ -247,3 +247,24 @@ def test_nothing_is_pickled(data, tmp_path):
     assert {file.suffix for file in files} == {".safetensors"}
     sources = [path.read_text() for path in (ROOT / "jsweep").rglob("*.py")]
     assert not any("pickle" in text and "import pickle" in text for text in sources)
+
+
+def test_pictures_of_a_hostile_record_are_drawn(data, tmp_path):
+    from jsweep.plots.results import plot_best, plot_score
+
+    names = ["$\\frac{", "\x1b[31m", "<script>", "a" * 5000, "_", "\u202e"]
+    configs = [
+        {"learning_rate": rate, name: value}
+        for rate in (0.1, 1e30, 10**12)
+        for name, value in zip(names, ["x$y^", "\n\n", 1e30, "b" * 5000, True, "c"])
+    ]
+    with pytest.warns(UserWarning, match="never reads"):
+        result = js.sweep(make_task(data), configs, steps=2)
+    for number, name in enumerate(names):
+        plot_score(result, "learning_rate", tmp_path / f"{number}.png", by=name)
+    assert plot_best(result, names[0], tmp_path / "best.png").stat().st_size > 1000
+
+
+def test_a_number_no_lane_can_hold_is_told(data):
+    with pytest.raises(js.UserError, match="learning_rate=1e\\+300 is beyond float32"):
+        js.sweep(make_task(data), [{"learning_rate": 1e300}, {"learning_rate": 0.1}], steps=2)

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from jsweep.cli.show import clean
 from jsweep.errors import UserError
+from jsweep.plain import clean
 
 # Each command is imported when it is used, so that reading a record does not load the engine.
 _COMMANDS = {

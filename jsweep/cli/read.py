@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from jsweep.cli.show import clean, config_cells, names_of, print_json, print_ranking, print_table
+from jsweep.cli.show import config_cells, names_of, print_json, print_ranking, print_table
 from jsweep.errors import UserError
+from jsweep.plain import clean
 from jsweep.results import ConfigScore, Result
 from jsweep.store import open_store
 

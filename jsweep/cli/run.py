@@ -7,8 +7,9 @@ import click
 
 from jsweep.backend import configure
 from jsweep.cli.load import load_sweep
-from jsweep.cli.show import clean, print_json, print_ranking, print_table
+from jsweep.cli.show import print_json, print_ranking, print_table
 from jsweep.errors import UserError
+from jsweep.plain import clean
 from jsweep.store import open_store
 
 STORE = "sweeps.db"

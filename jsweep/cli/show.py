@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,15 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from jsweep.plain import MOST_TEXT, clean
 from jsweep.space import encode, format_value
-
-MOST_TEXT = 60  # characters of a name or value that a table shows
-
-
-def clean(text: object, most: int = MOST_TEXT) -> str:
-    """Text from a record without control characters, and not longer than ``most``."""
-    shown = "".join("?" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") else c for c in str(text))
-    return shown if len(shown) <= most else shown[: most - 1] + "…"
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], most: int = MOST_TEXT) -> None:

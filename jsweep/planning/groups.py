@@ -1,5 +1,6 @@
 """Compile groups: the trials that share one compiled program, cut into tiles of a fixed width."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jsweep.errors import UserError
 from jsweep.planning.trace import LaneType, Role, Traced, assign_roles, lane_type, trace
 from jsweep.planning.trials import Trial
 from jsweep.space import config_id, format_value
@@ -75,6 +77,7 @@ def make_groups(
         for name, role in roles.items()
         if role.kind == "lane" and (lane := lane_type([config[name] for config in configs if name in config]))
     }
+    _check_range(configs, lanes)
     members: dict[Any, list[Trial]] = {}
     for trial in trials:
         members.setdefault(_signature(trial, roles), []).append(trial)
@@ -88,6 +91,17 @@ def make_groups(
     if not groups:
         raise next(iter(broken.values()))
     return tuple(groups), roles, broken
+
+
+def _check_range(configs: Sequence[Mapping[str, Any]], lanes: Mapping[str, LaneType]) -> None:
+    """Raise UserError for a number that a lane's type turns into infinity."""
+    for name, lane in lanes.items():
+        if lane.dtype.kind != "f":
+            continue
+        most = float(np.finfo(lane.dtype).max)
+        for config in configs:
+            if name in config and most < abs(config[name]) < math.inf:
+                raise UserError(f"{name}={config[name]!r} is beyond {lane.dtype}, whose largest number is {most:.3g}.")
 
 
 def _make_group(

@@ -8,6 +8,7 @@ import numpy as np
 
 from jsweep._extras import need
 from jsweep.errors import UserError
+from jsweep.plain import clean
 from jsweep.results import ConfigScore, Result
 from jsweep.space import format_value
 
@@ -46,8 +47,8 @@ def _families(result: Result, ranking: Sequence[ConfigScore], x: str, by: str | 
     """For each value of ``by``: the best config at each value of ``x``, in order of ``x``."""
     best: dict[tuple[str, float], ConfigScore] = {}
     for score in ranking:  # best first, so the first of its place is the one to keep
-        if x in score.config and isinstance(score.config[x], int | float):
-            label = format_value(score.config[by]) if by and by in score.config else ("all" if by is None else "none")
+        if _drawable(score.config.get(x)):
+            label = _shown(score.config[by]) if by and by in score.config else ("all" if by is None else "none")
             best.setdefault((label, float(score.config[x])), score)
     families: dict[str, list[ConfigScore]] = {}
     for (label, _), score in sorted(best.items(), key=lambda item: item[0]):
@@ -72,26 +73,38 @@ def _draw_family(axes: Any, colour: str, label: str, scores: Sequence[ConfigScor
 
 def _mark_best(axes: Any, result: Result, ranking: Sequence[ConfigScore], x: str, metric: str) -> None:
     top = ranking[0]
-    if not top.sound or x not in top.config:
+    if not top.sound or not _drawable(top.config.get(x)):
         return
     axes.plot([top.config[x]], [top.mean], "*", color="black", markersize=13, zorder=5)
-    told = ", ".join(f"{name} {format_value(value)}" for name, value in top.config.items())
-    axes.set_title(f"best: {told}\n{metric} {top.mean:.4g} ± {top.std:.1g} over {len(top.values)} seeds", fontsize=10)
+    told = ", ".join(f"{_shown(name)} {_shown(value)}" for name, value in list(top.config.items())[:8])
+    axes.set_title(
+        f"best: {told}\n{_shown(metric)} {top.mean:.4g} ± {top.std:.1g} over {len(top.values)} seeds", fontsize=10
+    )
 
 
 def _dress(axes: Any, result: Result, ranking: Sequence[ConfigScore], x: str, metric: str, by: str | None) -> None:
-    values = [float(s.config[x]) for s in ranking if x in s.config and isinstance(s.config[x], int | float)]
+    values = [float(s.config[x]) for s in ranking if _drawable(s.config.get(x))]
     if min(values) > 0 and max(values) / min(values) > 50:
         axes.set_xscale("log")
     sound = [score.mean for score in ranking if score.sound]
     if sound and min(sound) > 0 and max(sound) / min(sound) > 20:
         axes.set_yscale("log")
-    axes.set_xlabel(x.replace("_", " "))
-    axes.set_ylabel(metric)
+    axes.set_xlabel(_shown(x.replace("_", " ")))
+    axes.set_ylabel(_shown(metric))
     axes.grid(True, which="major", color="0.9", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
     if by:
-        axes.legend(title=by.replace("_", " "), frameon=False)
+        axes.legend(title=_shown(by.replace("_", " ")), frameon=False)
+
+
+def _drawable(value: Any) -> bool:
+    """Whether a value has a place on an axis."""
+    return isinstance(value, int | float) and abs(value) < 1e300  # beyond it an axis overflows; NaN is none
+
+
+def _shown(value: Any) -> str:
+    """A value in words, without what Matplotlib would read as mathematics."""
+    return clean(value if isinstance(value, str) else format_value(value)).replace("$", r"\$")
 
 
 def _cycle(count: int) -> list[str]:
@@ -104,7 +117,7 @@ def plot_best(result: Result, name: str, path: str | Path, metric: str = "valida
     best: dict[str, ConfigScore] = {}
     for score in result.ranking(metric):
         if score.sound and name in score.config:
-            best.setdefault(format_value(score.config[name]), score)
+            best.setdefault(_shown(score.config[name]), score)
     if not best:
         raise UserError(f"no config of {result.name!r} has {name!r} and a finite {metric} under all its seeds.")
     figure = figure_module.Figure(figsize=(8.0, 1.2 + 0.4 * len(best)), dpi=150, layout="constrained")
@@ -114,8 +127,8 @@ def plot_best(result: Result, name: str, path: str | Path, metric: str = "valida
         axes.plot([score.mean] * 2, [row - 0.3, row + 0.3], color=COLOURS[1], linewidth=2.5)
     axes.set_yticks(range(len(best)), list(best))
     axes.invert_yaxis()
-    axes.set_xlabel(f"{metric} of the best config: a dot for each seed, a bar at the mean")
-    axes.set_ylabel(name.replace("_", " "))
+    axes.set_xlabel(f"{_shown(metric)} of the best config: a dot for each seed, a bar at the mean")
+    axes.set_ylabel(_shown(name.replace("_", " ")))
     axes.grid(True, axis="x", color="0.9", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)
