@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.data import split as split
     from jsweep.errors import UserError as UserError
     from jsweep.lanes import Choice as Choice
+    from jsweep.lanes import Width as Width
     from jsweep.lanes import select as select
     from jsweep.lanes import select_optimizer as select_optimizer
     from jsweep.plans import Plan as Plan
@@ -65,6 +66,7 @@ _PUBLIC = {
     "Task": "jsweep.task",
     "supervised": "jsweep.task",
     "Choice": "jsweep.lanes",
+    "Width": "jsweep.lanes",
     "select": "jsweep.lanes",
     "select_optimizer": "jsweep.lanes",
     "Configs": "jsweep.space",

@@ -48,6 +48,32 @@ class Choice:
     __lt__ = __gt__ = __le__ = __ge__ = __contains__ = __format__ = __hash__ = _as_text  # pyright: ignore
 
 
+class WidthUsedAsNumber(TypeError):
+    """A width in a lane was used as a Python number, which only a static value can be."""
+
+
+class Width:
+    """A swept width in a lane: arrays are made for the widest, ``most`` units, and those past ``size`` are masked.
+
+    ``size`` is traced; `jsweep.models.init_mlp` and `apply_mlp` take a Width wherever they take a number of units. For
+    layers of your own: make arrays ``most`` wide, zero what lies past ``size`` at the start, and multiply by `mask`
+    after every activation; masked units then contribute exactly nothing and receive no gradient.
+    """
+
+    def __init__(self, size: jax.Array, most: int):
+        self.size, self.most = size, most
+
+    def mask(self) -> jax.Array:
+        """Which of the ``most`` units there are: bool, shape (most,)."""
+        return jnp.arange(self.most) < self.size
+
+    def _as_number(self, *_: Any) -> Any:
+        raise WidthUsedAsNumber("a width in a lane has no Python value")
+
+    __index__ = __int__ = __float__ = __bool__ = __add__ = __radd__ = __sub__ = __rsub__ = _as_number
+    __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __floordiv__ = __lt__ = __le__ = __gt__ = __ge__ = _as_number
+
+
 def select(kind: Any, options: Mapping[str, Callable]) -> Callable:
     """The function of ``options`` that ``kind`` names; where ``kind`` is a lane's choice, each lane has its own.
 

@@ -75,7 +75,8 @@ def make_groups(
     lanes = {
         name: lane
         for name, role in roles.items()
-        if role.kind == "lane" and (lane := lane_type([config[name] for config in configs if name in config]))
+        if role.kind == "lane"
+        and (lane := role.padded or lane_type([config[name] for config in configs if name in config]))
     }
     _check_range(configs, lanes)
     members: dict[Any, list[Trial]] = {}

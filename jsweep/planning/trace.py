@@ -3,7 +3,7 @@
 import os
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -13,7 +13,7 @@ import optax
 
 from jsweep.errors import UserError
 from jsweep.keys import GENERATOR
-from jsweep.lanes import Choice, ChoiceUsedAsText, code_of
+from jsweep.lanes import Choice, ChoiceUsedAsText, Width, WidthUsedAsNumber, code_of
 from jsweep.task import Config, Task
 
 # What the engine itself reads: lengths of training, and the rows of a batch.
@@ -27,6 +27,7 @@ class Role:
     name: str
     kind: str
     reason: str
+    padded: "LaneType | None" = None  # how a width travels that was told to be a lane
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,17 @@ class LaneType:
 
     dtype: np.dtype
     names: tuple[str, ...] = ()
+    widest: int = 0  # the largest of whole numbers
+    most: int = 0  # above 0: the widest of widths that are padded to it and masked
 
     def encode(self, value: Any) -> Any:
         """One config's value as the number that is put in the lane."""
         return code_of(value) if self.names else value
 
     def wrap(self, value: jax.Array) -> Any:
-        """What the task sees: the tracer, or a choice that holds it."""
+        """What the task sees: the tracer, or a choice or width that holds it."""
+        if self.most:
+            return Width(value, self.most)
         return Choice(value, self.names) if self.names else value
 
 
@@ -67,7 +72,7 @@ def lane_type(values: Sequence[Any]) -> LaneType | None:
         if any(issubclass(kind, float | np.floating) for kind in kinds):
             return LaneType(np.dtype(jnp.result_type(float)))
         if all(abs(int(v)) < 2**31 for v in values):
-            return LaneType(np.dtype(np.int32))
+            return LaneType(np.dtype(np.int32), widest=max(int(v) for v in values))
     return None
 
 
@@ -169,6 +174,8 @@ def _roles_of_example(
     lanes = {name: lane for name, lane in candidates.items() if name in example}
     rows = example.get("batch_size", task.batch_size)
     refused: dict[str, str] = {}
+    for name in [name for name in lanes if told.get(name) == "lane"]:
+        lanes[name] = _padded_if_needed(task, example, name, lanes[name], rows)
     try:
         traced = trace(task, _without(example, lanes), lanes, rows)
     except Exception as together:
@@ -187,6 +194,8 @@ def _roles_of_example(
             new = Role(name, "unread", "never read by the task")
         elif name in refused:
             new = Role(name, "group", refused[name])
+        elif name in lanes and lanes[name].most:
+            new = Role(name, "lane", f"told so by lane: padded to {lanes[name].most} and masked", lanes[name])
         elif name in candidates:
             new = Role(name, "lane", "traces" if not candidates[name].names else "handed to a select")
         elif told.get(name) == "group":
@@ -196,6 +205,22 @@ def _roles_of_example(
         old = roles.get(name)
         if old is None or _RANK[new.kind] > _RANK[old.kind]:
             roles[name] = new
+
+
+def _padded_if_needed(task: Task, example: dict[str, Any], name: str, lane: LaneType, rows: int) -> LaneType:
+    """A lane of whole numbers as it is or, where only that traces, as widths padded to the widest."""
+    if lane.dtype != np.int32 or lane.names:
+        return lane
+    try:
+        trace(task, _without(example, [name]), {name: lane}, rows)
+    except Exception:
+        padded = replace(lane, most=lane.widest)
+        try:
+            trace(task, _without(example, [name]), {name: padded}, rows)
+        except Exception:
+            return lane  # its own error is the one to show
+        return padded
+    return lane
 
 
 _RANK = {"unread": 0, "lane": 1, "engine": 1, "group": 2}  # what one config needs, all configs get
@@ -209,7 +234,7 @@ def reason_of(error: BaseException) -> str:
         why = "used as a string"
     elif isinstance(error, jax.errors.TracerBoolConversionError):
         why = "decides a Python branch"
-    elif isinstance(error, jax.errors.TracerIntegerConversionError) or "Shapes must be 1D" in text:
+    elif isinstance(error, WidthUsedAsNumber | jax.errors.TracerIntegerConversionError) or "Shapes must be 1D" in text:
         why = "used as a shape or a Python index"
     elif isinstance(error, jax.errors.ConcretizationTypeError | jax.errors.TracerArrayConversionError):
         why = "needed as a Python number"
