@@ -159,7 +159,31 @@ def _warnings(prepared: Prepared, groups: Sequence[GroupPlan]) -> list[str]:
         lanes = sum(group.trials for group in groups) / len(groups)
         if len(values) > 3 and lanes < 16:
             told.append(f"{name} makes {len(values)} programs' worth of compiling for {lanes:.0f} trials a program")
+    told += [hint for name in prepared.roles if (hint := _joining_hint(name, prepared, groups)) is not None]
     padding = sum(g.tiles * g.width for g in groups) / sum(g.trials for g in groups)
     if padding > 1.5:
         told.append(f"tiles are {1 - 1 / padding:.0%} padding: more trials a program, or a smaller tile=, waste less")
     return told
+
+
+def _joining_hint(name: str, prepared: Prepared, groups: Sequence[GroupPlan]) -> str | None:
+    """Whether a width would cost less as a lane, padded to the widest, than the programs it makes; None if not."""
+    role = prepared.roles[name]
+    if role.kind != "group" or not role.reason.startswith("used as a shape") or name == "batch_size":
+        return None
+    alike: dict[str, list[GroupPlan]] = {}
+    for group in groups:
+        if not isinstance(group.static.get(name), int):
+            return None
+        alike.setdefault(config_id({n: v for n, v in group.static.items() if n != name}), []).append(group)
+    saved = sum(len(same) - 1 for same in alike.values()) * COMPILE_SECONDS / min(2, cores())
+    wasted = 0.0
+    for same in alike.values():
+        widest = max(group.flops / group.trials for group in same)
+        wasted += sum(group.run_seconds * (widest / (group.flops / group.trials) - 1) for group in same)
+    if saved <= wasted:
+        return None
+    return (
+        f"{name} as a lane would save about {saved:.1f} s of compiling and cost {wasted:.1f} s of masked work: "
+        f"js.lane([...]), where the model masks (js.Width)"
+    )

@@ -74,6 +74,9 @@ def test_the_plan_says_so_and_a_width_used_as_a_number_is_told(data):
     assert plan.roles["width"].reason == "told so by lane: padded to 16 and masked"
     grouped = js.plan(js.Sweep(task, js.grid({"learning_rate": [0.1], "width": WIDTHS}), steps=5))
     assert grouped.programs == 3
+    assert any("width as a lane would save" in warning for warning in grouped.warnings)
+    long = js.plan(js.Sweep(task, js.grid({"learning_rate": [0.1], "width": WIDTHS}), seeds=500, steps=10**6))
+    assert not any("width as a lane" in warning for warning in long.warnings)
     halved = js.supervised(
         lambda config, key: js.models.init_mlp(key, [64, config["width"] // 2, 10]),
         lambda config, params, x, key: js.models.apply_mlp(params, x),
