@@ -1,5 +1,6 @@
 """What a result depends on beside its task: versions, device, flags."""
 
+import functools
 import os
 import platform
 from importlib import metadata
@@ -27,6 +28,7 @@ def describe_environment() -> dict[str, Any]:
     }
 
 
+@functools.cache  # what is imported stays what it is while the process lives
 def _version(package: str) -> str:
     try:
         return metadata.version(package)
