@@ -22,7 +22,8 @@ def init(config, key):
 
 
 def apply(config, params, x, key):
-    return js.models.apply_mlp(params, x, js.select(config["activation"], ACTIVATIONS), config["dropout"], key)
+    activation, widths = js.select(config["activation"], ACTIVATIONS), [config["width"]] * config["layers"]
+    return js.models.apply_mlp(params, x, activation, config["dropout"], key, widths)
 
 
 def optimizer(config):

@@ -1,14 +1,15 @@
 """Whether a sweep in the record is the one that is to go on: same task, data, settings and versions."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from jsweep.environment import describe_environment
 from jsweep.errors import UserError
 from jsweep.fingerprint import code_hash
-from jsweep.planning import Trial
+from jsweep.planning import Decided, Trial
 from jsweep.store import Store, SweepRow
-from jsweep.sweeps import Prepared
+from jsweep.sweeps import Prepared, as_decided
 
 # What of the environment results depend on; the rest (Python, number of cores) is recorded for the reader.
 DECISIVE = ("jsweep", "jax", "jaxlib", "optax", "numpy", "platform", "device", "processor", "reductions_flag", "x64")
@@ -33,12 +34,7 @@ def open_sweep(store: Store, prepared: Prepared) -> tuple[SweepRow, Prepared]:
         "batch_size": task.batch_size,
     }
     if old is None:
-        settings = {
-            "metrics": prepared.metrics,
-            "higher_is_better": sorted(task.higher_is_better),
-            "roles": {role.name: [role.kind, role.reason] for role in prepared.roles.values()},
-        }
-        old = store.add_sweep(name, task.name, identity, settings)
+        old = store.add_sweep(name, task.name, identity, _settings(prepared))
     changed = [key for key in identity if old.identity.get(key) != identity[key]]
     if changed:
         shown = ", ".join(
@@ -48,7 +44,46 @@ def open_sweep(store: Store, prepared: Prepared) -> tuple[SweepRow, Prepared]:
             f"the sweep {name!r} in {store.path} was made with other {shown}: to keep both, give this one a name of its "
             f"own (name=..., --name); to go on with the old one, restore what changed; to begin anew, jsweep drop {name}."
         )
-    return old, prepared
+    return old, as_decided(prepared, _decided(old))
+
+
+def keep_settings(store: Store, row: SweepRow, prepared: Prepared) -> None:
+    """Record what was decided about names and values that the sweep did not have before."""
+    known, now = _decided(row), _settings(prepared)
+    tiers = {name: {**known.tiers.get(name, {}), **mine} for name, mine in prepared.decided.tiers.items()}
+    settings = {
+        **row.settings,
+        "roles": {**now["roles"], **row.settings.get("roles", {})},
+        "tiers": {**row.settings.get("tiers", {}), **{name: _pairs(mine) for name, mine in tiers.items()}},
+    }
+    if settings != row.settings:
+        store.set_settings(row.key, settings)
+
+
+def _settings(prepared: Prepared) -> dict[str, Any]:
+    return {
+        "metrics": prepared.metrics,
+        "higher_is_better": sorted(prepared.sweep.task.higher_is_better),
+        "roles": {role.name: [role.kind, role.reason] for role in prepared.roles.values()},
+        "tiers": {name: _pairs(tiers) for name, tiers in prepared.decided.tiers.items()},
+    }
+
+
+def _pairs(tiers: Mapping[int, int]) -> list[list[int]]:
+    return [[value, tiers[value]] for value in sorted(tiers)]
+
+
+def _decided(row: SweepRow) -> Decided:
+    try:
+        tiers = {
+            name: {int(value): int(tier) for value, tier in pairs} for name, pairs in row.settings["tiers"].items()
+        }
+        return Decided(tiers, {name: str(role[0]) for name, role in row.settings["roles"].items()})
+    except (KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
+        raise UserError(
+            f"the record's settings of the sweep {row.name!r} are damaged ({type(error).__name__}: {error}): "
+            "give this sweep a name of its own (name=..., --name)."
+        ) from error
 
 
 _WORDS = {"code": "code of the task", "key": "root key"}

@@ -62,9 +62,11 @@ class Width:
 
     def __init__(self, size: jax.Array, most: int):
         self.size, self.most = size, most
+        self.masked = 0  # times its mask was asked for
 
     def mask(self) -> jax.Array:
         """Which of the ``most`` units there are: bool, shape (most,)."""
+        self.masked += 1
         return jnp.arange(self.most) < self.size
 
     def _as_number(self, *_: Any) -> Any:

@@ -1,33 +1,38 @@
 """The plan: what a sweep will compile, hold and take, told before anything runs."""
 
+import heapq
+import resource
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from jsweep.backend import cores
-from jsweep.engine.feed import device_memory
+from jsweep.engine.feed import WINDOW_BYTES, device_memory, streams
 from jsweep.engine.run import default_workers
+from jsweep.engine.tile import stops_of
 from jsweep.engine.width import guess_width, measured_seconds
 from jsweep.errors import UserError
 from jsweep.planning import Group, Role
+from jsweep.planning.cost import evaluation_work, machine_speed, step_work
 from jsweep.space import config_id, format_value
 from jsweep.sweeps import Prepared, Sweep, prepare
-from jsweep.task import Config, Task
 
-COMPILE_SECONDS = 1.5  # a perceptron's three programs on a core of today; larger models take longer
-FLOPS_A_CORE = 3e10  # what tiles of small models reach on a core of today, where nothing was measured
+START_SECONDS = 0.3  # from the call to the first compilation
+COMPILE_BYTES = 120e6  # what XLA keeps and uses while it compiles
+FEW_LANES = 16  # a program with fewer trials than this hardly repays its compiling
 
 
 @dataclass(frozen=True)
 class GroupPlan:
     """One compile group: what it shares, how it runs, and estimates of its bytes and seconds.
 
-    ``bytes`` are of a tile in flight: state, gradients and updates of its lanes. ``flops`` are of all its training steps.
-    ``measured`` tells whether ``run_seconds`` comes from a timing on this machine or from the operations' number.
+    ``in_flight`` lanes train at once, in ``waves``. ``bytes`` are of a tile in flight: the most of its arrays that are
+    alive at once. ``flops`` are of the matrix products and convolutions of all its training steps. ``compile_seconds`` are
+    of one core, from an empty compilation cache; ``run_seconds`` are of all workers together. ``measured`` tells whether
+    they come from a timing of this program on this machine or from its operations.
     """
 
     static: Mapping[str, Any]
@@ -35,6 +40,8 @@ class GroupPlan:
     trials: int
     width: int
     tiles: int
+    in_flight: int
+    waves: int
     bytes: int
     flops: float
     compile_seconds: float
@@ -49,12 +56,18 @@ class GroupPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """The compile groups of a sweep, the role of every name, the memory there is, and warnings worth having."""
+    """The compile groups of a sweep, the role of every name, the memory there is, and warnings worth having.
+
+    ``seconds`` are from the start of the sweep to its end, with an empty compilation cache. ``peak_bytes`` are of this
+    process at its peak where the workers are CPU cores, of the device elsewhere; ``memory`` is what there is.
+    """
 
     groups: tuple[GroupPlan, ...]
     roles: Mapping[str, Role]
     workers: int
     memory: int
+    peak_bytes: int
+    seconds: float
     warnings: tuple[str, ...]
 
     @property
@@ -62,25 +75,21 @@ class Plan:
         """How many programs (of initialisation, training and evaluation together) will be compiled."""
         return len(self.groups)
 
-    @property
-    def seconds(self) -> float:
-        """Estimated seconds in all: the first compilation, then training, the rest compiling meanwhile."""
-        compiling = sum(group.compile_seconds for group in self.groups) / min(2, cores())
-        return max(compiling, COMPILE_SECONDS) + sum(group.run_seconds for group in self.groups)
-
     def __str__(self) -> str:
         trials = sum(group.trials for group in self.groups)
         lines = [
-            f"{trials} trials in {self.programs} compiled program{'s' * (self.programs > 1)}, {self.workers} workers, "
-            f"about {self.seconds:.0f} s and {max(g.bytes for g in self.groups) * self.workers / 1e6:.1f} MB of state "
-            f"in flight (memory: {self.memory / 1e9:.0f} GB)"
+            f"{_count(trials, 'trial')} in {_count(self.programs, 'compiled program')}, "
+            f"{_count(self.workers, 'worker')}: about {self.seconds:.0f} s and "
+            f"{self.peak_bytes / 1e6:.0f} MB at the peak (of {self.memory / 1e9:.0f} GB)"
         ]
         lines += [f"  {role.name}: {role.kind}, {role.reason}" for role in self.roles.values()]
         for group in self.groups[:20]:
             lines.append(
-                f"  [{group.label}] {group.trials} trials in {group.tiles} tiles of {group.width} lanes, "
-                f"{group.bytes / 1e6:.2f} MB a tile, {group.flops:.2g} operations, about {group.run_seconds:.1f} s"
-                f"{'' if group.measured else ' (not measured here)'}"
+                f"  [{group.label}] {_count(group.trials, 'trial')} in {_count(group.tiles, 'tile')} of "
+                f"{_count(group.width, 'lane')}, {group.in_flight} in flight, {_count(group.waves, 'wave')}; "
+                f"{group.bytes / 1e6:.2f} MB a tile, {group.flops:.2g} operations, compiling about "
+                f"{group.compile_seconds:.1f} s, training about {group.run_seconds:.1f} s"
+                f"{'' if not group.measured else ' (measured here)'}"
             )
         if len(self.groups) > 20:
             lines.append(f"  ... and {len(self.groups) - 20} more programs")
@@ -88,102 +97,108 @@ class Plan:
 
 
 def plan(sweep: Sweep | Prepared) -> Plan:
-    """What a sweep will do, from abstract tracing alone: nothing is compiled and no step is run.
+    """What a sweep will do, from abstract tracing and a matrix product timed here: nothing is compiled, no step is run.
 
     Raises UserError for a user's mistake, and where a single lane does not fit the device's memory.
     """
     prepared = sweep if isinstance(sweep, Prepared) else prepare(sweep)
     workers = default_workers()
     memory = device_memory(workers[0])
-    groups = tuple(_plan_group(prepared, group, len(workers)) for group in prepared.groups)
+    speed = machine_speed() if workers[0].platform == "cpu" else 1.0
+    made = [_plan_group(prepared, group, len(workers), speed) for group in prepared.groups]
+    groups = tuple(group for group, _ in made)
     for group in groups:
         if group.bytes / group.width > memory:
             raise UserError(
                 f"one lane of [{group.label}] needs {group.bytes / group.width / 1e9:.1f} GB of state, gradients and "
-                f"updates, and the device has {memory / 1e9:.1f} GB: make the model smaller, or shard it yourself."
+                f"activations, and the device has {memory / 1e9:.1f} GB: make the model smaller, or shard it yourself."
             )
-    return Plan(groups, prepared.roles, len(workers), memory, tuple(_warnings(prepared, groups)))
+    peak = _peak_bytes(prepared, groups, workers)
+    seconds = _seconds([(group.compile_seconds, tiles) for group, tiles in made], len(workers))
+    warnings = tuple(_warnings(prepared, groups))
+    return Plan(groups, prepared.roles, len(workers), memory, peak, seconds, warnings)
 
 
-def _plan_group(prepared: Prepared, group: Group, workers: int) -> GroupPlan:
+def _plan_group(prepared: Prepared, group: Group, workers: int, speed: float) -> tuple[GroupPlan, list[float]]:
+    """The group's plan, and the seconds that one worker takes for each of its tiles."""
     task, wanted = prepared.setting.task, prepared.sweep.tile
-    width = wanted if isinstance(wanted, int) else guess_width(group)
+    step = step_work(task, group.static, group.lanes, group.rows)
+    evaluation = evaluation_work(task, group.static, group.lanes)
+    found = measured_seconds(task, group) if not isinstance(wanted, int) else None
+    width = wanted if isinstance(wanted, int) else guess_width(group) if found is None else found[0]
+    a_step = step.a_lane(width) / speed if found is None else found[1] * workers
     tiles = group.tiles(width)
-    lane_steps = (
-        sum(max(trial.steps for trial in tile.trials) for tile in tiles) * width
-    )  # padding costs what a trial does
-    flops_a_step = step_flops(task, group)
-    found = measured_seconds(task, group)
-    if found is not None and not isinstance(wanted, int):
-        width, seconds = found
-        tiles = group.tiles(width)
-    else:
-        seconds = flops_a_step / (FLOPS_A_CORE * workers)
+    seconds = []
+    for tile in tiles:  # empty places, and trials that end before the longest, cost what a trial does
+        stops = stops_of(tile.trials, prepared.setting.evaluate_every)
+        seconds.append(width * (stops[-1] * a_step + len(stops) * evaluation.a_lane(width) / speed))
+    in_flight = min(workers, len(tiles)) * width
     return GroupPlan(
         static=dict(group.static),
         lanes=tuple(group.lanes),
         trials=len(group.trials),
         width=width,
         tiles=len(tiles),
-        bytes=3 * width * group.lane_bytes,
-        flops=flops_a_step * sum(trial.steps for trial in group.trials),
-        compile_seconds=COMPILE_SECONDS,
-        run_seconds=seconds * lane_steps,
+        in_flight=in_flight,
+        waves=-(-len(tiles) // min(workers, len(tiles))),
+        bytes=int(width * max(step.bytes, evaluation.bytes)),
+        flops=step.flops * sum(trial.steps for trial in group.trials),
+        compile_seconds=step.compile_seconds / speed,
+        run_seconds=sum(seconds) / workers,
         measured=found is not None,
-    )
+    ), seconds
 
 
-def step_flops(task: Task, group: Group) -> float:
-    """Floating-point operations of one lane's step, as XLA counts them before it compiles."""
-    lanes = {name: jax.ShapeDtypeStruct((), lane.dtype) for name, lane in group.lanes.items()}
-    batch = jax.tree.map(
-        lambda a: jax.ShapeDtypeStruct((group.rows, *a.shape[1:]), jax.dtypes.canonicalize_dtype(a.dtype)),
-        task.data.train,
-    )
+def _seconds(groups: Sequence[tuple[float, Sequence[float]]], workers: int) -> float:
+    """When the last tile ends: two compilers take the groups in order, workers the tiles of groups that are compiled.
 
-    def one(values: dict[str, jax.Array], state: Any, batch: Any, words: jax.Array) -> Any:
-        config = Config({**group.static, **{name: group.lanes[name].wrap(value) for name, value in values.items()}})
-        return task.step(config, state, batch, jax.random.wrap_key_data(words))
+    Compilers and workers share the cores, so it is never less than all their work divided by the cores.
+    """
+    compilers, free = [0.0] * min(2, cores()), [0.0] * workers
+    for compiling, tiles in groups:
+        ready = heapq.heappop(compilers) + compiling / min(2, cores())  # a program's parts compile side by side
+        heapq.heappush(compilers, ready)
+        for seconds in tiles:
+            heapq.heappush(free, max(heapq.heappop(free), ready) + seconds)
+    work = sum(compiling + sum(tiles) for compiling, tiles in groups) / max(cores(), workers)
+    return START_SECONDS + max(max(free), work)
 
-    words = jax.ShapeDtypeStruct((2,), jnp.uint32)
-    cost = jax.jit(one).lower(lanes, group.traced.state, batch, words).cost_analysis()
-    return float((cost or {}).get("flops", np.nan))
+
+def _peak_bytes(prepared: Prepared, groups: Sequence[GroupPlan], workers: Sequence[jax.Device]) -> int:
+    """Of a CPU process: what it holds now, what compiling adds, data, and the largest tiles in flight."""
+    data = prepared.setting.task.data
+    held = sum(leaf.nbytes for leaf in jax.tree.leaves(data.validation))
+    if streams(data, workers[0]):
+        held += 2 * WINDOW_BYTES * len(workers)
+    else:
+        held += sum(leaf.nbytes for leaf in jax.tree.leaves(data.train))
+    in_flight = max(group.bytes * min(len(workers), group.tiles) for group in groups)
+    if workers[0].platform != "cpu":
+        return held + in_flight // len(workers)
+    return int(_process_bytes() + COMPILE_BYTES + held + in_flight)
+
+
+def _process_bytes() -> float:
+    """The most this process has held so far (``ru_maxrss`` is in KiB on Linux, in bytes on macOS)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _warnings(prepared: Prepared, groups: Sequence[GroupPlan]) -> list[str]:
     told = []
     for name, role in prepared.roles.items():
-        if role.kind != "group":
-            continue
         values = {config_id({"v": group.static[name]}) for group in groups if name in group.static}
         lanes = sum(group.trials for group in groups) / len(groups)
-        if len(values) > 3 and lanes < 16:
-            told.append(f"{name} makes {len(values)} programs' worth of compiling for {lanes:.0f} trials a program")
-    told += [hint for name in prepared.roles if (hint := _joining_hint(name, prepared, groups)) is not None]
+        if len(values) > 2 and lanes < FEW_LANES:
+            told.append(f"{name} makes {len(values)} values' programs of {lanes:.0f} lanes ({role.reason})")
+    compiling = sum(group.compile_seconds for group in groups)
+    running = sum(group.run_seconds for group in groups) * min(cores(), max(group.in_flight for group in groups))
+    if len(groups) > 2 and compiling > 2 * running:
+        told.append(f"compiling takes {compiling:.0f} s of a core's time and training {running:.0f} s")
     padding = sum(g.tiles * g.width for g in groups) / sum(g.trials for g in groups)
     if padding > 1.5:
         told.append(f"tiles are {1 - 1 / padding:.0%} padding: more trials a program, or a smaller tile=, waste less")
     return told
 
 
-def _joining_hint(name: str, prepared: Prepared, groups: Sequence[GroupPlan]) -> str | None:
-    """Whether a width would cost less as a lane, padded to the widest, than the programs it makes; None if not."""
-    role = prepared.roles[name]
-    if role.kind != "group" or not role.reason.startswith("used as a shape") or name == "batch_size":
-        return None
-    alike: dict[str, list[GroupPlan]] = {}
-    for group in groups:
-        if not isinstance(group.static.get(name), int):
-            return None
-        alike.setdefault(config_id({n: v for n, v in group.static.items() if n != name}), []).append(group)
-    saved = sum(len(same) - 1 for same in alike.values()) * COMPILE_SECONDS / min(2, cores())
-    wasted = 0.0
-    for same in alike.values():
-        widest = max(group.flops / group.trials for group in same)
-        wasted += sum(group.run_seconds * (widest / (group.flops / group.trials) - 1) for group in same)
-    if saved <= wasted:
-        return None
-    return (
-        f"{name} as a lane would save about {saved:.1f} s of compiling and cost {wasted:.1f} s of masked work: "
-        f"js.lane([...]), where the model masks (js.Width)"
-    )
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"

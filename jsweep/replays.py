@@ -24,6 +24,7 @@ from jsweep.running import attach
 from jsweep.store import TrialRow
 from jsweep.store.checkpoints import folder_of, read_checkpoint, to_bytes, write_whole
 from jsweep.sweeps import Prepared, Sweep
+from jsweep.task import Config
 
 
 @dataclass(frozen=True)
@@ -109,10 +110,22 @@ def state_of(result: Result, trial: str) -> Any:
             lanes = {name: value[None] for name, value in found[0].items()}
             state = restore(group.traced.state, lanes)
             if state is not None:
-                return jax.tree.map(lambda a: jnp.asarray(a[0]), state)
+                return _at_own_width(result, row, jax.tree.map(lambda a: jnp.asarray(a[0]), state))
         warnings.warn(f"the checkpoint {saved.file} is missing or damaged: the trial is trained again.", stacklevel=4)
     share = _shares(result.prepared, [row], None, False)[0]
-    return replay_trials(result.prepared, share, default_workers()[0])[1][row.id]
+    return _at_own_width(result, row, replay_trials(result.prepared, share, default_workers()[0])[1][row.id])
+
+
+def _at_own_width(result: Result, row: TrialRow, state: Any) -> Any:
+    """A state without the masked units of widths that were padded: of every array the first, which are the real ones."""
+    prepared = result.prepared
+    group = next(group for group in prepared.groups if any(trial.id == row.id for trial in group.trials))
+    if not any(lane.most for lane in group.lanes.values()):
+        return state
+    trial = next(trial for trial in group.trials if trial.id == row.id)
+    config = Config({**trial.config, "steps": trial.steps})
+    own = jax.eval_shape(lambda: jax.tree.map(jnp.asarray, prepared.setting.task.init(config, jax.random.key(0))))
+    return jax.tree.map(lambda shape, leaf: leaf[tuple(slice(n) for n in shape.shape)], own, state)
 
 
 def write_params(result: Result, trial: str, out: str) -> list[list[str]]:

@@ -18,7 +18,7 @@ from jsweep.engine.run import run as run_tiles
 from jsweep.engine.width import choose_width
 from jsweep.environment import describe_environment
 from jsweep.errors import UserError
-from jsweep.identity import check_environment, extensions, open_sweep
+from jsweep.identity import check_environment, extensions, keep_settings, open_sweep
 from jsweep.keeper import RecordKeeper
 from jsweep.planning import Tile, Trial
 from jsweep.progress import Progress, progress_for
@@ -70,6 +70,7 @@ def run(
     if longer or len(_finished(result)) < len(prepared.trials):
         if not any_environment:
             check_environment(store, row)
+        keep_settings(store, row, prepared)
         store.add_trials(row.key, prepared.trials)
         store.extend_trials(row.key, longer)
         for reason, trials in _broken(prepared).items():

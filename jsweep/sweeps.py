@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ from jsweep.data import check_data, count_examples, data_hash
 from jsweep.engine.tile import Setting
 from jsweep.errors import UserError
 from jsweep.keys import root_words
-from jsweep.planning import Group, Role, Trial, make_groups, make_trials
+from jsweep.planning import Decided, Group, Role, Trial, make_groups, make_trials
 from jsweep.space import Configs
 from jsweep.task import Task, check_count
 
@@ -84,6 +84,12 @@ class Prepared:
     """The trials that cannot be traced, by id, with the error."""
 
     @property
+    def decided(self) -> Decided:
+        """What shares a program by padding or selection, as the record keeps it."""
+        tiers = {name: role.tiers for name, role in self.roles.items() if role.tiers is not None}
+        return Decided(tiers, {name: role.kind for name, role in self.roles.items()})
+
+    @property
     def metrics(self) -> list[str]:
         """The names under which scores will be recorded: "train/loss", "validation/loss", ..."""
         traced = self.groups[0].traced
@@ -97,8 +103,7 @@ def prepare(sweep: Sweep) -> Prepared:
     root = root_words(sweep.key)
     check_data(task.data)
     trials = make_trials(task, sweep.configs, sweep.seeds, sweep.steps, sweep.epochs, count_examples(task.data.train))
-    told = sweep.configs.told if isinstance(sweep.configs, Configs) else {}
-    groups, roles, broken = make_groups(task, trials, told)
+    groups, roles, broken = make_groups(task, trials, _told(sweep))
     unread = [name for name, role in roles.items() if role.kind == "unread"]
     if unread:
         warnings.warn(
@@ -110,3 +115,21 @@ def prepare(sweep: Sweep) -> Prepared:
     every = sweep.evaluate_every or max(1, -(-longest // 10))
     setting = Setting(task, root, sweep.pairing, every)
     return Prepared(sweep, setting, trials, groups, roles, data_hash(task.data), broken)
+
+
+def as_decided(prepared: Prepared, decided: Decided) -> Prepared:
+    """The sweep with its compile groups as a record has decided them, so that what was begun goes on in its programs."""
+    mine = prepared.decided
+    same = all(
+        {value: decided.tiers.get(name, {}).get(value) for value in tiers} == tiers
+        for name, tiers in mine.tiers.items()
+    )
+    if same and all(decided.kinds.get(name, kind) == kind for name, kind in mine.kinds.items()):
+        return prepared
+    task, trials = prepared.setting.task, prepared.trials
+    groups, roles, broken = make_groups(task, trials, _told(prepared.sweep), decided)
+    return replace(prepared, groups=groups, roles=roles, broken=broken)
+
+
+def _told(sweep: Sweep) -> dict[str, str]:
+    return sweep.configs.told if isinstance(sweep.configs, Configs) else {}

@@ -8,6 +8,8 @@ import pytest
 from test_hyperparameters import final_losses
 
 import jsweep as js
+from jsweep.engine.replay import replay_trials
+from jsweep.engine.run import Work
 
 WIDTHS = [3, 8, 16]
 ACTIVATIONS = {"relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid, "gelu": jax.nn.gelu}
@@ -48,12 +50,27 @@ def test_a_masked_width_is_the_model_built_at_that_width(data, activation, optim
 @pytest.mark.parametrize("activation", ["relu", "sigmoid"])
 def test_masked_units_stay_at_zero_and_move_nothing(data, activation):
     result = swept(data, js.lane(WIDTHS), activation, "adam")
+    work = Work(result.prepared.groups[0], tuple(result.prepared.groups[0].tiles(2)))
+    _, states = replay_trials(result.prepared, work, jax.devices()[0])
     for trial in result.trials():
         width = trial.config["width"]
-        one, two, three = result.params(trial.id)
-        for array in (one["w"][:, width:], two["w"][width:], two["w"][:, width:], three["w"][width:], one["b"][width:]):
+        one, two, three = states[trial.id]["params"]
+        masked = (one["w"][:, width:], two["w"][width:], two["w"][:, width:], three["w"][width:], one["b"][width:])
+        assert one["w"].shape == (64, 16)
+        for array in masked:
             assert not np.any(np.asarray(array))
         assert np.all(np.asarray(three["w"][:width]) != 0)
+
+
+def test_parameters_are_given_out_at_their_own_width(data):
+    result = swept(data, js.lane(WIDTHS))
+    x, y = data.validation
+    for trial in result.trials():
+        width, params = trial.config["width"], result.params(trial.id)
+        assert [layer["w"].shape for layer in params] == [(64, width), (width, width), (width, 10)]
+        outputs = js.models.apply_mlp(params, jnp.asarray(x))
+        loss = optax.softmax_cross_entropy_with_integer_labels(outputs, jnp.asarray(y)).mean()
+        np.testing.assert_allclose(loss, result.curves("validation/loss")[trial.id][-1][1], rtol=1e-5)
 
 
 def test_real_units_start_as_in_a_model_of_their_width():
@@ -72,11 +89,6 @@ def test_the_plan_says_so_and_a_width_used_as_a_number_is_told(data):
     plan = js.plan(js.Sweep(task, js.grid({"learning_rate": [0.1], "width": js.lane(WIDTHS)}), steps=5))
     assert plan.programs == 1
     assert plan.roles["width"].reason == "told so by lane: padded to 16 and masked"
-    grouped = js.plan(js.Sweep(task, js.grid({"learning_rate": [0.1], "width": WIDTHS}), steps=5))
-    assert grouped.programs == 3
-    assert any("width as a lane would save" in warning for warning in grouped.warnings)
-    long = js.plan(js.Sweep(task, js.grid({"learning_rate": [0.1], "width": WIDTHS}), seeds=500, steps=10**6))
-    assert not any("width as a lane" in warning for warning in long.warnings)
     halved = js.supervised(
         lambda config, key: js.models.init_mlp(key, [64, config["width"] // 2, 10]),
         lambda config, params, x, key: js.models.apply_mlp(params, x),

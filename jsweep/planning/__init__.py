@@ -3,6 +3,7 @@
 from jsweep.planning.groups import Group as Group
 from jsweep.planning.groups import Tile as Tile
 from jsweep.planning.groups import make_groups as make_groups
+from jsweep.planning.joining import Decided as Decided
 from jsweep.planning.trace import LaneType as LaneType
 from jsweep.planning.trace import Role as Role
 from jsweep.planning.trials import Trial as Trial

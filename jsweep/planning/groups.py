@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
 import numpy as np
 
 from jsweep.errors import UserError
+from jsweep.planning.joining import Decided, join, rows_of
 from jsweep.planning.trace import LaneType, Role, Traced, assign_roles, lane_type, trace
 from jsweep.planning.trials import Trial
 from jsweep.space import config_id, format_value
@@ -63,15 +64,17 @@ class Group:
 
 
 def make_groups(
-    task: Task, trials: Sequence[Trial], told: Mapping[str, str] | None = None
+    task: Task, trials: Sequence[Trial], told: Mapping[str, str] | None = None, decided: Decided | None = None
 ) -> tuple[tuple[Group, ...], dict[str, Role], dict[str, Exception]]:
-    """Split trials into compile groups by abstract tracing.
+    """Split trials into compile groups by abstract tracing. ``told`` is what the user decided, ``decided`` the record.
 
     Returns the groups, every name's role, and for each trial that cannot be traced its error; where none can be, that is
     raised.
     """
     configs = list({trial.config_id: _seen_by_task(trial) for trial in trials}.values())
-    roles = assign_roles(task, configs, dict(told or {}))
+    told = dict(told or {})
+    roles = assign_roles(task, configs, told)
+    roles = join(task, [(_seen_by_task(trial), trial.steps) for trial in trials], roles, told, decided or Decided())
     lanes = {
         name: lane
         for name, role in roles.items()
@@ -109,18 +112,30 @@ def _make_group(
     task: Task, trials: tuple[Trial, ...], lanes: Mapping[str, LaneType], roles: Mapping[str, Role]
 ) -> Group:
     config = _seen_by_task(trials[0])
-    own = {name: lane for name, lane in lanes.items() if name in config}
-    static = {name: value for name, value in config.items() if roles[name].kind == "group"}
-    rows = max(trial.config.get("batch_size", task.batch_size) for trial in trials)
+    static = _compiled_in(config, roles)
+    own = {name: _at_tier(lane, roles[name], config[name]) for name, lane in lanes.items() if name in config}
+    own = {name: lane for name, lane in own.items() if name not in static}
+    tiers = roles["batch_size"].tiers if "batch_size" in config else None
+    rows = rows_of(task, config) if tiers is None else tiers[config["batch_size"]]
     traced = trace(task, static, own, rows)
     return Group(static, {n: lane for n, lane in own.items() if n in traced.reads}, trials, rows, traced)
 
 
+def _compiled_in(config: Mapping[str, Any], roles: Mapping[str, Role]) -> dict[str, Any]:
+    return {name: value for name, value in config.items() if roles[name].compiled_in(value)}
+
+
+def _at_tier(lane: LaneType, role: Role, value: Any) -> LaneType:
+    """A width's lane, padded to what this value is padded to."""
+    return lane if role.padded is None or role.tiers is None else replace(lane, most=role.tiers[value])
+
+
 def _signature(trial: Trial, roles: Mapping[str, Role]) -> Any:
-    """Equal for trials of one program: the names that are read, and the values compiled in."""
+    """Equal for trials of one program: the names that are read, the values compiled in, what sizes are padded to."""
     config = _seen_by_task(trial)
-    static = {name: value for name, value in config.items() if roles[name].kind == "group"}
-    return frozenset(name for name in config if roles[name].kind in ("lane", "group")), config_id(static)
+    tiers = {name: tiers[config[name]] for name, role in roles.items() if name in config and (tiers := role.tiers)}
+    names = frozenset(name for name in config if roles[name].kind in ("lane", "group"))
+    return names, config_id(_compiled_in(config, roles)), config_id(tiers)
 
 
 def _seen_by_task(trial: Trial) -> dict[str, Any]:

@@ -27,7 +27,14 @@ class Role:
     name: str
     kind: str
     reason: str
-    padded: "LaneType | None" = None  # how a width travels that was told to be a lane
+    padded: "LaneType | None" = None  # how a width travels that may be padded and masked
+    tiers: Mapping[int, int] | None = None  # of a size that may be padded: value -> what it is padded to
+
+    def compiled_in(self, value: Any) -> bool:
+        """Whether this value is part of the program: that of a compile group, or a size that shares no program."""
+        if self.kind != "lane" or self.tiers is None:
+            return self.kind == "group"
+        return list(self.tiers.values()).count(self.tiers[value]) == 1
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,7 @@ class Traced:
     train_metrics: tuple[str, ...]
     evaluation_metrics: tuple[str, ...]
     convolves: bool = False  # whether a step convolves, which under vmap is slower than one lane at a time
+    masks: bool = False  # whether the step masks every width that travels padded
 
 
 def lane_type(values: Sequence[Any]) -> LaneType | None:
@@ -89,7 +97,10 @@ def trace(task: Task, static: Mapping[str, Any], lanes: Mapping[str, LaneType], 
         config = Config({**static, **{n: lanes[n].wrap(v) for n, v in values.items()}}, reads)
         key = jax.random.wrap_key_data(words, impl=GENERATOR)
         state = jax.tree.map(jnp.asarray, task.init(config, key))
+        widths = [value for value in dict.values(config) if isinstance(value, Width)]
+        before = [width.masked for width in widths]
         outcome = task.step(config, state, batch, key)
+        seen["masks"] = all(width.masked > count for width, count in zip(widths, before, strict=True))
         if not isinstance(outcome, tuple) or len(outcome) != 2:
             raise UserError(f"step returned {type(outcome).__name__}: return the pair (state, metrics).")
         _check_same_state(state, outcome[0])
@@ -109,7 +120,7 @@ def trace(task: Task, static: Mapping[str, Any], lanes: Mapping[str, LaneType], 
     batch, validation = shapes(task.data.train, batch_rows), shapes(task.data.validation, None)
     jaxpr = jax.make_jaxpr(over_lanes)(values, words, batch, validation)
     convolves = _mentions(jaxpr.jaxpr, "conv_general_dilated")
-    return Traced(frozenset(reads), seen["state"], seen["train"], seen["evaluation"], convolves)
+    return Traced(frozenset(reads), seen["state"], seen["train"], seen["evaluation"], convolves, seen["masks"])
 
 
 def _mentions(jaxpr: Any, primitive: str) -> bool:
@@ -193,7 +204,7 @@ def _roles_of_example(
         if name not in traced.reads:
             new = Role(name, "unread", "never read by the task")
         elif name in refused:
-            new = Role(name, "group", refused[name])
+            new = Role(name, "group", refused[name], _padded_if_masked(task, example, name, lanes[name], rows))
         elif name in lanes and lanes[name].most:
             new = Role(name, "lane", f"told so by lane: padded to {lanes[name].most} and masked", lanes[name])
         elif name in candidates:
@@ -221,6 +232,20 @@ def _padded_if_needed(task: Task, example: dict[str, Any], name: str, lane: Lane
             return lane  # its own error is the one to show
         return padded
     return lane
+
+
+def _padded_if_masked(task: Task, example: dict[str, Any], name: str, lane: LaneType, rows: int) -> LaneType | None:
+    """How a width that is refused as a number could travel: padded, where the task masks it in its step; else None.
+
+    A task that takes a Width at its start and never masks it again would train other models, so it is not asked to.
+    """
+    if lane.dtype != np.int32 or lane.names or name == "batch_size":
+        return None
+    padded = replace(lane, most=lane.widest)
+    try:
+        return padded if trace(task, _without(example, [name]), {name: padded}, rows).masks else None
+    except Exception:
+        return None
 
 
 _RANK = {"unread": 0, "lane": 1, "engine": 1, "group": 2}  # what one config needs, all configs get

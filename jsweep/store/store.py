@@ -137,6 +137,11 @@ class Store:
         assert row is not None
         return row
 
+    def set_settings(self, sweep: int, settings: Mapping[str, Any]) -> None:
+        """Replace what the record says of how a sweep is read."""
+        with self._transaction():
+            self._db.execute("UPDATE sweeps SET settings = ? WHERE id = ?", (_dump(settings), sweep))
+
     def add_trials(self, sweep: int, trials: Iterable[Any]) -> None:
         """Record trials as waiting; those already there stay as they are."""
         with self._transaction():

@@ -1,0 +1,203 @@
+"""What a step of one lane will cost, from its trace alone: operations, seconds, and seconds of compiling.
+
+The seconds are a linear model of a trace's operations, fitted to 21 programs (perceptrons of width 16 to 1024, convolutional
+nets, transformers, with and without dropout and selected optimizers) in tiles on two cores; `experiments/benchmarks/plan.py`
+shows how far it holds. They are those of one reference core, so that what is decided by them is the same everywhere.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jsweep.keys import GENERATOR
+from jsweep.planning.trace import LaneType
+from jsweep.task import Config, Task
+
+# Seconds on the reference core, whose matrix products reach 70 GF/s; today's machine is timed against that.
+REFERENCE_FLOPS = 70e9
+A_FLOP, A_BATCHED_FLOP, A_CONVOLVED_FLOP = 2.34e-11, 1.03e-9, 7.84e-10  # small batched products do not fill the units
+AN_ELEMENT, A_FUNCTION = 4.8e-11, 5.4e-10  # of an element-wise operation; of exp, log, tanh and their kin
+AN_OPERATION = 1.8e-6  # whatever its size, once for all lanes of a tile
+ACCELERATOR_FLOPS = 1e12  # what many small lanes reach together on a GPU: a guess, as none was at hand
+COMPILE_SECONDS, COMPILE_AN_OPERATION = 1.0, 3.7e-3  # of a tile's three programs, by the operations of a step
+
+_FUNCTIONS = {"exp", "exp2", "log", "log1p", "expm1", "tanh", "logistic", "erf", "erf_inv", "erfc", "pow", "sin", "cos"}
+_DIVISIONS = {"div", "sqrt", "rsqrt", "integer_pow"}
+_MOVES = {"reshape", "broadcast_in_dim", "squeeze", "transpose", "convert_element_type", "copy", "slice", "concatenate"}
+_FREE = {"stop_gradient", "random_wrap", "random_unwrap", "iota"}
+
+
+@dataclass(frozen=True)
+class Work:
+    """The work of one lane in one call: floating-point operations of products, seconds, and what it takes once a tile.
+
+    ``seconds`` grow with the lanes, ``overhead`` is paid once for all lanes of a tile; both on the reference core.
+    """
+
+    flops: float = 0.0
+    seconds: float = 0.0
+    operations: float = 0.0
+    bytes: float = 0.0  # most bytes of arrays alive at once, before fusion
+
+    @property
+    def overhead(self) -> float:
+        return self.operations * AN_OPERATION
+
+    @property
+    def compile_seconds(self) -> float:
+        """Seconds one core takes to compile the three programs of a tile that trains by such steps."""
+        return COMPILE_SECONDS + COMPILE_AN_OPERATION * self.operations
+
+    def a_lane(self, width: int) -> float:
+        """Seconds of one lane in a tile of ``width``."""
+        if jax.default_backend() != "cpu":
+            return self.flops / ACCELERATOR_FLOPS + self.overhead / width
+        return self.seconds + self.overhead / width
+
+    def __add__(self, other: "Work") -> "Work":
+        """One after the other."""
+        operations, most = self.operations + other.operations, max(self.bytes, other.bytes)
+        return Work(self.flops + other.flops, self.seconds + other.seconds, operations, most)
+
+    def __mul__(self, times: float) -> "Work":
+        return Work(self.flops * times, self.seconds * times, self.operations * times, self.bytes)
+
+
+def step_work(task: Task, static: Mapping[str, Any], lanes: Mapping[str, LaneType], rows: int) -> Work:
+    """The work of one training step of one lane with batches of ``rows``; nothing is compiled or run."""
+    values, state, words = _arguments(task, static, lanes)
+    batch = jax.tree.map(lambda a: _shape((rows, *a.shape[1:]), a.dtype), task.data.train)
+
+    def step(values: Any, state: Any, batch: Any, words: jax.Array) -> Any:
+        return task.step(_config(static, lanes, values), state, batch, jax.random.wrap_key_data(words, impl=GENERATOR))
+
+    return work_of(jax.make_jaxpr(step)(values, state, batch, words).jaxpr)
+
+
+def evaluation_work(task: Task, static: Mapping[str, Any], lanes: Mapping[str, LaneType]) -> Work:
+    """The work of evaluating one lane on the validation split."""
+    values, state, _ = _arguments(task, static, lanes)
+    split = jax.tree.map(lambda a: _shape(a.shape, a.dtype), task.data.validation)
+    evaluate = lambda values, state, split: task.evaluate(_config(static, lanes, values), state, split)
+    return work_of(jax.make_jaxpr(evaluate)(values, state, split).jaxpr)
+
+
+def machine_speed() -> float:
+    """How fast a core is beside the reference core: a matrix product timed now, on every core at once (some 20 ms)."""
+    from jsweep.backend import cores
+
+    a = np.ones((768, 768), np.float32)
+    b, best = np.empty_like(a), math.inf
+    for _ in range(6):
+        begun = time.perf_counter()
+        np.matmul(a, a, out=b)
+        best = min(best, time.perf_counter() - begun)
+    return 2 * 768**3 / best / cores() / REFERENCE_FLOPS
+
+
+def work_of(jaxpr: Any) -> Work:
+    """The work of a traced function, loops counted by their length where that is known."""
+    total = Work()
+    for equation in jaxpr.eqns:
+        inner = list(_inner(equation))
+        if inner:
+            times = equation.params["length"] if equation.primitive.name == "scan" else 1
+            for part in inner:
+                total += work_of(part) * times
+        else:
+            total += _of_equation(equation)
+    return replace(total, bytes=max(total.bytes, _most_alive(jaxpr)))
+
+
+def _most_alive(jaxpr: Any) -> float:
+    """Bytes of the arrays that are alive at once at the worst moment, each from where it is made to its last use."""
+    last = {v: number for number, equation in enumerate(jaxpr.eqns) for v in equation.invars if hasattr(v, "count")}
+    last |= dict.fromkeys((v for v in jaxpr.outvars if hasattr(v, "count")), len(jaxpr.eqns))
+    alive = {v: _bytes(v) for v in (*jaxpr.invars, *jaxpr.constvars)}
+    most = now = sum(alive.values())
+    ending: dict[int, list[Any]] = {}
+    for v, number in last.items():
+        ending.setdefault(number, []).append(v)
+    for number, equation in enumerate(jaxpr.eqns):
+        for v in equation.outvars:
+            alive[v] = _bytes(v)
+            now += alive[v]
+        most = max(most, now)
+        for v in (*ending.get(number, ()), *(v for v in equation.outvars if v not in last)):
+            now -= alive.pop(v, 0.0)
+    return most
+
+
+def _of_equation(equation: Any) -> Work:
+    name = equation.primitive.name
+    out = sum(_size(v) for v in equation.outvars)
+    if name == "dot_general":
+        (contracted, _), (batched, _) = equation.params["dimension_numbers"]
+        shape = equation.invars[0].aval.shape
+        flops = 2.0 * out * math.prod(shape[axis] for axis in contracted)
+        return Work(flops, flops * (A_BATCHED_FLOP if batched else A_FLOP), 1)
+    if name == "conv_general_dilated":
+        kernel = equation.invars[1].aval.shape
+        outputs = kernel[equation.params["dimension_numbers"].rhs_spec[0]]
+        flops = 2.0 * out * math.prod(kernel) / outputs
+        return Work(flops, flops * A_CONVOLVED_FLOP, 1)
+    return Work(0.0, _seconds_by_element(equation, name, out), 1)
+
+
+def _seconds_by_element(equation: Any, name: str, out: int) -> float:
+    if name in _FREE or name.startswith(("gather", "scatter", "dynamic_", "random_", "threefry")):
+        return 0.0  # fitted to nothing beside the rest
+    if name in _FUNCTIONS:
+        return out * A_FUNCTION
+    if name in _DIVISIONS:
+        return 3 * out * AN_ELEMENT
+    if name in _MOVES:
+        return 0.5 * out * AN_ELEMENT
+    if name.startswith(("reduce", "arg", "cum", "sort")):
+        return sum(_size(v) for v in equation.invars) * AN_ELEMENT
+    return out * AN_ELEMENT
+
+
+def _inner(equation: Any) -> Iterator[Any]:
+    if equation.primitive.name == "random_bits":
+        return
+    for value in equation.params.values():
+        for part in value if isinstance(value, tuple | list) else (value,):
+            if hasattr(part, "eqns"):
+                yield part
+            elif hasattr(part, "jaxpr"):
+                yield part.jaxpr
+
+
+def _size(variable: Any) -> int:
+    return math.prod(getattr(variable.aval, "shape", ()))
+
+
+def _bytes(variable: Any) -> float:
+    dtype = getattr(variable.aval, "dtype", None)
+    return _size(variable) * (8.0 if dtype is None or not hasattr(dtype, "itemsize") else float(dtype.itemsize))
+
+
+def _arguments(task: Task, static: Mapping[str, Any], lanes: Mapping[str, LaneType]) -> tuple[Any, Any, Any]:
+    values = {name: jax.ShapeDtypeStruct((), lane.dtype) for name, lane in lanes.items()}
+    words = jax.ShapeDtypeStruct((2,), jnp.uint32)
+
+    def init(values: Any, words: jax.Array) -> Any:
+        key = jax.random.wrap_key_data(words, impl=GENERATOR)
+        return jax.tree.map(jnp.asarray, task.init(_config(static, lanes, values), key))
+
+    return values, jax.eval_shape(init, values, words), words
+
+
+def _config(static: Mapping[str, Any], lanes: Mapping[str, LaneType], values: Mapping[str, Any]) -> Config:
+    return Config({**static, **{name: lanes[name].wrap(value) for name, value in values.items()}})
+
+
+def _shape(dims: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(dims, jax.dtypes.canonicalize_dtype(dtype))
