@@ -21,7 +21,11 @@ from jsweep.space import config_id, format_value
 from jsweep.sweeps import Prepared, Sweep, prepare
 
 START_SECONDS = 0.3  # from the call to the first compilation
-COMPILE_BYTES = 120e6  # what XLA keeps and uses while it compiles
+COMPILE_BYTES, COMPILE_BYTES_A_SECOND = (
+    100e6,
+    26e6,
+)  # what XLA uses to compile a program, by the core's seconds it takes
+KEPT_BYTES = 60e6  # of each program when it is compiled
 FEW_LANES = 16  # a program with fewer trials than this hardly repays its compiling
 
 
@@ -143,7 +147,7 @@ def _plan_group(prepared: Prepared, group: Group, workers: int, speed: float) ->
         waves=-(-len(tiles) // min(workers, len(tiles))),
         bytes=int(width * max(step.bytes, evaluation.bytes)),
         flops=step.flops * sum(trial.steps for trial in group.trials),
-        compile_seconds=step.compile_seconds / speed,
+        compile_seconds=step.compile_seconds,
         run_seconds=sum(seconds) / workers,
         measured=found is not None,
     ), seconds
@@ -175,7 +179,10 @@ def _peak_bytes(prepared: Prepared, groups: Sequence[GroupPlan], workers: Sequen
     in_flight = max(group.bytes * min(len(workers), group.tiles) for group in groups)
     if workers[0].platform != "cpu":
         return held + in_flight // len(workers)
-    return int(_process_bytes() + COMPILE_BYTES + held + in_flight)
+    programs = sorted((COMPILE_BYTES + COMPILE_BYTES_A_SECOND * g.compile_seconds for g in groups), reverse=True)
+    at_once = min(2, cores())
+    compiling = sum(programs[:at_once]) + KEPT_BYTES * len(programs[at_once:])
+    return int(_process_bytes() + compiling + held + in_flight)
 
 
 def _process_bytes() -> float:

@@ -2,9 +2,9 @@
 
     python experiments/benchmarks/plan.py --rounds 3
 
-`table` is ten hyperparameters at once on digits (500 configs x 2 seeds), `wide` perceptrons of width 1024 whose Adam state is what
-fills the memory, `convolutions` a small convolutional net on Fashion-sized images. Seconds are meant to be within a factor of 2 of
-the plan's, memory within 25%.
+`table` is ten hyperparameters at once on digits (500 configs x 2 seeds), `wide` perceptrons of width 1024 whose Adam state
+fills the memory, `convolutions` small convolutional nets on images of 28 x 28. Seconds are meant to be within a factor of
+2 of the plan's, memory within 25%.
 """
 
 import argparse

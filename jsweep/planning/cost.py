@@ -25,7 +25,7 @@ A_FLOP, A_BATCHED_FLOP, A_CONVOLVED_FLOP = 2.34e-11, 1.03e-9, 7.84e-10  # small 
 AN_ELEMENT, A_FUNCTION = 4.8e-11, 5.4e-10  # of an element-wise operation; of exp, log, tanh and their kin
 AN_OPERATION = 1.8e-6  # whatever its size, once for all lanes of a tile
 ACCELERATOR_FLOPS = 1e12  # what many small lanes reach together on a GPU: a guess, as none was at hand
-COMPILE_SECONDS, COMPILE_AN_OPERATION = 1.0, 3.7e-3  # of a tile's three programs, by the operations of a step
+COMPILE_SECONDS, COMPILE_AN_OPERATION = 2.0, 7.5e-3  # of a tile's three programs, by the operations of a step
 
 _FUNCTIONS = {"exp", "exp2", "log", "log1p", "expm1", "tanh", "logistic", "erf", "erf_inv", "erfc", "pow", "sin", "cos"}
 _DIVISIONS = {"div", "sqrt", "rsqrt", "integer_pow"}
@@ -145,7 +145,8 @@ def _of_equation(equation: Any) -> Work:
     if name == "conv_general_dilated":
         kernel = equation.invars[1].aval.shape
         outputs = kernel[equation.params["dimension_numbers"].rhs_spec[0]]
-        flops = 2.0 * out * math.prod(kernel) / outputs
+        zeros = math.prod(equation.params["lhs_dilation"])  # put between inputs, and skipped
+        flops = 2.0 * out * math.prod(kernel) / outputs / zeros
         return Work(flops, flops * A_CONVOLVED_FLOP, 1)
     return Work(0.0, _seconds_by_element(equation, name, out), 1)
 

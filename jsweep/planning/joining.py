@@ -18,7 +18,7 @@ from jsweep.planning.trace import LaneType, Role, lane_type, trace
 from jsweep.space import config_id, format_value
 from jsweep.task import Task
 
-TRACED_VALUES = 4  # of one name whose work is traced; that of values between is interpolated
+TRACED_VALUES = 3  # of one name whose work is traced; that of values between is interpolated
 TYPICAL_WIDTH = 8  # lanes of a tile, for what a tile pays once
 
 

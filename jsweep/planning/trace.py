@@ -187,13 +187,15 @@ def _roles_of_example(
     refused: dict[str, str] = {}
     for name in [name for name in lanes if told.get(name) == "lane"]:
         lanes[name] = _padded_if_needed(task, example, name, lanes[name], rows)
+    known = {name: role.reason for name in lanes if (role := roles.get(name)) is not None and role.kind == "group"}
+    lanes = {name: lane for name, lane in lanes.items() if name not in known}  # what one config refuses, none may have
     try:
         traced = trace(task, _without(example, lanes), lanes, rows)
     except Exception as together:
         traced = trace(task, example, {}, rows)  # fails as well if the task itself is at fault
-        for name, lane in lanes.items():
+        for name in _suspects(task, example, lanes, rows):
             try:
-                trace(task, _without(example, [name]), {name: lane}, rows)
+                trace(task, _without(example, [name]), {name: lanes[name]}, rows)
             except Exception as alone:
                 refused[name] = reason_of(alone)
                 if told.get(name) == "lane":
@@ -203,6 +205,8 @@ def _roles_of_example(
     for name in example:
         if name not in traced.reads:
             new = Role(name, "unread", "never read by the task")
+        elif name in known:
+            continue
         elif name in refused:
             new = Role(name, "group", refused[name], _padded_if_masked(task, example, name, lanes[name], rows))
         elif name in lanes and lanes[name].most:
@@ -216,6 +220,16 @@ def _roles_of_example(
         old = roles.get(name)
         if old is None or _RANK[new.kind] > _RANK[old.kind]:
             roles[name] = new
+
+
+def _suspects(task: Task, example: dict[str, Any], lanes: Mapping[str, LaneType], rows: int) -> list[str]:
+    """The names of which some are refused as lanes: mostly whole numbers, which are used as shapes; else any."""
+    others = {name: lane for name, lane in lanes.items() if lane.dtype != np.int32}
+    try:
+        trace(task, _without(example, others), others, rows)
+    except Exception:
+        return list(lanes)
+    return [name for name in lanes if name not in others]
 
 
 def _padded_if_needed(task: Task, example: dict[str, Any], name: str, lane: LaneType, rows: int) -> LaneType:
