@@ -33,10 +33,11 @@ FEW_LANES = 16  # a program with fewer trials than this hardly repays its compil
 class GroupPlan:
     """One compile group: what it shares, how it runs, and estimates of its bytes and seconds.
 
-    ``in_flight`` lanes train at once, in ``waves``. ``bytes`` are of a tile in flight: the most of its arrays that are
-    alive at once. ``flops`` are of the matrix products and convolutions of all its training steps. ``compile_seconds`` are
-    of one core, from an empty compilation cache; ``run_seconds`` are of all workers together. ``measured`` tells whether
-    they come from a timing of this program on this machine or from its operations.
+    ``in_flight`` lanes train at once, in ``waves``; ``lane_steps`` are the steps of all lanes, empty ones included.
+    ``bytes`` are of a tile in flight: the most of its arrays that are alive at once. ``flops`` are of the matrix products
+    and convolutions of all its training steps. ``compile_seconds`` are of one core, from an empty compilation cache;
+    ``run_seconds`` are of all workers together. ``measured`` tells whether they come from a timing of this program on this
+    machine or from its operations.
     """
 
     static: Mapping[str, Any]
@@ -46,6 +47,7 @@ class GroupPlan:
     tiles: int
     in_flight: int
     waves: int
+    lane_steps: int
     bytes: int
     flops: float
     compile_seconds: float
@@ -145,6 +147,7 @@ def _plan_group(prepared: Prepared, group: Group, workers: int, speed: float) ->
         tiles=len(tiles),
         in_flight=in_flight,
         waves=-(-len(tiles) // min(workers, len(tiles))),
+        lane_steps=sum(width * max(trial.steps for trial in tile.trials) for tile in tiles),
         bytes=int(width * max(step.bytes, evaluation.bytes)),
         flops=step.flops * sum(trial.steps for trial in group.trials),
         compile_seconds=step.compile_seconds,
@@ -196,14 +199,18 @@ def _warnings(prepared: Prepared, groups: Sequence[GroupPlan]) -> list[str]:
         values = {config_id({"v": group.static[name]}) for group in groups if name in group.static}
         lanes = sum(group.trials for group in groups) / len(groups)
         if len(values) > 2 and lanes < FEW_LANES:
-            told.append(f"{name} makes {len(values)} values' programs of {lanes:.0f} lanes ({role.reason})")
+            told.append(f"{name} makes {len(values)} programs of {_count(round(lanes), 'lane')} ({role.reason})")
     compiling = sum(group.compile_seconds for group in groups)
     running = sum(group.run_seconds for group in groups) * min(cores(), max(group.in_flight for group in groups))
     if len(groups) > 2 and compiling > 2 * running:
         told.append(f"compiling takes {compiling:.0f} s of a core's time and training {running:.0f} s")
-    padding = sum(g.tiles * g.width for g in groups) / sum(g.trials for g in groups)
-    if padding > 1.5:
-        told.append(f"tiles are {1 - 1 / padding:.0%} padding: more trials a program, or a smaller tile=, waste less")
+    trained = sum(trial.steps for trial in prepared.trials if trial.id not in prepared.broken)
+    idle = 1 - trained / sum(group.lane_steps for group in groups)
+    if idle > 0.3:
+        told.append(
+            f"{idle:.0%} of the lanes' steps train nothing (empty places, and trials that end before the longest of "
+            "their tile): more trials a program, or a smaller tile=, waste less"
+        )
     return told
 
 

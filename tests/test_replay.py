@@ -63,3 +63,23 @@ def test_the_operations_of_a_step_are_counted_right(data):
     plan = js.plan(js.Sweep(make_task(data), [{"learning_rate": 0.1, "width": 64}], steps=1))
     forward = 2 * 32 * (64 * 64 + 64 * 10)
     assert plan.groups[0].flops == pytest.approx(3 * forward - 2 * 32 * 64 * 64, rel=0.25)  # no gradient to the input
+
+
+def test_a_lane_too_big_for_the_device_is_told_with_the_figures(data, monkeypatch):
+    sweep = js.Sweep(make_task(data), [{"learning_rate": 0.1, "width": 512}], steps=1)
+    whole = js.plan(sweep)
+    monkeypatch.setattr(
+        "jsweep.plans.device_memory", lambda device: int(whole.groups[0].bytes / whole.groups[0].width) // 2
+    )
+    with pytest.raises(
+        js.UserError, match=r"one lane of \[width=512\] needs 0\.0 GB .* and the device has 0\.0 GB: make the"
+    ):
+        js.plan(sweep)
+
+
+def test_the_plan_tells_waves_and_what_makes_many_small_programs(data):
+    configs = [{"learning_rate": rate, "width": width} for rate in (0.1, 0.2) for width in (4, 5, 6, 7)]
+    plan = js.plan(js.Sweep(make_task(data), configs, steps=3, tile=1))
+    assert all(group.waves * group.in_flight >= group.trials for group in plan.groups)
+    assert any(warning.startswith("width makes 4 programs of 2 lanes") for warning in plan.warnings)
+    assert "in flight, " in str(plan)

@@ -2,9 +2,10 @@
 
     python experiments/benchmarks/joined.py --rounds 3
 
-Three ways, each in a fresh process with an empty compilation cache, rounds interleaved: jsweep (widths as lanes, and as compile
-groups); one vmapped program per static combination; one jitted call per trial. The last two are as a JAX user writes them, with
-JAX's defaults. Every way trains the same steps on the same digits and evaluates at the end.
+Each way runs in a fresh process with an empty compilation cache, rounds interleaved: jsweep (what shares a program as it
+chooses, and then every size and option a compile group of its own); one vmapped program per static combination; one jitted
+call per trial. The last two are as a JAX user writes them, with JAX's defaults. Every way trains the same steps on the same
+digits and evaluates at the end.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import time
 from pathlib import Path
 
 BATCHES, WIDTHS, STEPS = (16, 32, 64), (16, 32, 64), 300
-WAYS = ("jsweep, widths in lanes", "jsweep, widths in groups", "vmap per static combination", "jit per trial")
+WAYS = ("jsweep", "jsweep, all in groups", "vmap per static combination", "jit per trial")
 
 
 def digits():
@@ -59,11 +60,13 @@ def ours(join):
     task = js.supervised(init, apply, loss, optimizer, data, metrics, name="joined")
     space = {
         "batch_size": list(BATCHES),
-        "width": js.lane(list(WIDTHS)) if join else js.static(list(WIDTHS)),
+        "width": list(WIDTHS),
         "activation": list(activations),
         "optimizer": ["sgd", "adam"],
-        "learning_rate": js.logspace(1e-3, 1e-1, 16),
     }
+    if not join:
+        space = {name: js.static(values) for name, values in space.items()}
+    space["learning_rate"] = js.logspace(1e-3, 1e-1, 16)
     result = js.run(js.Sweep(task, js.grid(space), steps=STEPS, evaluate_every=STEPS), progress=False)
     return result.best("validation/loss").mean, len(result.trials())
 
@@ -131,7 +134,7 @@ def one(way):
     import jsweep  # noqa: F401
 
     begun = time.perf_counter()
-    best, trials = ours(way.endswith("lanes")) if way.startswith("jsweep") else plain(way.startswith("vmap"))
+    best, trials = ours(way == "jsweep") if way.startswith("jsweep") else plain(way.startswith("vmap"))
     print(json.dumps({"seconds": time.perf_counter() - begun, "best": best, "trials": trials}))
 
 
