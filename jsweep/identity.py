@@ -30,6 +30,7 @@ def open_sweep(store: Store, prepared: Prepared) -> tuple[SweepRow, Prepared]:
         "data": prepared.data_hash,
         "key": [int(word) for word in prepared.setting.root],
         "pairing": sweep.pairing,
+        "share_batches": sweep.share_batches,
         "evaluate_every": prepared.setting.evaluate_every,
         "batch_size": task.batch_size,
     }

@@ -21,10 +21,8 @@ from jsweep.space import config_id, format_value
 from jsweep.sweeps import Prepared, Sweep, prepare
 
 START_SECONDS = 0.3  # from the call to the first compilation
-COMPILE_BYTES, COMPILE_BYTES_A_SECOND = (
-    100e6,
-    26e6,
-)  # what XLA uses to compile a program, by the core's seconds it takes
+# What XLA uses to compile a program, whole and by the seconds it takes of a core.
+COMPILE_BYTES, COMPILE_BYTES_A_SECOND = 20e6, 60e6
 KEPT_BYTES = 60e6  # of each program when it is compiled
 FEW_LANES = 16  # a program with fewer trials than this hardly repays its compiling
 

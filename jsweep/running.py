@@ -20,7 +20,7 @@ from jsweep.environment import describe_environment
 from jsweep.errors import UserError
 from jsweep.identity import check_environment, extensions, keep_settings, open_sweep
 from jsweep.keeper import RecordKeeper
-from jsweep.planning import Tile, Trial
+from jsweep.planning import Group, Tile, Trial
 from jsweep.progress import Progress, progress_for
 from jsweep.results import Result
 from jsweep.store import CheckpointRow, Store, SweepRow, TrialRow, open_store
@@ -163,7 +163,7 @@ def divide(
     widths = {trial.id: trial.width for trial in rows if trial.width}
     for group in prepared.groups:
         left = {trial.id: trial for trial in group.trials if trial.id not in ended}
-        tiles = _interrupted(left, widths, checkpoints)
+        tiles = _interrupted(group, left, widths, checkpoints)
         if left:
             recorded = next((widths[trial.id] for trial in group.trials if trial.id in widths), None)
             width = choose_width(prepared.setting.task, group, recorded, prepared.sweep.tile, workers)
@@ -173,7 +173,9 @@ def divide(
     return shares
 
 
-def _interrupted(left: dict[str, Trial], widths: Mapping[str, int], checkpoints: Sequence[CheckpointRow]) -> list[Tile]:
+def _interrupted(
+    group: Group, left: dict[str, Trial], widths: Mapping[str, int], checkpoints: Sequence[CheckpointRow]
+) -> list[Tile]:
     """Take the trials that have a checkpoint out of ``left``, in tiles that go on from the same step."""
     ended_alike: dict[tuple[int, int], list[Trial]] = {}
     tiles = []
@@ -184,7 +186,7 @@ def _interrupted(left: dict[str, Trial], widths: Mapping[str, int], checkpoints:
         elif members:
             tiles.append(Tile(tuple(members), widths[members[0].id]))
     for (_, width), trials in ended_alike.items():
-        tiles += [Tile(tuple(trials[k : k + width]), width) for k in range(0, len(trials), width)]
+        tiles += replace(group, trials=tuple(trials)).tiles(width)
     return tiles
 
 

@@ -29,6 +29,8 @@ class Sweep:
     - ``key``: the root key, a JAX key or an int.
     - ``pairing``: "common" gives every config the same initialisation and data order under one seed, so that configs
       compare pairwise; "independent" gives each config its own.
+    - ``share_batches``: True trains in tiles of one seed, whose lanes see the same batches, gathered once for all of
+      them. It is faster for small models and many configs a seed, and leaves places empty where there are few.
     - ``tile``: lanes trained together: a number, "measure" to time the candidates now, or "auto", which keeps what the
       record has for a program, or takes what was measured on this machine, or measures where that pays.
     - ``checkpoints``: "running" keeps the state of tiles at their last two segments, to go on from after a crash, until
@@ -46,6 +48,7 @@ class Sweep:
     name: str | None = None
     key: Any = 0
     pairing: Literal["common", "independent"] = "common"
+    share_batches: bool = False
     tile: int | Literal["auto", "measure"] = "auto"
     checkpoints: Literal["running", "all", "off"] = "running"
 
@@ -60,6 +63,11 @@ class Sweep:
             )
         if self.pairing not in ("common", "independent"):
             raise UserError(f"pairing={self.pairing!r} is neither 'common' nor 'independent': give one of them.")
+        if self.share_batches and self.pairing != "common":
+            raise UserError(
+                f"share_batches=True needs configs that see the same batches, and pairing={self.pairing!r} gives each its "
+                "own: leave out one of the two."
+            )
         if self.checkpoints not in ("running", "all", "off"):
             raise UserError(
                 f"checkpoints={self.checkpoints!r} is none of 'running', 'all' and 'off': give one of them."
@@ -103,7 +111,7 @@ def prepare(sweep: Sweep) -> Prepared:
     root = root_words(sweep.key)
     check_data(task.data)
     trials = make_trials(task, sweep.configs, sweep.seeds, sweep.steps, sweep.epochs, count_examples(task.data.train))
-    groups, roles, broken = make_groups(task, trials, _told(sweep))
+    groups, roles, broken = make_groups(task, trials, _told(sweep), share_batches=sweep.share_batches)
     unread = [name for name, role in roles.items() if role.kind == "unread"]
     if unread:
         warnings.warn(
@@ -127,7 +135,7 @@ def as_decided(prepared: Prepared, decided: Decided) -> Prepared:
     if same and all(decided.kinds.get(name, kind) == kind for name, kind in mine.kinds.items()):
         return prepared
     task, trials = prepared.setting.task, prepared.trials
-    groups, roles, broken = make_groups(task, trials, _told(prepared.sweep), decided)
+    groups, roles, broken = make_groups(task, trials, _told(prepared.sweep), decided, prepared.sweep.share_batches)
     return replace(prepared, groups=groups, roles=roles, broken=broken)
 
 

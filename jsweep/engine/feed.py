@@ -35,18 +35,25 @@ class Feed:
         self.sizes = [trial.config.get("batch_size", group.rows) for trial in trials]
         self.rows, self.examples = group.rows, count_examples(task.data.train)
         self._train, self._resident, self._window = task.data.train, resident, window
+        self._shared = group.shared
         self._orders = list(dict.fromkeys(zip(self.words, self.sizes, strict=True)))
         self.most_steps = STEPS_PER_CALL if window is None else min(STEPS_PER_CALL, window // self._rows_a_step())
 
     def take(self, start: int, count: int) -> tuple[Any, np.ndarray]:
         """The examples, and row numbers into them: int32 of shape (STEPS_PER_CALL, lanes, rows).
 
-        What lies past ``count`` steps or past a lane's own batch size is 0.
+        Where lanes share their batches there is no lane axis. What lies past ``count`` steps or past a lane's own batch
+        size is 0.
         """
         drawn = {(w, n): batch_indices(w, self.examples, n, start, count) for w, n in self._orders}
         examples = self._resident
         if self._window is not None:
             examples, drawn = self._gather(drawn)
+        if self._shared:
+            (shared,) = drawn.values()
+            rows = np.zeros((STEPS_PER_CALL, self.rows), np.int32)
+            rows[:count] = shared
+            return examples, rows
         rows = np.zeros((STEPS_PER_CALL, len(self.words), self.rows), np.int32)
         for lane, (words, size) in enumerate(zip(self.words, self.sizes, strict=True)):
             rows[:count, lane, :size] = drawn[words, size]

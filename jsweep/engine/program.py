@@ -94,7 +94,7 @@ def lower_train(task: Task, group: Group, width: int, device: jax.Device, window
     """The training program alone."""
     shapes = _Shapes(group, width, device)
     sums = {name: shapes.array((width,), jnp.float32) for name in group.traced.train_metrics}
-    rows = shapes.array((STEPS_PER_CALL, width, group.rows), jnp.int32)
+    rows = shapes.array((STEPS_PER_CALL, *([] if group.shared else [width]), group.rows), jnp.int32)
     bad, scalar = shapes.array((width,), jnp.int32), shapes.array((), jnp.int32)
     return jax.jit(_train(task, group, width), donate_argnums=2).lower(
         shapes.lanes,
@@ -181,12 +181,16 @@ def _train(task: Task, group: Group, width: int) -> Callable:
             state, sums, bad = carry
             step = start + i
 
-            def one(values: dict[str, jax.Array], words: jax.Array, state: Any, indices: jax.Array) -> Any:
-                batch = jax.tree.map(lambda a: a.at[indices].get(mode="promise_in_bounds"), examples)
+            def gather(indices: jax.Array) -> Any:
+                return jax.tree.map(lambda a: a.at[indices].get(mode="promise_in_bounds"), examples)
+
+            def one(values: dict[str, jax.Array], words: jax.Array, state: Any, seen: Any) -> Any:
+                batch = seen if group.shared else gather(seen)
                 return task.step(_config(group, values), state, batch, step_key(words, step))
 
             indices = jax.lax.dynamic_index_in_dim(rows, i, axis=0, keepdims=False)
-            state, metrics = over_lanes(one, width)(lanes, noise, state, indices)
+            seen = gather(indices) if group.shared else indices
+            state, metrics = over_lanes(one, width, shared=int(group.shared))(lanes, noise, state, seen)
             sums = {name: sums[name] + metrics[name].astype(jnp.float32) for name in sums}
             for value in metrics.values():
                 bad = jnp.where((bad < 0) & ~jnp.isfinite(value), step, bad)

@@ -1,6 +1,7 @@
 """Training recorded trials again from their seeds, in the tile program they were trained in."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -12,7 +13,6 @@ from jsweep.engine.program import compiler_options, lower_test, lower_tile
 from jsweep.engine.run import Work, default_workers, on_device
 from jsweep.engine.tile import Score, train_tile
 from jsweep.errors import UserError
-from jsweep.planning import Tile
 from jsweep.results import ConfigScore
 
 
@@ -51,7 +51,7 @@ def test_scores(
     trials = [by_id[trial] for trial in best.trials]
     device = default_workers()[0]
     evaluate = lower_test(task, group, width, device).compile(compiler_options())
-    tiles = tuple(Tile(tuple(trials[start : start + width]), width) for start in range(0, len(trials), width))
+    tiles = tuple(replace(group, trials=tuple(trials)).tiles(width))
     window = window_rows(group, tiles, task.data, prepared.sweep.pairing) if streams(task.data, device) else None
     scores, states = replay_trials(prepared, Work(group, tiles, window), device)
     _check_against_record(scores, recorded)

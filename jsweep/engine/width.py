@@ -97,7 +97,7 @@ def _seconds_per_lane_step(program: Any, group: Group, width: int, train: Any, w
     lanes = {name: jnp.ones(width, lane.dtype) for name, lane in group.lanes.items()}
     words, bad = jnp.zeros((width, 2), jnp.uint32), jnp.full(width, -1, jnp.int32)
     sums = {name: jnp.zeros(width, jnp.float32) for name in group.traced.train_metrics}
-    rows = jnp.asarray(np.random.default_rng(0).integers(0, 1, (STEPS_PER_CALL, width, group.rows)), jnp.int32)
+    rows = jnp.zeros((STEPS_PER_CALL, *([] if group.shared else [width]), group.rows), jnp.int32)
 
     def once(count: int) -> None:
         state = jax.tree.map(lambda leaf: jnp.zeros((width, *leaf.shape), leaf.dtype), group.traced.state)
@@ -121,7 +121,7 @@ def _seconds_per_lane_step(program: Any, group: Group, width: int, train: Any, w
 
 def _width_on_accelerator(task: Task, group: Group, workers: Sequence[jax.Device]) -> int:
     """All of the group's lanes, in as many equal waves as memory and the number of devices ask for."""
-    lanes = len(group.trials)
+    lanes = group.most_lanes
     waves = len(workers)
     limit = (workers[0].memory_stats() or {}).get("bytes_limit")
     while True:
@@ -149,6 +149,7 @@ def _key(task: Task, group: Group) -> str:
         config_id(group.static),
         sorted(group.lanes),
         group.rows,
+        group.shared,
         str(shapes),
         cores(),
     ]

@@ -31,13 +31,18 @@ class Tile:
 
 @dataclass(frozen=True)
 class Group:
-    """Trials whose static values are equal. ``rows`` are the rows of a batch as compiled."""
+    """Trials whose static values are equal.
+
+    ``rows`` are the rows of a batch as compiled. Where it is ``shared`` the trials of a tile are of one seed and see the same
+    batches, which are then gathered once for all lanes.
+    """
 
     static: Mapping[str, Any]
     lanes: Mapping[str, LaneType]
     trials: tuple[Trial, ...]
     rows: int
     traced: Traced = field(compare=False, repr=False)
+    shared: bool = False
 
     @property
     def lane_bytes(self) -> int:
@@ -58,15 +63,36 @@ class Group:
 
     def tiles(self, width: int) -> list[Tile]:
         """The trials in tiles of at most ``width``, those of like length together, so that few wait for the longest."""
-        order = sorted(range(len(self.trials)), key=lambda i: (-self.trials[i].steps, i))
-        cuts = range(0, len(order), width)
-        return [Tile(tuple(self.trials[i] for i in order[k : k + width]), width) for k in cuts]
+        tiles = []
+        for trials in self._that_may_meet():
+            longest_first = sorted(trials, key=lambda trial: -trial.steps)
+            cuts = range(0, len(longest_first), width)
+            tiles += [Tile(tuple(longest_first[k : k + width]), width) for k in cuts]
+        return sorted(tiles, key=lambda tile: -tile.trials[0].steps)
+
+    @property
+    def most_lanes(self) -> int:
+        """The most trials that one tile can hold."""
+        return max(len(trials) for trials in self._that_may_meet())
+
+    def _that_may_meet(self) -> list[list[Trial]]:
+        """The trials in parts that may share a tile."""
+        parts: dict[int | None, list[Trial]] = {}
+        for trial in self.trials:
+            parts.setdefault(trial.seed if self.shared else None, []).append(trial)
+        return list(parts.values())
 
 
 def make_groups(
-    task: Task, trials: Sequence[Trial], told: Mapping[str, str] | None = None, decided: Decided | None = None
+    task: Task,
+    trials: Sequence[Trial],
+    told: Mapping[str, str] | None = None,
+    decided: Decided | None = None,
+    share_batches: bool = False,
 ) -> tuple[tuple[Group, ...], dict[str, Role], dict[str, Exception]]:
     """Split trials into compile groups by abstract tracing. ``told`` is what the user decided, ``decided`` the record.
+
+    With ``share_batches`` the lanes of a tile share their batches, except where batch sizes are lanes.
 
     Returns the groups, every name's role, and for each trial that cannot be traced its error; where none can be, that is
     raised.
@@ -89,7 +115,8 @@ def make_groups(
     broken: dict[str, Exception] = {}
     for same in members.values():
         try:
-            groups.append(_make_group(task, tuple(same), lanes, roles))
+            group = _make_group(task, tuple(same), lanes, roles)
+            groups.append(replace(group, shared=share_batches and "batch_size" not in group.lanes))
         except Exception as error:
             broken |= {trial.id: error for trial in same}
     if not groups:
