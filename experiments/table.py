@@ -2,8 +2,8 @@
 
     python experiments/table.py       # plans, trains, and says whether the plan held
 
-Learning rate, batch size, epochs; hidden width, layers, activation; L2, dropout; optimizer, momentum. Width and layers are
-shapes, so each pair of them is a program; all else rides in lanes.
+Learning rate, batch size, epochs; hidden width, layers, activation; L2, dropout; optimizer, momentum. The number of layers
+makes a program each; batch sizes and widths are padded and masked, names selected, and all else rides in lanes.
 """
 
 import jax
