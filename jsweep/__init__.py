@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep import models as models
     from jsweep import schedules as schedules
     from jsweep.backend import configure as configure
+    from jsweep.data import Batches as Batches
     from jsweep.data import Splits as Splits
     from jsweep.data import split as split
     from jsweep.errors import UserError as UserError
@@ -60,6 +61,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
 _PUBLIC = {
     "configure": "jsweep.backend",
     "UserError": "jsweep.errors",
+    "Batches": "jsweep.data",
     "Splits": "jsweep.data",
     "split": "jsweep.data",
     "Config": "jsweep.task",

@@ -1,23 +1,91 @@
-"""Data: one `Splits` of train, validation and test, checked at the door; the order of examples, drawn from the seed."""
+"""Data: one `Splits` of train, validation and test, checked at the door; the order of examples, drawn from the seed.
+
+The training examples are arrays, in memory or mapped from disk, or `Batches` that come from the user's own loader.
+"""
 
 import functools
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import numpy as np
 
 from jsweep.errors import UserError
+from jsweep.fingerprint import code_hash
 
 Arrays = Any  # a pytree of NumPy or JAX arrays that share their leading axis, the examples
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Training examples that come as batches, from a data loader or any other iterable.
+
+    ``make(seed, epoch)`` gives an iterable of one epoch's batches, each a pytree of arrays of the same shapes with the
+    examples on the leading axis; a last batch of fewer examples is left out. ``seed`` is a whole number of 64 bits drawn
+    from the trial's seed, ``epoch`` counts from 0: the same two must give the same batches, or nothing can be had again.
+    Trials of one seed draw the same batches, which are made once for each tile; several threads may draw at once.
+    ``examples`` is the number of examples an epoch, for budgets in epochs; without it trials are told their steps.
+
+    Raises UserError where the first batch of ``make(0, 0)`` is missing or no pytree of arrays.
+    """
+
+    make: Callable[[int, int], Iterable[Arrays]]
+    examples: int | None = None
+    first: Arrays = field(init=False, repr=False, compare=False)
+    """The first batch of ``make(0, 0)``, for its shapes."""
+
+    def __post_init__(self) -> None:
+        first = next(iter(self.make(0, 0)), None)
+        if first is None:
+            raise UserError("make(0, 0) of Batches gives no batch: give an iterable of at least one.")
+        object.__setattr__(self, "first", jax.tree.map(np.asarray, first))
+        count_examples(self.first, "the first batch")
+
+    @property
+    def size(self) -> int:
+        """Examples a batch."""
+        return count_examples(self.first)
+
+    def draw(self, seed: int, start: int = 0) -> Iterator[Arrays]:
+        """Batch after batch from step ``start`` on, epoch by epoch without end."""
+        epoch = 0
+        while True:
+            found = 0
+            for batch in self.make(seed, epoch):
+                arrays = jax.tree.map(np.asarray, batch)
+                if not self._is_whole(arrays):
+                    continue
+                found += 1
+                if start > 0:
+                    start -= 1
+                else:
+                    yield arrays
+            if not found:
+                raise UserError(
+                    f"make({seed}, {epoch}) of Batches gives no whole batch: give an iterable of at least one."
+                )
+            epoch += 1
+
+    def _is_whole(self, batch: Arrays) -> bool:
+        """Whether a batch has as many rows as the first; UserError where it has more, or other shapes."""
+        told = lambda arrays: jax.tree.map(lambda a: (a.shape[1:], a.dtype), arrays)
+        rows = count_examples(batch, "a batch")
+        if told(batch) != told(self.first) or rows > self.size:
+            shapes = [f"{a.dtype}{list(a.shape)}" for a in jax.tree.leaves(batch)]
+            wanted = [f"{a.dtype}{list(a.shape)}" for a in jax.tree.leaves(self.first)]
+            raise UserError(
+                f"a batch has arrays {', '.join(shapes)} and the first had {', '.join(wanted)}: make them alike."
+            )
+        return rows == self.size
 
 
 @dataclass(frozen=True)
 class Splits:
     """Train, validation and test examples: each a pytree of arrays with the examples on the leading axis.
 
+    ``train`` may be `Batches` instead.
     The engine is handed ``train`` and ``validation`` only; ``test`` (None when there is none) is read by
     `Result.test` alone.
     """
@@ -29,12 +97,14 @@ class Splits:
     def __post_init__(self) -> None:
         for name in ("train", "validation", "test"):
             value = getattr(self, name)
-            if name != "test" or value is not None:
+            if not isinstance(value, Batches) and (name != "test" or value is not None):
                 count_examples(value, name)
+            if name != "train" and isinstance(value, Batches):
+                raise UserError(f"{name} is Batches, and only train may be: give arrays.")
 
     def __repr__(self) -> str:
         counts = ", ".join(
-            f"{name}={count_examples(value, name)}"
+            f"{name}={'batches' if isinstance(value, Batches) else count_examples(value, name)}"
             for name, value in (("train", self.train), ("validation", self.validation), ("test", self.test))
             if value is not None
         )
@@ -107,18 +177,33 @@ def count_examples(arrays: Arrays, name: str = "data") -> int:
     return int(count)
 
 
+def train_like(splits: Splits) -> Arrays:
+    """Arrays of the training examples' shapes: themselves, or the first batch of those that come as batches."""
+    return splits.train.first if isinstance(splits.train, Batches) else splits.train
+
+
+def epoch_examples(splits: Splits) -> int | None:
+    """The training examples of an epoch; None where they come as batches that do not say."""
+    return splits.train.examples if isinstance(splits.train, Batches) else count_examples(splits.train)
+
+
 def check_data(splits: Splits) -> None:
     """Raise UserError where train or validation holds NaN or infinity."""
     for name in ("train", "validation"):
-        for path, leaf in jax.tree_util.tree_leaves_with_path(getattr(splits, name)):
+        arrays = train_like(splits) if name == "train" else splits.validation
+        for path, leaf in jax.tree_util.tree_leaves_with_path(arrays):
             _check_finite(name + jax.tree_util.keystr(path), np.asarray(leaf))
 
 
 def data_hash(splits: Splits) -> str:
-    """A hash of train and validation: 16 hex digits over structure, types, shapes and bytes."""
+    """A hash of train and validation: 16 hex digits over structure, types, shapes and bytes.
+
+    Of batches it is over the first one and the code that makes them.
+    """
     digest = hashlib.sha256()
-    for name in ("train", "validation"):
-        arrays = getattr(splits, name)
+    if isinstance(splits.train, Batches):
+        digest.update(code_hash(splits.train.make).encode())
+    for arrays in (train_like(splits), splits.validation):
         digest.update(str(jax.tree.structure(arrays)).encode())
         for leaf in jax.tree.leaves(arrays):
             array = np.asarray(leaf)

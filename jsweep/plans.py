@@ -13,7 +13,7 @@ from jsweep.backend import cores
 from jsweep.engine.feed import WINDOW_BYTES, device_memory, streams
 from jsweep.engine.run import default_workers
 from jsweep.engine.tile import stops_of
-from jsweep.engine.width import guess_width, measured_seconds
+from jsweep.engine.width import for_few, guess_width, measured_seconds
 from jsweep.errors import UserError
 from jsweep.planning import Group, Role
 from jsweep.planning.cost import evaluation_work, machine_speed, step_work
@@ -129,7 +129,7 @@ def _plan_group(prepared: Prepared, group: Group, workers: int, speed: float) ->
     step = step_work(task, group.static, group.lanes, group.rows)
     evaluation = evaluation_work(task, group.static, group.lanes)
     found = measured_seconds(task, group) if not isinstance(wanted, int) else None
-    width = wanted if isinstance(wanted, int) else guess_width(group) if found is None else found[0]
+    width = wanted if isinstance(wanted, int) else for_few(guess_width(group) if found is None else found[0], group)
     a_step = step.a_lane(width) / speed if found is None else found[1] * workers
     tiles = group.tiles(width)
     seconds = []

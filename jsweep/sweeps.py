@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jsweep.backend import configure
-from jsweep.data import check_data, count_examples, data_hash
+from jsweep.data import check_data, data_hash, epoch_examples
 from jsweep.engine.tile import Setting
 from jsweep.errors import UserError
 from jsweep.keys import root_words
@@ -110,7 +110,7 @@ def prepare(sweep: Sweep) -> Prepared:
     task = sweep.task
     root = root_words(sweep.key)
     check_data(task.data)
-    trials = make_trials(task, sweep.configs, sweep.seeds, sweep.steps, sweep.epochs, count_examples(task.data.train))
+    trials = make_trials(task, sweep.configs, sweep.seeds, sweep.steps, sweep.epochs, epoch_examples(task.data))
     groups, roles, broken = make_groups(task, trials, _told(sweep), share_batches=sweep.share_batches)
     unread = [name for name, role in roles.items() if role.kind == "unread"]
     if unread:

@@ -10,7 +10,7 @@ import jax.core
 import jax.numpy as jnp
 import optax
 
-from jsweep.data import Splits
+from jsweep.data import Batches, Splits, train_like
 from jsweep.errors import UserError
 
 EVALUATION_CHUNK = 2048  # examples evaluated at once; bounds the memory of activations over a large split
@@ -71,7 +71,7 @@ class Task:
       ``validation/NAME``), or of ``data.test`` when that is opened.
 
     ``config`` maps names to values; its lane values are tracers. ``config["steps"]`` is always there: the number of
-    steps the trial trains. ``batch_size`` holds where a config has no ``batch_size`` of its own.
+    steps the trial trains. ``batch_size`` holds where a config has no ``batch_size`` of its own; of `Batches` it is theirs.
     ``higher_is_better`` names the metrics of which more is better.
     """
 
@@ -88,6 +88,8 @@ class Task:
     def __post_init__(self) -> None:
         if not isinstance(self.data, Splits):
             raise UserError(f"data is a {type(self.data).__name__}: give jsweep.Splits, or make one with jsweep.split.")
+        if isinstance(self.data.train, Batches):
+            object.__setattr__(self, "batch_size", self.data.train.size)
         check_count("batch_size", self.batch_size)
 
 
@@ -122,7 +124,7 @@ def supervised(
             raise UserError("metrics names 'loss', which the loss itself is recorded as: give it another name.")
     if data is not None and isinstance(data, Splits):
         for part in ("train", "validation", "test"):
-            value = getattr(data, part)
+            value = train_like(data) if part == "train" else getattr(data, part)
             if value is not None and not (isinstance(value, tuple) and len(value) == 2):
                 raise UserError(
                     f"data.{part} is not a pair (x, y): supervised takes Splits of pairs; write a Task instead."

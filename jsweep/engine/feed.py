@@ -2,17 +2,18 @@
 
 Data that fits stays on the device whole. Data that does not (and every memory map) streams: for each call of the
 training program the rows it needs are gathered on the host, once for all lanes that share an order, and sent as a window
-in place of the whole. The program is the same; only what its row numbers point into differs.
+in place of the whole. The program is the same; only what its row numbers point into differs. Batches of the user's own
+come the same way: each order of examples is a stream of them.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from jsweep.data import Splits, batch_indices, count_examples
+from jsweep.data import Batches, Splits, batch_indices, count_examples, train_like
 from jsweep.engine.program import STEPS_PER_CALL
 from jsweep.planning import Group, Tile, Trial
 from jsweep.task import Task
@@ -33,8 +34,8 @@ class Feed:
         """
         self.words = [(int(a), int(b)) for a, b in order]
         self.sizes = [trial.config.get("batch_size", group.rows) for trial in trials]
-        self.rows, self.examples = group.rows, count_examples(task.data.train)
-        self._train, self._resident, self._window = task.data.train, resident, window
+        self.rows, self._train, self._resident, self._window = group.rows, task.data.train, resident, window
+        self._drawn: dict[Any, tuple[int, Iterator[Any]]] = {}  # the next step of each order's stream of batches
         self._shared = group.shared
         self._orders = list(dict.fromkeys(zip(self.words, self.sizes, strict=True)))
         self.most_steps = STEPS_PER_CALL if window is None else min(STEPS_PER_CALL, window // self._rows_a_step())
@@ -45,10 +46,14 @@ class Feed:
         Where lanes share their batches there is no lane axis. What lies past ``count`` steps or past a lane's own batch
         size is 0.
         """
-        drawn = {(w, n): batch_indices(w, self.examples, n, start, count) for w, n in self._orders}
-        examples = self._resident
-        if self._window is not None:
-            examples, drawn = self._gather(drawn)
+        if isinstance(self._train, Batches):
+            examples, drawn = self._draw(start, count)
+        else:
+            of = count_examples(self._train)
+            drawn = {(w, n): batch_indices(w, of, n, start, count) for w, n in self._orders}
+            examples = self._resident
+            if self._window is not None:
+                examples, drawn = self._gather(drawn)
         if self._shared:
             (shared,) = drawn.values()
             rows = np.zeros((STEPS_PER_CALL, self.rows), np.int32)
@@ -70,12 +75,34 @@ class Feed:
         padded[: len(numbers)] = numbers
         return jax.tree.map(lambda a: np.asarray(a[padded]), self._train), places
 
+    def _draw(self, start: int, count: int) -> tuple[Any, dict[Any, np.ndarray]]:
+        """The next ``count`` batches of all orders behind one another, and where each now lies."""
+        assert isinstance(self._train, Batches)
+        assert self._window is not None
+        batches, places = [], {}
+        for order in self._orders:
+            at, stream = self._drawn.get(order, (-1, None))
+            if stream is None or at != start:
+                stream = self._train.draw((order[0][0] << 32) | order[0][1], start)
+            first = len(batches) * self.rows
+            batches += [next(stream) for _ in range(count)]
+            self._drawn[order] = start + count, stream
+            places[order] = first + np.arange(count * self.rows, dtype=np.int32).reshape(count, self.rows)
+        missing = self._window - len(batches) * self.rows
+
+        def filled(*leaves: np.ndarray) -> np.ndarray:
+            return np.concatenate([*leaves, np.zeros((missing, *leaves[0].shape[1:]), leaves[0].dtype)])
+
+        return jax.tree.map(filled, *batches), places
+
     def _rows_a_step(self) -> int:
         return sum(size for _, size in self._orders)
 
 
 def streams(data: Splits, device: jax.Device) -> bool:
-    """Whether the training split is sent in windows: a memory map, or larger than its share of the device's memory."""
+    """Whether the training split is sent in windows: batches, a memory map, or larger than its share of the memory."""
+    if isinstance(data.train, Batches):
+        return True
     leaves = jax.tree.leaves(data.train)
     if any(isinstance(leaf, np.memmap) for leaf in leaves):
         return True
@@ -91,7 +118,7 @@ def window_rows(group: Group, tiles: Sequence[Tile], data: Splits, pairing: str)
             for t in tile.trials
         }
         most = max(most, sum(size for _, size in orders))
-    bytes_a_row = sum(leaf[:1].nbytes for leaf in jax.tree.leaves(data.train))
+    bytes_a_row = sum(leaf[:1].nbytes for leaf in jax.tree.leaves(train_like(data)))
     steps = int(np.clip(WINDOW_BYTES // max(1, most * bytes_a_row), 1, STEPS_PER_CALL))
     return most * steps
 

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jsweep.backend import reductions_flag_in_force
+from jsweep.data import train_like
 from jsweep.keys import step_key, trial_keys
 from jsweep.planning import Group
 from jsweep.task import Config, Task
@@ -102,7 +103,7 @@ def lower_train(task: Task, group: Group, width: int, device: jax.Device, window
         shapes.state,
         sums,
         bad,
-        shapes.like(task.data.train, window),
+        shapes.like(train_like(task.data), window),
         rows,
         scalar,
         scalar,

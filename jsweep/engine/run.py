@@ -16,6 +16,7 @@ import jax
 
 from jsweep.backend import cores
 from jsweep.engine.program import TileProgram, lower_tile
+from jsweep.engine.served import Watched, watching
 from jsweep.engine.tile import Carry, OnDevice, Segment, Setting, train_tile
 from jsweep.planning import Group, Tile, Trial
 
@@ -114,8 +115,8 @@ def run(
     distinct = list(dict.fromkeys(workers))
     abandoned = threading.Event()  # the caller has gone: an error, or a second Ctrl-C
     should_stop = lambda: stop.is_set() or abandoned.is_set()
-    with ThreadPoolExecutor(max_workers=min(2, cores()), thread_name_prefix="compile") as compiler:
-        programs = _Programs(setting, work, distinct, compiler, events.put)
+    with watching() as watched, ThreadPoolExecutor(min(2, cores()), thread_name_prefix="compile") as compiler:
+        programs = _Programs(setting, work, distinct, compiler, events.put, watched)
         streamed = any(share.window is not None for share in work)
         data = {device: on_device(setting, device, streamed) for device in distinct}
 
@@ -226,8 +227,9 @@ class _Programs:
         devices: Sequence[jax.Device],
         pool: ThreadPoolExecutor,
         emit: Callable[[Event], None],
+        watched: Watched,
     ):
-        self._setting, self._work, self._emit, self._pool = setting, work, emit, pool
+        self._setting, self._work, self._emit, self._pool, self._watched = setting, work, emit, pool, watched
         self._lock = threading.Lock()
         self._futures: dict[tuple[int, int, jax.Device], Future[tuple[TileProgram, str]]] = {}
         for number, share in enumerate(work):
@@ -254,6 +256,7 @@ class _Programs:
         share = self._work[number]
         lowered = lower_tile(self._setting.task, share.group, width, device, share.window)
         program = lowered.compile()
+        self._watched.compiled(lowered.fingerprint)
         self._emit(Compiled(number, width, lowered.fingerprint))
         return program, lowered.fingerprint
 

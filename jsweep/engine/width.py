@@ -1,8 +1,8 @@
 """The width of a tile: how many lanes one device trains together.
 
 On CPU a tile pays while its parameters, optimizer state and gradients stay in a core's cache, and vmapped convolutions
-are slower than single ones, so the best width is a matter of the program and the machine. It never depends on how many
-trials there are: a grid that grows leaves the results of its old trials bit-equal.
+are slower than single ones, so the best width is a matter of the program and the machine. Where trials are too few to
+fill tiles on several cores it is smaller. The record keeps it, so a sweep that grows leaves its old trials bit-equal.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jsweep.backend import cache_folder, cores
-from jsweep.data import count_examples
+from jsweep.data import count_examples, train_like
 from jsweep.engine.program import STEPS_PER_CALL, compiler_options, lower_train
 from jsweep.fingerprint import code_hash
 from jsweep.planning import Group
@@ -31,6 +31,7 @@ L2_BYTES = 1 << 20  # a core's cache in processors of today: 1 to 2 MiB
 WIDTHS = (1, 2, 4, 8, 16, 32)
 WORTH_MEASURING = 3e12  # floating-point operations a group must have before the search (some seconds) pays
 ROUNDS, ROUND_SECONDS = 3, 0.06
+LEAST_TILES = 4  # a fixed number, not the machine's cores: results must not depend on those
 
 
 def choose_width(
@@ -40,7 +41,7 @@ def choose_width(
 
     ``wanted`` is a width, "measure", or "auto": the width the sweep's record already has for this group, else the one
     measured on this machine before, else a measurement where the group is large enough for it to pay, else a guess
-    from the state's size.
+    from the state's size; the last three cut down where they would leave fewer than `LEAST_TILES` tiles.
     """
     if isinstance(wanted, int):
         return wanted
@@ -50,10 +51,19 @@ def choose_width(
         return _width_on_accelerator(task, group, workers)
     cached = _read_cache().get(_key(task, group))
     if cached is not None and wanted == "auto":
-        return int(cached["width"])
-    if wanted == "measure" or _work(group) > WORTH_MEASURING:
-        return measure_width(task, group, workers)
-    return guess_width(group)
+        width = int(cached["width"])
+    elif wanted == "measure" or _work(group) > WORTH_MEASURING:
+        width = measure_width(task, group, workers)
+    else:
+        width = guess_width(group)
+    return for_few(width, group)
+
+
+def for_few(width: int, group: Group) -> int:
+    """``width``, or the largest smaller power of two that makes `LEAST_TILES` tiles of the group's trials."""
+    while width > 1 and width * (LEAST_TILES - 1) >= len(group.trials):
+        width = 1 << ((width - 1).bit_length() - 1)
+    return width
 
 
 def guess_width(group: Group) -> int:
@@ -69,8 +79,9 @@ def guess_width(group: Group) -> int:
 def measure_width(task: Task, group: Group, workers: Sequence[jax.Device]) -> int:
     """Time a few steps of each candidate on all workers at once and remember the fastest per lane on disk."""
     device = workers[0]
-    examples = min(count_examples(task.data.train), 4096)  # stand-ins: only their shapes count
-    train = jax.tree.map(lambda a: jnp.zeros((examples, *a.shape[1:]), a.dtype), task.data.train)
+    like = train_like(task.data)
+    examples = min(count_examples(like), 4096)  # stand-ins: only their shapes count
+    train = jax.tree.map(lambda a: jnp.zeros((examples, *a.shape[1:]), a.dtype), like)
     seconds: dict[int, float] = {}
     for width in WIDTHS:
         if width > 1 and width * group.lane_bytes > 64 * L2_BYTES:
@@ -99,17 +110,18 @@ def _seconds_per_lane_step(program: Any, group: Group, width: int, train: Any, w
     sums = {name: jnp.zeros(width, jnp.float32) for name in group.traced.train_metrics}
     rows = jnp.zeros((STEPS_PER_CALL, *([] if group.shared else [width]), group.rows), jnp.int32)
 
-    def once(count: int) -> None:
-        state = jax.tree.map(lambda leaf: jnp.zeros((width, *leaf.shape), leaf.dtype), group.traced.state)
+    def once(state: Any, count: int) -> None:
         jax.block_until_ready(program(lanes, words, state, sums, bad, train, rows, np.int32(0), np.int32(count)))
 
-    once(1)
+    once(_stand_in(group, width), 1)
+    state = _stand_in(group, width)
     begun = time.perf_counter()
-    once(1)
+    once(state, 1)
     count = int(np.clip(ROUND_SECONDS / max(time.perf_counter() - begun, 1e-6), 1, STEPS_PER_CALL))
     best = float("inf")
     for _ in range(ROUNDS):
-        threads = [threading.Thread(target=once, args=(count,)) for _ in workers]
+        states = [_stand_in(group, width) for _ in workers]  # the program takes its state's memory
+        threads = [threading.Thread(target=once, args=(state, count)) for state in states]
         begun = time.perf_counter()
         for thread in threads:
             thread.start()
@@ -117,6 +129,21 @@ def _seconds_per_lane_step(program: Any, group: Group, width: int, train: Any, w
             thread.join()
         best = min(best, (time.perf_counter() - begun) / (count * width * len(workers)))
     return best
+
+
+def _stand_in(group: Group, width: int) -> Any:
+    """A state of ordinary numbers: zeros and what follows from them may take other time."""
+    draws = np.random.default_rng(0)
+
+    def leaf_like(leaf: Any) -> jax.Array:
+        shape = (width, *leaf.shape)
+        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jnp.broadcast_to(jax.random.key(0, impl=leaf.dtype._impl.name), shape)
+        if jnp.issubdtype(leaf.dtype, jnp.floating):
+            return jnp.asarray(np.abs(draws.normal(0.0, 0.05, shape)), leaf.dtype)  # a second moment is not below zero
+        return jnp.zeros(shape, leaf.dtype)
+
+    return jax.block_until_ready(jax.tree.map(leaf_like, group.traced.state))
 
 
 def _width_on_accelerator(task: Task, group: Group, workers: Sequence[jax.Device]) -> int:
@@ -143,7 +170,7 @@ def _work(group: Group) -> float:
 
 def _key(task: Task, group: Group) -> str:
     """What a measured width holds for: the computation, its shapes, and the cores that share the machine."""
-    shapes = jax.tree.map(lambda a: (a.shape, str(a.dtype)), (group.traced.state, task.data.train))
+    shapes = jax.tree.map(lambda a: (a.shape, str(a.dtype)), (group.traced.state, train_like(task.data)))
     told = [
         code_hash(task.init, task.step),
         config_id(group.static),

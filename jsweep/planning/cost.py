@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jsweep.data import train_like
 from jsweep.keys import GENERATOR
 from jsweep.planning.trace import LaneType
 from jsweep.task import Config, Task
@@ -72,7 +73,7 @@ class Work:
 def step_work(task: Task, static: Mapping[str, Any], lanes: Mapping[str, LaneType], rows: int) -> Work:
     """The work of one training step of one lane with batches of ``rows``; nothing is compiled or run."""
     values, state, words = _arguments(task, static, lanes)
-    batch = jax.tree.map(lambda a: _shape((rows, *a.shape[1:]), a.dtype), task.data.train)
+    batch = jax.tree.map(lambda a: _shape((rows, *a.shape[1:]), a.dtype), train_like(task.data))
 
     def step(values: Any, state: Any, batch: Any, words: jax.Array) -> Any:
         return task.step(_config(static, lanes, values), state, batch, jax.random.wrap_key_data(words, impl=GENERATOR))

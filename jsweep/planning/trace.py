@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jsweep.data import train_like
 from jsweep.errors import UserError
 from jsweep.keys import GENERATOR
 from jsweep.lanes import Choice, ChoiceUsedAsText, Width, WidthUsedAsNumber, code_of
@@ -117,7 +118,7 @@ def trace(task: Task, static: Mapping[str, Any], lanes: Mapping[str, LaneType], 
     values = {name: jax.ShapeDtypeStruct((2,), lane.dtype) for name, lane in lanes.items()}
     words = jax.ShapeDtypeStruct((2, 2), jnp.uint32)
     over_lanes = jax.vmap(one, in_axes=(0, 0, None, None))
-    batch, validation = shapes(task.data.train, batch_rows), shapes(task.data.validation, None)
+    batch, validation = shapes(train_like(task.data), batch_rows), shapes(task.data.validation, None)
     jaxpr = jax.make_jaxpr(over_lanes)(values, words, batch, validation)
     convolves = _mentions(jaxpr.jaxpr, "conv_general_dilated")
     return Traced(frozenset(reads), seen["state"], seen["train"], seen["evaluation"], convolves, seen["masks"])

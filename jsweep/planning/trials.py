@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jsweep import space
+from jsweep.data import Batches
 from jsweep.errors import UserError
 from jsweep.task import Task, check_count
 
@@ -28,9 +29,12 @@ def make_trials(
     seeds: int | Iterable[int],
     steps: int | None,
     epochs: float | None,
-    examples: int,
+    examples: int | None,
 ) -> tuple[Trial, ...]:
-    """Every config under every seed, config by config; UserError for what cannot be trained."""
+    """Every config under every seed, config by config; UserError for what cannot be trained.
+
+    ``examples`` are those of an epoch, None where that is not known.
+    """
     chosen = space.configs(configs)
     if not chosen:
         raise UserError("configs is empty: give at least one config, such as jsweep.grid({'learning_rate': [0.1]}).")
@@ -63,7 +67,9 @@ def seed_list(seeds: int | Iterable[int]) -> list[int]:
     return listed
 
 
-def _steps_of(task: Task, config: Mapping[str, Any], steps: int | None, epochs: float | None, examples: int) -> int:
+def _steps_of(
+    task: Task, config: Mapping[str, Any], steps: int | None, epochs: float | None, examples: int | None
+) -> int:
     if "steps" in config and "epochs" in config:
         raise UserError(f"the config {dict(config)} has both steps and epochs: leave one of them out.")
     if "steps" in config:
@@ -71,7 +77,11 @@ def _steps_of(task: Task, config: Mapping[str, Any], steps: int | None, epochs: 
         return config["steps"]
     batch_size = config.get("batch_size", task.batch_size)
     check_count("batch_size", batch_size)
-    if batch_size > examples:
+    if "batch_size" in config and isinstance(task.data.train, Batches):
+        raise UserError(
+            f"batch_size={batch_size} is swept, and data.train comes in batches of {task.batch_size}: leave it out of the space."
+        )
+    if examples is not None and batch_size > examples:
         raise UserError(f"batch_size={batch_size} is more than the {examples} training examples: give a smaller one.")
     epochs = config.get("epochs", epochs)
     if epochs is None:
@@ -81,4 +91,6 @@ def _steps_of(task: Task, config: Mapping[str, Any], steps: int | None, epochs: 
         return steps
     if isinstance(epochs, bool) or not isinstance(epochs, int | float) or not 0 < epochs < math.inf:
         raise UserError(f"epochs={epochs!r} is not a number above 0: give one, such as epochs=10.")
+    if examples is None:
+        raise UserError(f"epochs={epochs!r} needs an epoch's length: give steps, or jsweep.Batches(..., examples=...).")
     return max(1, math.ceil(epochs * examples / batch_size))

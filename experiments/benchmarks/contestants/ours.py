@@ -23,7 +23,8 @@ def sweep(w: Workload, tile="measure"):
         name=w.name,
     )
     configs = [{"learning_rate": rate} for rate in w.rates]
-    return js.Sweep(task, configs, steps=w.steps, evaluate_every=w.steps, tile=tile)
+    # One seed: lanes see the same batches, as they do in the plain vmap.
+    return js.Sweep(task, configs, steps=w.steps, evaluate_every=w.steps, share_batches=True, tile=tile)
 
 
 def lanes(w: Workload):

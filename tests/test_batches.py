@@ -1,0 +1,107 @@
+"""Training examples that come from the user's own loader: every trial sees its seed's batches, and sees them again."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from small import apply, init, make_task, rows_of
+
+import jsweep as js
+from jsweep.keys import root_words, trial_keys
+
+CONFIGS = [{"learning_rate": rate} for rate in (0.01, 0.03, 0.1)]
+
+
+def loader(train, size=32):
+    """An epoch of shuffled batches; the last one is short."""
+    x, y = train
+
+    def make(seed, epoch):
+        order = np.random.default_rng([seed, epoch]).permutation(len(y))
+        for start in range(0, len(y), size):
+            rows = order[start : start + size]
+            yield x[rows], y[rows]
+
+    return make
+
+
+@pytest.fixture
+def task(data):
+    return make_task(js.Splits(js.Batches(loader(data.train), examples=240), data.validation, data.test))
+
+
+def losses_of_a_plain_loop(data, rate, seed, steps):
+    """Plain optax over the batches that the seed draws."""
+    x, y = data.train
+    for_init, order, _ = trial_keys(root_words(0), np.uint32(seed), np.zeros(2, np.uint32))
+    one, two = (int(word) for word in jax.random.key_data(order))
+    batches = js.Batches(loader((x, y))).draw((one << 32) | two)
+    params = init({}, for_init)
+    transform = optax.sgd(rate, momentum=0.9)
+    state, losses = transform.init(params), []
+
+    def loss(params, x, y):
+        return optax.softmax_cross_entropy_with_integer_labels(apply({}, params, x, None), y).mean()
+
+    for _ in range(steps):
+        value, gradients = jax.value_and_grad(loss)(params, *map(jnp.asarray, next(batches)))
+        updates, state = transform.update(gradients, state)
+        params = optax.apply_updates(params, updates)
+        losses.append(float(value))
+    return losses
+
+
+@pytest.mark.parametrize("share", [False, True])
+def test_a_trial_trains_on_the_batches_of_its_seed(data, task, share):
+    result = js.sweep(task, CONFIGS, seeds=2, steps=24, evaluate_every=1, tile=4, share_batches=share)
+    for trial in result.trials():
+        expected = losses_of_a_plain_loop(data, trial.config["learning_rate"], trial.seed, 24)
+        found = [value for _, value in result.curves("train/loss")[trial.id]]
+        np.testing.assert_allclose(found, expected, rtol=2e-4)
+
+
+def test_windows_tiles_and_company_do_not_change_a_trial(task, monkeypatch):
+    options = {"steps": 30, "evaluate_every": 10, "tile": 4}
+    whole = rows_of(js.sweep(task, CONFIGS, seeds=3, **options))
+    assert rows_of(js.sweep(task, CONFIGS[1:], seeds=[2, 0], **options)).items() <= whole.items()
+    monkeypatch.setattr("jsweep.engine.feed.WINDOW_BYTES", 40_000)  # a few steps a window
+    assert rows_of(js.sweep(task, CONFIGS, seeds=3, **options)) == whole
+
+
+def test_training_goes_on_in_the_middle_of_an_epoch(task, tmp_path):
+    options = {"seeds": 2, "evaluate_every": 5, "tile": 4, "checkpoints": "all"}
+    js.sweep(task, CONFIGS, steps=10, store=tmp_path / "s.db", **options)
+    longer = js.sweep(task, CONFIGS, steps=25, store=tmp_path / "s.db", **options)
+    assert rows_of(longer) == rows_of(js.sweep(task, CONFIGS, steps=25, **options))
+    assert longer.test().scores["test/loss"]  # trained again from the seed, and bit-equal to the record
+
+
+def test_a_budget_in_epochs_needs_their_length(data, task):
+    assert {trial.steps for trial in js.sweep(task, CONFIGS, epochs=2).trials()} == {15}
+    endless = make_task(js.Splits(js.Batches(loader(data.train)), data.validation))
+    with pytest.raises(js.UserError, match=r"epochs=2 needs an epoch's length: give steps, or jsweep\.Batches"):
+        js.Sweep(endless, CONFIGS, epochs=2) and js.plan(js.Sweep(endless, CONFIGS, epochs=2))
+
+
+def test_what_cannot_be_trained_on_is_told(data, task):
+    with pytest.raises(js.UserError, match="batch_size=16 is swept, and data.train comes in batches of 32"):
+        js.plan(js.Sweep(task, [{"learning_rate": 0.1, "batch_size": 16}], steps=4))
+    with pytest.raises(js.UserError, match=r"make\(0, 0\) of Batches gives no batch"):
+        js.Batches(lambda seed, epoch: [])
+    with pytest.raises(js.UserError, match="validation is Batches, and only train may be"):
+        js.Splits(data.train, task.data.train)
+    x, y = data.train
+    grows = js.Batches(lambda seed, epoch: [(x[:8], y[:8]), (x[:9], y[:9])])
+    with pytest.warns(UserWarning, match=r"a batch has arrays float32\[9, 64\].*make them alike"):
+        result = js.sweep(make_task(js.Splits(grows, data.validation)), CONFIGS[:1], steps=4)
+    assert result.trials()[0].status == "failed"
+
+
+def test_other_batches_are_another_sweep(data, tmp_path):
+    def sweep(batches):
+        return js.sweep(make_task(js.Splits(batches, data.validation)), CONFIGS, steps=4, store=tmp_path / "s.db")
+
+    sweep(js.Batches(loader(data.train)))
+    with pytest.raises(js.UserError, match="was made with other data"):
+        sweep(js.Batches(loader(data.train, 16)))
