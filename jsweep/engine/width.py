@@ -30,7 +30,7 @@ from jsweep.task import Task
 L2_BYTES = 1 << 20  # a core's cache in processors of today: 1 to 2 MiB
 WIDTHS = (1, 2, 4, 8, 16, 32)
 WORTH_MEASURING = 3e12  # floating-point operations a group must have before the search (some seconds) pays
-ROUNDS, ROUND_SECONDS = 3, 0.06
+ROUNDS, ROUND_SECONDS = 5, 0.06
 LEAST_TILES = 4  # a fixed number, not the machine's cores: results must not depend on those
 
 
@@ -88,8 +88,8 @@ def measure_width(task: Task, group: Group, workers: Sequence[jax.Device]) -> in
             break
         program = lower_train(task, group, width, device, examples).compile(compiler_options())
         seconds[width] = _seconds_per_lane_step(program, group, width, train, workers)
-        if seconds[width] > 1.1 * min(seconds.values()):
-            break  # past the best: wider tiles only spill further
+        if min(list(seconds.values())[-2:]) > 1.1 * min(seconds.values()):
+            break  # two past the best: wider tiles only spill further, and one may have been slow by chance
     best = min(seconds, key=seconds.__getitem__)
     _write_cache(_key(task, group), {"width": best, "seconds_per_lane_step": seconds})
     return best
