@@ -1,0 +1,210 @@
+"""A step written again for the CPU computes what it did, in the memory order that it is meant to have."""
+
+import itertools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jsweep.engine.layout import laid_out
+
+DRAWS = np.random.default_rng(0)
+
+
+def normal(*shape, dtype=np.float32):
+    return jnp.asarray(DRAWS.normal(size=shape), dtype)
+
+
+def perceptron(*sizes):
+    """Loss and gradients of a perceptron on a batch of integer classes, over four lanes."""
+    params = [{"w": normal(4, n, m) / n**0.5, "b": normal(4, m)} for n, m in itertools.pairwise(sizes)]
+
+    def loss(params, x, y):
+        for layer in params[:-1]:
+            x = jax.nn.tanh(x @ layer["w"] + layer["b"])
+        outputs = x @ params[-1]["w"] + params[-1]["b"]
+        hot = y[:, None] == jnp.arange(sizes[-1])
+        return (jax.nn.logsumexp(outputs, axis=1) - jnp.where(hot, outputs, 0.0).sum(1)).mean()
+
+    return jax.value_and_grad(loss), params
+
+
+def rows(size):
+    return normal(4, 48, size), jnp.asarray(DRAWS.integers(0, 10, (4, 48)))
+
+
+def residual(params, x, y):
+    """Normalised residual blocks with attention over a few tokens, as in a transformer."""
+    one, two = params
+    for _ in range(2):
+        normed = (x - x.mean(-1, keepdims=True)) / jnp.sqrt(x.var(-1, keepdims=True) + 1e-5)
+        q, k, v = jnp.split(normed @ one, 3, axis=-1)
+        x = x + jax.nn.softmax(jnp.einsum("bqd,bkd->bqk", q, k)) @ v
+        x = x + jax.nn.relu(x @ two) @ two.T
+    return ((x.mean((1, 2)) - y) ** 2).sum()
+
+
+def convolved(strides, padding, numbers, **options):
+    def loss(kernels, x):
+        x = jnp.tanh(
+            jax.lax.conv_general_dilated(x, kernels[0], strides, padding, dimension_numbers=numbers, **options)
+        )
+        x = jax.lax.conv_general_dilated(x, kernels[1], (1, 1), padding, dimension_numbers=numbers)
+        return jnp.square(x).mean()
+
+    return jax.grad(loss, argnums=(0, 1))
+
+
+def of_all_kinds(x, n, key):
+    """Calls, loops, branches, orders, indices and random numbers, which are to be left as they are."""
+    narrow = x @ x[:8].T
+    by_call = jax.jit(lambda a: jax.nn.silu(a) * 2)(narrow)
+    total, parts = jax.lax.scan(lambda c, row: (c + row.sum(), row @ row), 0.0, by_call)
+    chosen = jax.lax.cond(n > 1, lambda a: a + 1, lambda a: a * 2, narrow)
+    looped = jax.lax.fori_loop(0, n, lambda i, a: a @ a.T[:, :8] * 0.1, chosen)
+    noise = jax.random.bernoulli(key, 0.5, narrow.shape) * jax.random.normal(key, narrow.shape)
+    return {
+        "sorted": jnp.sort(looped, axis=0),
+        "best": jnp.argmax(narrow + noise, axis=0),
+        "transposed": jnp.transpose(jnp.exp(narrow * 0.1), (1, 0)),
+        "clipped": jnp.clip(narrow, -1.0, 1.0)[::2],
+        "total": total,
+        "parts": parts,
+        "given": x,
+        "literal": 3,
+        "none": None,
+    }
+
+
+def vmapped(function, *shared):
+    return lambda *args: jax.vmap(function, in_axes=tuple(None if i in shared else 0 for i in range(len(args))))(*args)
+
+
+def cases():
+    for sizes in ([64, 16, 10], [12, 10, 7, 10], [40, 64, 64, 10], [8, 100, 3, 50, 10], [200, 16, 10]):
+        gradients, params = perceptron(*sizes)
+        yield f"perceptron {sizes}", vmapped(gradients), (params, *rows(sizes[0]))
+        x, y = rows(sizes[0])
+        yield f"shared batch {sizes}", vmapped(gradients, 1, 2), (params, x[0], y[0])
+        yield f"one lane {sizes}", gradients, (jax.tree.map(lambda a: a[0], params), x[0], y[0])
+    blocks = (normal(3, 8, 24) / 4, normal(3, 8, 16) / 4)
+    yield "residual blocks", vmapped(jax.grad(residual)), (blocks, normal(3, 40, 5, 8), normal(3, 40))
+    last, first = ("NHWC", "HWIO", "NHWC"), ("NCHW", "OIHW", "NCHW")
+    kernels = (normal(3, 3, 2, 6), normal(3, 2, 6, 4))
+    yield "convolutions", convolved((1, 1), "SAME", last), (kernels, normal(9, 8, 7, 2))
+    yield "strided convolutions", convolved((2, 3), "VALID", last), (kernels, normal(5, 16, 15, 2))
+    yield "dilated convolutions", convolved((1, 2), "SAME", last, rhs_dilation=(2, 1)), (kernels, normal(5, 16, 15, 2))
+    lanes = jax.tree.map(lambda k: jnp.stack([k, 2 * k, -k]), kernels)
+    yield "convolutions in lanes", vmapped(convolved((1, 1), "SAME", last)), (lanes, normal(3, 9, 8, 7, 2))
+    grouped = convolved((1, 1), "SAME", first, feature_group_count=2)
+    yield "channels first, in groups", grouped, ((normal(6, 1, 3, 3), normal(4, 6, 3, 3)), normal(5, 2, 8, 8))
+    along = lambda k, x: jax.lax.conv_transpose(x, k, (2,), "SAME", dimension_numbers=("NWC", "WIO", "NWC"))
+    yield "transposed convolution", along, (normal(3, 4, 5), normal(6, 9, 4))
+    for n in (0, 3):
+        yield f"other operations {n}", of_all_kinds, (normal(40, 8), jnp.int32(n), jax.random.key(n))
+    in_lanes = vmapped(lambda x, key: of_all_kinds(x, 2, key)["best"])
+    yield "other operations in lanes", in_lanes, (normal(3, 40, 8), jax.random.split(jax.random.key(0), 3))
+    yield (
+        "half precision",
+        lambda a, b: jnp.tanh(a @ b),
+        (normal(40, 8, dtype=np.float16), normal(8, 4, dtype=np.float16)),
+    )
+    two = jax.lax.DotAlgorithmPreset.F32_F32_F32
+    yield "an algorithm", lambda a, b: jnp.tanh(jnp.matmul(a, b, precision=two)), (normal(40, 8), normal(8, 4))
+    uneven = (jax.lax.Precision.HIGHEST, jax.lax.Precision.DEFAULT)
+    yield "two precisions", lambda a, b: jnp.tanh(jnp.matmul(a, b, precision=uneven)), (normal(40, 8), normal(8, 4))
+    deep = lambda a, b, c: (
+        jnp.tanh(jnp.einsum("labc,lbd->ladc", a, b)) * jnp.einsum("labc,lcbd->lacd", a, c).swapaxes(2, 3)
+    )
+    yield "products of many axes", deep, (normal(2, 30, 4, 5), normal(2, 4, 3), normal(2, 5, 4, 3))
+
+
+@pytest.mark.parametrize(("function", "args"), [case[1:] for case in cases()], ids=[case[0] for case in cases()])
+def test_a_step_written_again_computes_the_same(function, args):
+    expected, found = function(*args), jax.jit(laid_out(function))(*args)
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        b = np.asarray(b)
+        assert (a.shape, a.dtype) == (b.shape, jnp.asarray(b).dtype)
+        if b.dtype.kind == "f":
+            scale = max(1e-6, float(np.abs(b).max()))
+            np.testing.assert_allclose(np.asarray(a) / scale, b / scale, atol=2e-3 if b.dtype == np.float16 else 2e-6)
+        else:
+            np.testing.assert_array_equal(a, b)
+
+
+def test_double_precision_is_left_as_it_is():
+    with jax.enable_x64(True):
+        function = lambda a, b: jnp.tanh(a @ b)
+        args = normal(40, 8, dtype=np.float64), normal(8, 4, dtype=np.float64)
+        found = jax.jit(laid_out(function))(*args)
+        assert found.dtype == np.float64
+        np.testing.assert_allclose(found, function(*args), rtol=1e-12)
+
+
+def lowered(function, *args):
+    return jax.jit(laid_out(function)).lower(*args).as_text()
+
+
+def test_narrow_activations_have_their_examples_last():
+    gradients, params = perceptron(64, 16, 10)
+    text = lowered(vmapped(gradients), params, *rows(64))
+    assert set(re.findall(r"stablehlo.(?:exponential|tanh) .*tensor<([0-9x]+)xf32>", text)) == {"4x10x48", "4x16x48"}
+
+
+def test_wide_activations_stay_as_written():
+    gradients, params = perceptron(64, 64, 10)
+    text = lowered(vmapped(gradients), params, *rows(64))
+    assert set(re.findall(r"stablehlo.tanh .*tensor<([0-9x]+)xf32>", text)) == {"4x48x64"}
+
+
+@pytest.mark.parametrize("sizes", [[64, 16, 10], [30, 128, 10], [12, 10, 7, 10]])
+def test_narrow_products_sum_over_the_last_axis_of_their_first_operand(sizes):
+    gradients, params = perceptron(*sizes)
+    text = lowered(vmapped(gradients), params, *rows(sizes[0]))
+    products = re.findall(r"dot_general .*contracting_dims = \[(\d)\] x \[\d\]", text)
+    assert len(products) == 3 * (len(sizes) - 1) - 1
+    assert set(products) == {"2"}
+
+
+def test_convolutions_have_the_order_with_a_fast_kernel():
+    numbers = ("NCHW", "OIHW", "NCHW")
+    kernels = (normal(6, 2, 3, 3), normal(4, 6, 3, 3))
+    text = lowered(convolved((1, 1), "SAME", numbers), kernels, normal(9, 2, 8, 7))
+    orders = re.findall(r"dim_numbers = (\[.*?\]x\[.*?\]->\[.*?\])", text)
+    assert len(orders) == 6  # two forwards, and the gradients of both with respect to both operands
+    assert set(orders) == {"[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]"}
+
+
+def test_effects_stay_and_what_nothing_needs_is_left_out():
+    seen = []
+
+    def function(x):
+        jax.debug.callback(lambda v: seen.append(float(v)), x.sum())
+        jnp.sort(x * 2)
+        return x + 1
+
+    written = jax.jit(laid_out(function))
+    assert "stablehlo.sort" not in written.lower(jnp.ones(3)).as_text()
+    written(jnp.ones(3)).block_until_ready()
+    jax.effects_barrier()
+    assert seen == [3.0]
+
+
+def test_an_optimizer_of_many_kinds_of_state_goes_through():
+    """Adam with clipping and weight decay on a perceptron: states and counts beside arrays."""
+    gradients, params = perceptron(30, 12, 10)
+    transform = optax.chain(optax.clip_by_global_norm(0.5), optax.adamw(1e-2, weight_decay=0.1))
+
+    def step(params, state, x, y):
+        loss, found = gradients(params, x, y)
+        updates, state = transform.update(found, state, params)
+        return optax.apply_updates(params, updates), state, loss
+
+    args = (params, jax.vmap(transform.init)(params), *rows(30))
+    expected, found = jax.vmap(step)(*args), jax.jit(laid_out(jax.vmap(step)))(*args)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
