@@ -58,6 +58,28 @@ def convolved(strides, padding, numbers, **options):
     return jax.grad(loss, argnums=(0, 1))
 
 
+def recurrent(params, x, y):
+    """The state after the rows of a few steps, stopped early by a loop of its own, and the loss that it makes."""
+    inwards, across, out = params
+
+    def step(state, row):
+        state = jnp.tanh(row @ inwards + state @ across)
+        return jax.lax.cond(state.sum() > 0, lambda s: s @ across, lambda s: s * 0.5, state), state
+
+    last, states = jax.lax.scan(step, jnp.zeros((len(y), across.shape[0])), x)
+    return optax.squared_error((last + states.mean(0)) @ out[:, 0], y).mean()
+
+
+def pooled(window, strides, padding):
+    weights = normal(4, 9, 8, 3)
+
+    def loss(x):
+        found = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, strides, padding)
+        return (found * weights[:, : found.shape[1], : found.shape[2]]).sum()
+
+    return loss
+
+
 def of_all_kinds(x, n, key):
     """Calls, loops, branches, orders, indices and random numbers, which are to be left as they are."""
     narrow = x @ x[:8].T
@@ -103,6 +125,18 @@ def cases():
     yield "channels first, in groups", grouped, ((normal(6, 1, 3, 3), normal(4, 6, 3, 3)), normal(5, 2, 8, 8))
     along = lambda k, x: jax.lax.conv_transpose(x, k, (2,), "SAME", dimension_numbers=("NWC", "WIO", "NWC"))
     yield "transposed convolution", along, (normal(3, 4, 5), normal(6, 9, 4))
+    weights = (normal(3, 6, 12) / 2, normal(3, 12, 12) / 4, normal(3, 12, 1))
+    yield "recurrent in lanes", vmapped(jax.grad(recurrent)), (weights, normal(3, 7, 40, 6), normal(3, 40))
+    one = jax.tree.map(lambda w: w[0], weights)
+    yield "recurrent", jax.value_and_grad(recurrent), (one, normal(7, 40, 6), normal(40))
+    ties = jnp.asarray(DRAWS.integers(0, 3, (4, 9, 8, 3)), jnp.float32)
+    for name, window, strides, padding in (
+        ("", (1, 2, 2, 1), (1, 2, 2, 1), "VALID"),
+        (" that overlaps", (1, 3, 3, 1), (1, 2, 2, 1), "VALID"),
+        (" past the edge", (1, 2, 2, 1), (1, 2, 2, 1), "SAME"),
+    ):
+        yield f"pooling{name}", jax.grad(pooled(window, strides, padding)), (ties,)
+        yield f"pooling{name} in lanes", vmapped(jax.grad(pooled(window, strides, padding))), (normal(3, 4, 9, 8, 3),)
     for n in (0, 3):
         yield f"other operations {n}", of_all_kinds, (normal(40, 8), jnp.int32(n), jax.random.key(n))
     in_lanes = vmapped(lambda x, key: of_all_kinds(x, 2, key)["best"])
@@ -149,6 +183,12 @@ def lowered(function, *args):
     return jax.jit(laid_out(function)).lower(*args).as_text()
 
 
+def products_of(text):
+    """The summed axis, and the shape, of each product's first operand."""
+    found = re.findall(r"dot_general .*contracting_dims = \[(\d)\] x \[\d\].*: \(tensor<([0-9x]+)xf32>", text)
+    return [(int(summed), shape.split("x")) for summed, shape in found]
+
+
 def test_narrow_activations_have_their_examples_last():
     gradients, params = perceptron(64, 16, 10)
     text = lowered(vmapped(gradients), params, *rows(64))
@@ -165,9 +205,16 @@ def test_wide_activations_stay_as_written():
 def test_narrow_products_sum_over_the_last_axis_of_their_first_operand(sizes):
     gradients, params = perceptron(*sizes)
     text = lowered(vmapped(gradients), params, *rows(sizes[0]))
-    products = re.findall(r"dot_general .*contracting_dims = \[(\d)\] x \[\d\]", text)
+    products = products_of(text)
     assert len(products) == 3 * (len(sizes) - 1) - 1
-    assert set(products) == {"2"}
+    assert all(summed == len(shape) - 1 for summed, shape in products)
+
+
+def test_loops_hold_fast_products_too():
+    weights = (normal(3, 6, 12), normal(3, 12, 12), normal(3, 12, 1))
+    text = lowered(vmapped(jax.grad(recurrent)), weights, normal(3, 7, 40, 6), normal(3, 40))
+    assert len(products_of(text)) > 6
+    assert all(summed == len(shape) - 1 for summed, shape in products_of(text))
 
 
 def test_convolutions_have_the_order_with_a_fast_kernel():
@@ -177,6 +224,12 @@ def test_convolutions_have_the_order_with_a_fast_kernel():
     orders = re.findall(r"dim_numbers = (\[.*?\]x\[.*?\]->\[.*?\])", text)
     assert len(orders) == 6  # two forwards, and the gradients of both with respect to both operands
     assert set(orders) == {"[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]"}
+
+
+def test_pooling_by_maximum_scatters_nothing():
+    grad = lambda strides: jax.grad(pooled((1, 2, 2, 1), strides, "VALID"))
+    assert "select_and_scatter" not in lowered(grad((1, 2, 2, 1)), normal(4, 9, 8, 3))
+    assert "select_and_scatter" in lowered(grad((1, 1, 1, 1)), normal(4, 9, 8, 3))
 
 
 def test_effects_stay_and_what_nothing_needs_is_left_out():

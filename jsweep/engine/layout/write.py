@@ -10,8 +10,15 @@ from jax.extend.core import primitives as p
 from jsweep.engine.layout.convolutions import write_convolution
 from jsweep.engine.layout.flat import OF_ELEMENTS, REDUCTIONS, Flat, Op
 from jsweep.engine.layout.orders import Order, choose_orders, plain
+from jsweep.engine.layout.pooling import is_plain_pooling, write_pool_gradient
 from jsweep.engine.layout.products import write_product
 from jsweep.engine.layout.values import Laid, Spread
+
+_HELD = {
+    "scan": "jaxpr",
+    "while": "body_jaxpr",
+    "cond": "branches",
+}  # the parameter with what an operation repeats or chooses
 
 
 def laid_out(function: Callable) -> Callable:
@@ -50,6 +57,9 @@ def _write(op: Op, operands: list[Laid | Spread], wanted: Order | None) -> Seque
         return [operands[0].laid().transposed(op.params["permutation"])]
     if op.is_convolution:
         return [write_convolution(op, operands[0].plainly(), operands[1].plainly())]
+    if is_plain_pooling(op):
+        array = write_pool_gradient(op, operands[0].plainly(), operands[1].plainly())
+        return [Laid(array, plain(array.ndim))]
     return _as_traced(op, [x.plainly() for x in operands])
 
 
@@ -70,8 +80,21 @@ def _reduced(op: Op, operand: Laid) -> Laid:
 
 
 def _as_traced(op: Op, arrays: Sequence[Any]) -> list[Laid]:
-    """The results of an operation of any other kind."""
+    """The results of an operation of any other kind; what loops and branches hold is written again."""
+    held = _HELD.get(op.primitive.name)
+    params = (
+        op.params if held is None else {**op.params, held: jax.tree.map(_inner, op.params[held], is_leaf=_is_traced)}
+    )
     with op.equation.ctx.manager:
-        results = op.primitive.bind(*arrays, **op.primitive.get_bind_params(op.params))
+        results = op.primitive.bind(*arrays, **op.primitive.get_bind_params(params))
     results = results if op.primitive.multiple_results else [results]
     return [Laid(array, plain(np.ndim(array))) for array in results]
+
+
+def _inner(traced: Any) -> Any:
+    given = [jax.ShapeDtypeStruct(a.shape, a.dtype, weak_type=getattr(a, "weak_type", False)) for a in traced.in_avals]
+    return jax.make_jaxpr(lambda *inputs: _run(Flat(traced), inputs))(*given)
+
+
+def _is_traced(value: Any) -> bool:
+    return hasattr(value, "in_avals")

@@ -1,0 +1,41 @@
+"""The gradient of pooling by maximum, where windows do not overlap.
+
+XLA's CPU backend finds each window's place of the maximum with a loop over pairs of numbers and places, and adds the gradients
+there one at a time. Where no two windows overlap the same is a comparison of every number with its window's maximum.
+"""
+
+import math
+from typing import Any
+
+import jax.numpy as jnp
+from jax import lax
+from jax.extend.core import primitives as p
+
+from jsweep.engine.layout.flat import Op
+
+
+def is_plain_pooling(op: Op) -> bool:
+    """Whether an operation is the gradient of pooling by maximum over windows that touch, and do not reach past the edge."""
+    return (
+        op.primitive is p.select_and_scatter_add_p
+        and op.params["select_prim"] is p.ge_p
+        and tuple(op.params["window_strides"]) == tuple(op.params["window_dimensions"])
+        and all(tuple(edge) == (0, 0) for edge in op.params["padding"])
+    )
+
+
+def write_pool_gradient(op: Op, source: Any, operand: Any) -> Any:
+    """``source`` put where ``operand`` has the first maximum of each window, and 0 elsewhere."""
+    window = tuple(op.params["window_dimensions"])
+    covered = tuple(size * length for size, length in zip(source.shape, window, strict=True))
+    split = tuple(part for size, length in zip(source.shape, window, strict=True) for part in (size, length))
+    within = tuple(range(1, 2 * len(window), 2))
+    windows = lax.slice(operand, (0,) * operand.ndim, covered).reshape(split)
+    spread = lambda a: jnp.expand_dims(a, within)
+    place = sum(
+        lax.broadcasted_iota(jnp.int32, split, axis) * math.prod(window[at + 1 :]) for at, axis in enumerate(within)
+    )
+    most = windows.max(within)
+    first = jnp.where(windows == spread(most), place, math.prod(window)).min(within)
+    put = jnp.where(place == spread(first), spread(source), 0).reshape(covered)
+    return jnp.pad(put, [(0, size - used) for size, used in zip(operand.shape, covered, strict=True)])
