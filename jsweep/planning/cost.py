@@ -1,8 +1,9 @@
 """What a step of one lane will cost, from its trace alone: operations, seconds, and seconds of compiling.
 
-The seconds are a linear model of a trace's operations, fitted to 21 programs (perceptrons of width 16 to 1024, convolutional
-nets, transformers, with and without dropout and selected optimizers) in tiles on two cores; `experiments/benchmarks/plan.py`
-shows how far it holds. They are those of one reference core, so that what is decided by them is the same everywhere.
+The seconds are a linear model of a trace's operations, fitted to 25 programs (perceptrons of width 8 to 1024, convolutional
+nets with strides or pooling, transformers, with and without dropout) in tiles on two cores, of which it is within a factor of
+1.9; `experiments/benchmarks/plan.py` shows how far it holds. They are those of one reference core, so that what is decided by
+them is the same everywhere.
 """
 
 import math
@@ -22,9 +23,11 @@ from jsweep.task import Config, Task
 
 # Seconds on the reference core, whose matrix products reach 70 GF/s; today's machine is timed against that.
 REFERENCE_FLOPS = 70e9
-A_FLOP, A_BATCHED_FLOP, A_CONVOLVED_FLOP = 2.34e-11, 1.03e-9, 7.84e-10  # small batched products do not fill the units
-AN_ELEMENT, A_FUNCTION = 4.8e-11, 5.4e-10  # of an element-wise operation; of exp, log, tanh and their kin
-AN_OPERATION = 1.8e-6  # whatever its size, once for all lanes of a tile
+A_FLOP, A_BATCHED_FLOP = 1.56e-11, 4.5e-10  # of a matrix product; small batched ones do not fill the units
+A_CONVOLVED_FLOP, A_GATHERED = 1e-11, 1.2e-9  # of a convolution: its product, and each number gathered for that
+A_WINDOWED = 4.4e-9  # of each number that is pooled, forwards or backwards
+AN_ELEMENT, A_FUNCTION = 9.4e-11, 2.5e-9  # of an element-wise operation; of exp, log, tanh and their kin
+AN_OPERATION = 4e-7  # whatever its size, once for all lanes of a tile
 ACCELERATOR_FLOPS = 1e12  # what many small lanes reach together on a GPU: a guess, as none was at hand
 COMPILE_SECONDS, COMPILE_AN_OPERATION = 2.0, 7.5e-3  # of a tile's three programs, by the operations of a step
 
@@ -148,7 +151,7 @@ def _of_equation(equation: Any) -> Work:
         outputs = kernel[equation.params["dimension_numbers"].rhs_spec[0]]
         zeros = math.prod(equation.params["lhs_dilation"])  # put between inputs, and skipped
         flops = 2.0 * out * math.prod(kernel) / outputs / zeros
-        return Work(flops, flops * A_CONVOLVED_FLOP, 1)
+        return Work(flops, flops * A_CONVOLVED_FLOP + flops / 2 / outputs * A_GATHERED, 1)
     return Work(0.0, _seconds_by_element(equation, name, out), 1)
 
 
@@ -161,6 +164,8 @@ def _seconds_by_element(equation: Any, name: str, out: int) -> float:
         return 3 * out * AN_ELEMENT
     if name in _MOVES:
         return 0.5 * out * AN_ELEMENT
+    if name.startswith(("reduce_window", "select_and")):
+        return sum(_size(v) for v in equation.invars) * A_WINDOWED
     if name.startswith(("reduce", "arg", "cum", "sort")):
         return sum(_size(v) for v in equation.invars) * AN_ELEMENT
     return out * AN_ELEMENT

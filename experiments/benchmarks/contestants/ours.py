@@ -23,8 +23,8 @@ def sweep(w: Workload, tile="measure"):
         name=w.name,
     )
     configs = [{"learning_rate": rate} for rate in w.rates]
-    # One seed: lanes see the same batches, as they do in the plain vmap.
-    return js.Sweep(task, configs, steps=w.steps, evaluate_every=w.steps, share_batches=True, tile=tile)
+    small = w.model == "mlp" and w.width < 64  # which gain by batches gathered once, as the README says
+    return js.Sweep(task, configs, steps=w.steps, evaluate_every=w.steps, share_batches=small, tile=tile)
 
 
 def lanes(w: Workload):
