@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import jax
+
 from jsweep.backend import configure
 from jsweep.data import check_data, data_hash, epoch_examples
 from jsweep.engine.tile import Setting
@@ -106,7 +108,12 @@ class Prepared:
 
 def prepare(sweep: Sweep) -> Prepared:
     """Check a sweep and find its compile groups by abstract tracing. Raises UserError for a user's mistake."""
-    configure()
+    if not configure() and jax.default_backend() == "cpu":
+        warnings.warn(
+            "JAX was started before jsweep could set XLA's flag for right reductions: sweeps compile without XLA's fastest "
+            "kernels. Import jsweep's names, or call jsweep.configure(), before the first JAX array.",
+            stacklevel=4,
+        )
     task = sweep.task
     root = root_words(sweep.key)
     check_data(task.data)

@@ -172,6 +172,32 @@ def test_reductions_are_right_where_jaxlib_fuses_them_wrongly(when):
     assert float(done.stdout) < 1e-5
 
 
+LATE = """
+import os, sys, jax
+os.environ.pop("XLA_FLAGS", None)
+if sys.argv[1] == "late":
+    jax.devices()
+import numpy as np
+import jsweep as js
+sys.path.insert(0, sys.argv[2])
+from small import make_task
+rng = np.random.default_rng(0)
+x, y = rng.normal(size=(300, 64)).astype(np.float32), rng.integers(0, 10, 300)
+js.sweep(make_task(js.split(x, y, key=0)), [{"learning_rate": 0.1}], steps=2)
+"""
+
+
+@pytest.mark.parametrize("when", ["early", "late"])
+def test_a_backend_that_was_started_too_early_is_told_in_a_sentence(when, tmp_path):
+    command = [sys.executable, "-c", LATE, when, os.path.dirname(__file__)]
+    environment = os.environ | {"JSWEEP_CACHE": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    told = (
+        "before jsweep could set XLA's flag for right reductions: sweeps compile without XLA's fastest kernels. Import"
+    )
+    assert (told in done.stderr) == (when == "late")
+
+
 DEVICES = """
 import sys, jax, numpy as np
 jax.config.update("jax_num_cpu_devices", int(sys.argv[1]))

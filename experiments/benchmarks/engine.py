@@ -187,35 +187,45 @@ def end_to_end(rounds: int) -> list[dict]:
     name = "mlp32-adam"
     lanes = WORKLOADS[name].lanes
     optuna = Contestant("g", name)
-    times: dict[str, list[float]] = {"jsweep, cold cache": [], "jsweep, warm cache": [], "Optuna + PyTorch": []}
+    cold, warm, theirs = [], [], []
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as cache:
-            times["jsweep, cold cache"].append(_sweep_in(cache))
-            times["jsweep, warm cache"].append(_sweep_in(cache))
+            cold.append(_sweep_in(cache))
+            warm.append(_sweep_in(cache))
         if optuna.left_out is None:
             optuna.round(keep=True)
-            times["Optuna + PyTorch"].append(optuna.times[-1] * lanes)
+            theirs.append({"seconds": optuna.times[-1] * lanes})
     optuna.close()
-    base = statistics.median(times["jsweep, cold cache"])
+    base = statistics.median(found["seconds"] for found in cold)
     print(
         f"\n{name} end to end: {lanes} trials of {WORKLOADS[name].steps} steps, {rounds} rounds (Optuna: 2 trials, scaled)"
     )
-    for title, found in times.items():
+    rows = {"jsweep, cold cache": cold, "jsweep, warm cache": warm, "Optuna + PyTorch": theirs}
+    for title, found in rows.items():
         if not found:
             print(f"  {title:22} left out: {optuna.left_out}")
             continue
-        median = statistics.median(found)
+        seconds = [one["seconds"] for one in found]
+        median = statistics.median(seconds)
         print(
-            f"  {title:22} {median:8.2f} s ({min(found):.2f} to {max(found):.2f})  {median / base:6.2f} x jsweep cold"
+            f"  {title:22} {median:8.2f} s ({min(seconds):.2f} to {max(seconds):.2f})  {median / base:6.2f} x jsweep cold",
+            end="",
         )
-    return [{"workload": name, "contestant": title, "seconds": found} for title, found in times.items()]
+        if "first" in found[0]:
+            first = [one["first"] for one in found]
+            print(
+                f"; first scores after {statistics.median(first):.2f} s ({min(first):.2f} to {max(first):.2f})", end=""
+            )
+            print(f", programs compiled: {max(one['compiled'] for one in found)}", end="")
+        print()
+    return [{"workload": name, "contestant": title, "rounds": found} for title, found in rows.items()]
 
 
-def _sweep_in(cache: str) -> float:
+def _sweep_in(cache: str) -> dict[str, float]:
     script = OURS.format(folder=os.path.dirname(os.path.abspath(__file__)))
     environment = {**os.environ, "JSWEEP_CACHE": cache}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
-    return float(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 if __name__ == "__main__":

@@ -54,12 +54,21 @@ def main() -> None:
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             seconds, memory = (float(v) for v in done.stdout.split())
             found[size].append((seconds, memory))
+    medians = {}
     for size, rounds in found.items():
         seconds, memory = zip(*rounds[1:])  # the first fills the compilation cache
+        medians[size] = statistics.median(seconds), statistics.median(memory)
         print(
-            f"{size:6} trials {statistics.median(seconds):8.2f} s ({min(seconds):.2f} to {max(seconds):.2f})  "
-            f"{1e3 * statistics.median(seconds) / size:6.3f} ms a trial  {statistics.median(memory):6.0f} MB at its peak"
+            f"{size:6} trials {medians[size][0]:8.2f} s ({min(seconds):.2f} to {max(seconds):.2f})  "
+            f"{1e3 * medians[size][0] / size:6.3f} ms a trial  {medians[size][1]:6.0f} MB at its peak"
         )
+    least, most = min(sizes), max(sizes)
+    each = (medians[most][0] - medians[least][0]) / (most - least)
+    start = medians[least][0] - each * least
+    off = max(abs(seconds / (start + each * size) - 1) for size, (seconds, _) in medians.items())
+    memory = [memory for _, memory in medians.values()]
+    print(f"a straight line of {start:.2f} s and {1e3 * each:.3f} ms a trial: farthest {off:.0%} off;", end=" ")
+    print(f"memory: largest {max(memory) / min(memory) - 1:.0%} above smallest")
 
 
 if __name__ == "__main__":
