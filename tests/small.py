@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import optax
 
 import jsweep as js
+from jsweep.data import batch_indices
+from jsweep.keys import root_words, trial_keys
 
 
 def init(config, key):
@@ -50,3 +52,25 @@ def rows_of(result, metrics=None):
         for trial, curve in result.curves(metric).items()
         for step, value in curve
     }
+
+
+def plain_loop(data, config, seed, steps, key=0, init=init, apply=apply):
+    """The validation loss of a trial trained by a plain Python loop with optax, on the batches that the engine takes."""
+    words = jnp.asarray(root_words(key))
+    for_init, order, _ = trial_keys(words, jnp.uint32(seed), jnp.zeros(2, jnp.uint32))
+    params = init(config, for_init)
+    transform = optimizer(config)
+    state = transform.init(params)
+    cross_entropy = optax.softmax_cross_entropy_with_integer_labels
+
+    def loss(params, x, y):
+        weights = [leaf for leaf in jax.tree.leaves(params) if leaf.ndim > 1]
+        penalty = config.get("l2", 0.0) / 2 * sum(jnp.square(weight).sum() for weight in weights)
+        return cross_entropy(apply(config, params, x, None), y).mean() + penalty
+
+    order = tuple(int(word) for word in jax.random.key_data(order))
+    for rows in batch_indices(order, len(data.train[0]), 32, 0, steps):
+        gradients = jax.grad(loss)(params, data.train[0][rows], data.train[1][rows])
+        updates, state = transform.update(gradients, state, params)
+        params = optax.apply_updates(params, updates)
+    return float(cross_entropy(apply(config, params, data.validation[0], None), data.validation[1]).mean())

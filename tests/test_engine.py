@@ -12,13 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from small import apply, init, make_task, rows_of
+from small import apply, init, make_task, plain_loop, rows_of
 
 import jsweep as js
 from jsweep import schedules
-from jsweep.data import batch_indices
 from jsweep.engine.program import compiler_options, lower_train
-from jsweep.keys import root_words, trial_keys
 from jsweep.planning import make_groups, make_trials, trial_id
 from jsweep.space import config_id
 from jsweep.sweeps import prepare
@@ -98,26 +96,7 @@ def test_a_lane_follows_a_plain_python_loop_with_optax(data, task, width):
     for config in CONFIGS[4:8]:
         for seed in range(2):
             recorded = curves[trial_id("small", config_id(config), seed)][-1][1]
-            assert recorded == pytest.approx(_plain_loop(data, config, seed, 25), rel=2e-5)
-
-
-def _plain_loop(data, config, seed, steps):
-    for_init, order, _ = trial_keys(jnp.asarray(root_words(11)), jnp.uint32(seed), jnp.zeros(2, jnp.uint32))
-    params = init(config, for_init)
-    transform = optax.sgd(config["learning_rate"], momentum=0.9)
-    state = transform.init(params)
-    words = tuple(int(word) for word in jax.random.key_data(order))
-
-    def loss(params, x, y):
-        cross_entropy = optax.softmax_cross_entropy_with_integer_labels(apply(config, params, x, None), y).mean()
-        return cross_entropy + config["l2"] / 2 * ((params["w1"] ** 2).sum() + (params["w2"] ** 2).sum())
-
-    for rows in batch_indices(words, 240, 32, 0, steps):
-        gradients = jax.grad(loss)(params, data.train[0][rows], data.train[1][rows])
-        updates, state = transform.update(gradients, state, params)
-        params = optax.apply_updates(params, updates)
-    outputs = apply(config, params, data.validation[0], None)
-    return float(optax.softmax_cross_entropy_with_integer_labels(outputs, data.validation[1]).mean())
+            assert recorded == pytest.approx(plain_loop(data, config, seed, 25, key=11), rel=2e-5)
 
 
 def test_seeds_are_paired_across_configs_unless_told_otherwise(data):
