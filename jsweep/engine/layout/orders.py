@@ -35,8 +35,10 @@ def choose_orders(flat: Flat) -> list[Order | None]:
             wanted[number] = orders.pop()
     order_of = lambda v: plain(len(flat.shapes[v])) if group[v] in pinned else wanted.get(group[v])
     for op in reversed(flat.ops):  # a product that is transposed next is kept as what it is transposed to
-        if op.primitive is p.transpose_p and group[op.takes[0]] in products and (later := order_of(op.gives[0])):
-            wanted[group[op.takes[0]]] = tuple(op.params["permutation"][axis] for axis in later)
+        if op.primitive is p.transpose_p and isinstance(op.takes[0], int):
+            later = order_of(op.gives[0])
+            if group[op.takes[0]] in products and later is not None:
+                wanted[group[op.takes[0]]] = tuple(op.params["permutation"][axis] for axis in later)
     return [order_of(v) for v in range(len(flat.shapes))]
 
 

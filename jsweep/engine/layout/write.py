@@ -14,11 +14,8 @@ from jsweep.engine.layout.pooling import is_plain_pooling, write_pool_gradient
 from jsweep.engine.layout.products import write_product
 from jsweep.engine.layout.values import Laid, Spread
 
-_HELD = {
-    "scan": "jaxpr",
-    "while": "body_jaxpr",
-    "cond": "branches",
-}  # the parameter with what an operation repeats or chooses
+# The parameter that holds what an operation repeats or chooses from.
+_HELD = {"scan": "jaxpr", "while": "body_jaxpr", "cond": "branches"}
 
 
 def laid_out(function: Callable) -> Callable:
@@ -81,10 +78,9 @@ def _reduced(op: Op, operand: Laid) -> Laid:
 
 def _as_traced(op: Op, arrays: Sequence[Any]) -> list[Laid]:
     """The results of an operation of any other kind; what loops and branches hold is written again."""
-    held = _HELD.get(op.primitive.name)
-    params = (
-        op.params if held is None else {**op.params, held: jax.tree.map(_inner, op.params[held], is_leaf=_is_traced)}
-    )
+    params = op.params
+    if (held := _HELD.get(op.primitive.name)) is not None:
+        params = {**params, held: jax.tree.map(_inner, params[held], is_leaf=_is_traced)}
     with op.equation.ctx.manager:
         results = op.primitive.bind(*arrays, **op.primitive.get_bind_params(params))
     results = results if op.primitive.multiple_results else [results]
