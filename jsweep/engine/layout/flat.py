@@ -10,16 +10,17 @@ from jax.extend.core import primitives as p
 
 _INLINED = {"jit": "jaxpr", "pjit": "jaxpr", "custom_jvp_call": "call_jaxpr"}  # and the parameter with what they call
 
-REDUCTIONS = {p.reduce_sum_p, p.reduce_max_p, p.reduce_min_p, p.reduce_prod_p, p.reduce_and_p, p.reduce_or_p}
-OF_ELEMENTS = {
-    *(p.add_p, p.sub_p, p.mul_p, p.div_p, p.rem_p, p.neg_p, p.sign_p, p.abs_p, p.max_p, p.min_p, p.pow_p),
-    *(p.integer_pow_p, p.square_p, p.sqrt_p, p.rsqrt_p, p.cbrt_p, p.exp_p, p.exp2_p, p.expm1_p, p.log_p, p.log1p_p),
-    *(p.sin_p, p.cos_p, p.tan_p, p.asin_p, p.acos_p, p.atan_p, p.atan2_p, p.sinh_p, p.cosh_p, p.tanh_p, p.asinh_p),
-    *(p.acosh_p, p.atanh_p, p.logistic_p, p.erf_p, p.erfc_p, p.erf_inv_p, p.lgamma_p, p.digamma_p, p.floor_p),
-    *(p.ceil_p, p.round_p, p.is_finite_p, p.eq_p, p.ne_p, p.lt_p, p.le_p, p.gt_p, p.ge_p, p.and_p, p.or_p, p.not_p),
-    *(p.xor_p, p.select_n_p, p.clamp_p, p.convert_element_type_p, p.reduce_precision_p, p.stop_gradient_p),
-    *(p.nextafter_p, p.copy_p, p.add_jaxvals_p),
-}  # functions of single elements: operands of the result's shape, or of one element along some axes, or of none
+# By their names, as not every version of JAX has all of them.
+_REDUCTIONS = {f"reduce_{kind}" for kind in ("sum", "max", "min", "prod", "and", "or")}
+_OF_ELEMENTS = {
+    *("add", "add_any", "sub", "mul", "div", "rem", "neg", "sign", "abs", "max", "min", "pow", "integer_pow", "square"),
+    *("one_minus_square", "sqrt", "rsqrt", "cbrt", "exp", "exp2", "expm1", "log", "log1p", "log2", "logistic"),
+    *("sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh"),
+    *("erf", "erfc", "erf_inv", "lgamma", "digamma", "floor", "ceil", "round", "is_finite", "nextafter"),
+    *("eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not", "xor"),
+    *("shift_left", "shift_right_logical", "shift_right_arithmetic"),
+    *("select_n", "clamp", "convert_element_type", "reduce_precision", "stop_gradient", "copy"),
+}
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,20 @@ class Op:
     @property
     def params(self) -> dict[str, Any]:
         return self.equation.params
+
+    @property
+    def is_of_elements(self) -> bool:
+        """Whether it is a function of single elements: of operands of its result's shape, of 1 along an axis, or scalar."""
+        return self.primitive.name in _OF_ELEMENTS
+
+    @property
+    def is_reduction(self) -> bool:
+        """Whether it sums, or finds the largest or smallest, over axes."""
+        return self.primitive.name in _REDUCTIONS
+
+    @property
+    def is_transpose(self) -> bool:
+        return self.primitive is p.transpose_p
 
     @property
     def is_product(self) -> bool:

@@ -7,9 +7,7 @@ one is kept by what the step is given and gives, and by all that meets an operat
 
 import math
 
-from jax.extend.core import primitives as p
-
-from jsweep.engine.layout.flat import OF_ELEMENTS, REDUCTIONS, Flat, Op
+from jsweep.engine.layout.flat import Flat, Op
 
 NARROW = 32  # features; as many fill two vectors of a CPU of today, and products as wide run as fast either way
 
@@ -35,7 +33,7 @@ def choose_orders(flat: Flat) -> list[Order | None]:
             wanted[number] = orders.pop()
     order_of = lambda v: plain(len(flat.shapes[v])) if group[v] in pinned else wanted.get(group[v])
     for op in reversed(flat.ops):  # a product that is transposed next is kept as what it is transposed to
-        if op.primitive is p.transpose_p and isinstance(op.takes[0], int):
+        if op.is_transpose and isinstance(op.takes[0], int):
             later = order_of(op.gives[0])
             if group[op.takes[0]] in products and later is not None:
                 wanted[group[op.takes[0]]] = tuple(op.params["permutation"][axis] for axis in later)
@@ -52,7 +50,7 @@ def _tied(flat: Flat) -> list[int]:
         return v
 
     for op in flat.ops:
-        if op.primitive in OF_ELEMENTS:
+        if op.is_of_elements:
             for v in op.takes:
                 if isinstance(v, int) and flat.shapes[v] == flat.shapes[op.gives[0]]:
                     parent[root(v)] = root(op.gives[0])
@@ -63,7 +61,7 @@ def _in_plain_order(flat: Flat) -> set[int]:
     """The values that are in plain order, whatever would be good for them."""
     values = [*flat.inputs, *flat.outputs, *flat.constants]
     for op in flat.ops:
-        takes_any = op.is_product or op.is_spread or op.primitive in {p.transpose_p, *OF_ELEMENTS, *REDUCTIONS}
+        takes_any = op.is_product or op.is_spread or op.is_transpose or op.is_of_elements or op.is_reduction
         if not takes_any:
             values += [*op.takes, *op.gives]
     return {v for v in values if isinstance(v, int)}

@@ -5,10 +5,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.extend.core import primitives as p
 
 from jsweep.engine.layout.convolutions import write_convolution
-from jsweep.engine.layout.flat import OF_ELEMENTS, REDUCTIONS, Flat, Op
+from jsweep.engine.layout.flat import Flat, Op
 from jsweep.engine.layout.orders import Order, choose_orders, plain
 from jsweep.engine.layout.pooling import is_plain_pooling, write_pool_gradient
 from jsweep.engine.layout.products import write_product
@@ -46,11 +45,11 @@ def _write(op: Op, operands: list[Laid | Spread], wanted: Order | None) -> Seque
         return [write_product(op, operands[0].laid(), operands[1].laid(), wanted)]
     if op.is_spread:
         return [Spread(operands[0].plainly(), op.params["shape"], op.params["broadcast_dimensions"])]
-    if op.primitive in OF_ELEMENTS:
+    if op.is_of_elements:
         return [_of_elements(op, operands, wanted)]
-    if op.primitive in REDUCTIONS:
+    if op.is_reduction:
         return [_reduced(op, operands[0].laid())]
-    if op.primitive is p.transpose_p:
+    if op.is_transpose:
         return [operands[0].laid().transposed(op.params["permutation"])]
     if op.is_convolution:
         return [write_convolution(op, operands[0].plainly(), operands[1].plainly())]
