@@ -47,7 +47,7 @@ def sweep():
         name="digits",
     )
     space = {"learning_rate": js.logspace(1e-4, 1.0, 64), "schedule": ["constant", "cosine", "exponential"]}
-    return js.Sweep(task, js.grid(space), seeds=5, steps=STEPS, evaluate_every=100, store="digits.db")
+    return js.Sweep(task, js.grid(space), seeds=5, steps=STEPS, evaluate_every=100, store="sweeps.db")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ class Batches:
     Trials of one seed draw the same batches, which are made once for each tile; several threads may draw at once.
     ``examples`` is the number of examples an epoch, for budgets in epochs; without it trials are told their steps.
 
-    Raises UserError where the first batch of ``make(0, 0)`` is missing or no pytree of arrays.
+    Raises UserError where ``make`` is no function, and where the first batch of ``make(0, 0)`` is missing, no pytree of
+    arrays, or another when it is drawn again.
     """
 
     make: Callable[[int, int], Iterable[Arrays]]
@@ -37,11 +38,21 @@ class Batches:
     """The first batch of ``make(0, 0)``, for its shapes."""
 
     def __post_init__(self) -> None:
-        first = next(iter(self.make(0, 0)), None)
+        if not callable(self.make):
+            raise UserError(
+                f"make is a {type(self.make).__name__}: give a function (seed, epoch) -> iterable of batches."
+            )
+        first, again = (next(iter(self.make(0, 0)), None) for _ in range(2))
         if first is None:
             raise UserError("make(0, 0) of Batches gives no batch: give an iterable of at least one.")
         object.__setattr__(self, "first", jax.tree.map(np.asarray, first))
         count_examples(self.first, "the first batch")
+        alike = jax.tree.map(lambda a, b: np.array_equal(a, b, equal_nan=a.dtype.kind == "f"), self.first, again)
+        if not all(jax.tree.leaves(alike)):
+            raise UserError(
+                "make(0, 0) of Batches gives another first batch when it is called again, so no result could be had again: draw "
+                "all that is random in it from seed and epoch, as by numpy.random.default_rng([seed, epoch])."
+            )
 
     @property
     def size(self) -> int:
@@ -52,10 +63,16 @@ class Batches:
         """Batch after batch from step ``start`` on, epoch by epoch without end."""
         epoch = 0
         while True:
-            found = 0
+            found, short = 0, None
             for batch in self.make(seed, epoch):
+                if short is not None:
+                    raise UserError(
+                        f"batch {found} of make({seed}, {epoch}) has {short} examples, not {self.size}, and more follow: only "
+                        "the last of an epoch may be short."
+                    )
                 arrays = jax.tree.map(np.asarray, batch)
                 if not self._is_whole(arrays):
+                    short = count_examples(arrays)
                     continue
                 found += 1
                 if start > 0:
@@ -120,6 +137,8 @@ def split(
     stratify: bool = False,
 ) -> Splits:
     """Shuffle examples once and cut them into train, validation and test, each a tuple ``(x, y)``.
+
+    The parts are copies in memory; of memory maps make `Splits` of slices, which stay on disk.
 
     ``x`` and ``y`` share their leading axis; ``validation`` and ``test`` are fractions of the examples in [0, 1);
     ``key`` is a JAX key or an int. With ``stratify`` each value of ``y`` is cut in the same proportions.

@@ -60,10 +60,11 @@ class GroupPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """The compile groups of a sweep, the role of every name, the memory there is, and warnings worth having.
+    """The compile groups of a whole sweep, whatever its record has already, the role of every name, and warnings.
 
     ``seconds`` are from the start of the sweep to its end, with an empty compilation cache. ``peak_bytes`` are of this
-    process at its peak where the workers are CPU cores, of the device elsewhere; ``memory`` is what there is.
+    process at its peak where the workers are CPU cores, of the device elsewhere; ``memory`` is what there is. ``streamed``
+    says whether the training examples are sent to the device in windows.
     """
 
     groups: tuple[GroupPlan, ...]
@@ -72,6 +73,7 @@ class Plan:
     memory: int
     peak_bytes: int
     seconds: float
+    streamed: bool
     warnings: tuple[str, ...]
 
     @property
@@ -86,11 +88,13 @@ class Plan:
             f"{_count(self.workers, 'worker')}: about {self.seconds:.0f} s and "
             f"{self.peak_bytes / 1e6:.0f} MB at the peak (of {self.memory / 1e9:.0f} GB)"
         ]
+        if self.streamed:
+            lines.append("  the training examples stream from the host in windows")
         lines += [f"  {role.name}: {role.kind}, {role.reason}" for role in self.roles.values()]
         for group in self.groups[:20]:
             lines.append(
                 f"  [{group.label}] {_count(group.trials, 'trial')} in {_count(group.tiles, 'tile')} of "
-                f"{_count(group.width, 'lane')}, {group.in_flight} in flight, {_count(group.waves, 'wave')}; "
+                f"{_count(group.width, 'lane')}, {_count(group.in_flight, 'lane')} in flight, {_count(group.waves, 'wave')}; "
                 f"{group.bytes / 1e6:.2f} MB a tile, {group.flops:.2g} operations, compiling about "
                 f"{group.compile_seconds:.1f} s, training about {group.run_seconds:.1f} s"
                 f"{'' if not group.measured else ' (measured here)'}"
@@ -120,7 +124,8 @@ def plan(sweep: Sweep | Prepared) -> Plan:
     peak = _peak_bytes(prepared, groups, workers)
     seconds = _seconds([(group.compile_seconds, tiles) for group, tiles in made], len(workers))
     warnings = tuple(_warnings(prepared, groups))
-    return Plan(groups, prepared.roles, len(workers), memory, peak, seconds, warnings)
+    streamed = streams(prepared.setting.task.data, workers[0])
+    return Plan(groups, prepared.roles, len(workers), memory, peak, seconds, streamed, warnings)
 
 
 def _plan_group(prepared: Prepared, group: Group, workers: int, speed: float) -> tuple[GroupPlan, list[float]]:

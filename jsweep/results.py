@@ -134,8 +134,9 @@ class Result:
         ranking = self.ranking(metric)
         if not ranking or not ranking[0].sound:
             raise UserError(
-                f"no config of {self.name!r} has finished with a finite {metric} under all its seeds: look at its trials "
-                "with jsweep show."
+                f"no config of {self.name!r} has finished with a finite {metric} under all its seeds: the trials of "
+                "result.trials() say at which step each went wrong (from the first on by labels that are no class, or inputs "
+                "that are not finite; later by too large a learning rate)."
             )
         return ranking[0]
 

@@ -81,6 +81,14 @@ def run(
     failed = [trial for trial in result.trials() if trial.status == "failed"]
     if failed:
         warnings.warn(f"{len(failed)} trials failed, the first ({failed[0].id}) with {failed[0].reason}", stacklevel=3)
+    wrong = [trial for trial in result.trials() if trial.nonfinite is not None]
+    if wrong and len(wrong) == len(prepared.trials):
+        first = min(trial.nonfinite or 0 for trial in wrong)
+        warnings.warn(
+            f"every trial became infinite or NaN, the first at step {first}: look for labels that are no class, inputs that are "
+            "not scaled, or learning rates that are too large.",
+            stacklevel=3,
+        )
     return result
 
 

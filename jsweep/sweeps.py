@@ -111,7 +111,7 @@ def prepare(sweep: Sweep) -> Prepared:
     if not configure() and jax.default_backend() == "cpu":
         warnings.warn(
             "JAX was started before jsweep could set XLA's flag for right reductions: sweeps compile without XLA's fastest "
-            "kernels. Import jsweep's names, or call jsweep.configure(), before the first JAX array.",
+            "kernels. Call jsweep.configure() before the first JAX array, or use jsweep first.",
             stacklevel=4,
         )
     task = sweep.task

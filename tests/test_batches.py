@@ -105,3 +105,31 @@ def test_other_batches_are_another_sweep(data, tmp_path):
     sweep(js.Batches(loader(data.train)))
     with pytest.raises(js.UserError, match="was made with other data"):
         sweep(js.Batches(loader(data.train, 16)))
+
+
+def test_a_loader_that_gives_other_batches_again_is_refused(data):
+    draws = np.random.default_rng(0)
+
+    def make(seed, epoch):
+        yield data.train[0][draws.permutation(240)[:32]], data.train[1][:32]
+
+    with pytest.raises(js.UserError, match="gives another first batch when it is called again"):
+        js.Batches(make)
+
+
+def test_batches_need_a_function(data):
+    with pytest.raises(js.UserError, match="make is a generator: give a function"):
+        js.Batches(loader(data.train)(0, 0))
+
+
+def test_a_short_batch_before_the_end_of_an_epoch_is_refused(data):
+    x, y = data.train
+
+    def make(seed, epoch):
+        for rows in (slice(0, 32), slice(32, 40), slice(40, 72)):
+            yield x[rows], y[rows]
+
+    batches = js.Batches(make).draw(0)
+    next(batches)
+    with pytest.raises(js.UserError, match="has 8 examples, not 32, and more follow"):
+        next(batches)

@@ -111,6 +111,16 @@ def test_seeds_are_paired_across_configs_unless_told_otherwise(data):
     assert first() != first(key=1)
 
 
+def test_a_sweep_that_went_wrong_whole_is_told(data):
+    wrong = js.Splits((data.train[0], data.train[1] + 1), data.validation)  # ten is no class
+    with pytest.warns(
+        UserWarning, match="every trial became infinite or NaN, the first at step [0-9]+: look for labels"
+    ):
+        result = js.sweep(make_task(wrong), [{"learning_rate": 0.1}, {"learning_rate": 0.2}], steps=20)
+    with pytest.raises(js.UserError, match="has finished with a finite validation/loss under all its seeds"):
+        result.best()
+
+
 def test_nan_stays_in_its_lane_and_its_step_is_recorded(data, task):
     def explode(config):
         rate = lambda count: jnp.where(count >= config["from"], jnp.nan, 0.1)
@@ -171,9 +181,7 @@ def test_a_backend_that_was_started_too_early_is_told_in_a_sentence(when, tmp_pa
     command = [sys.executable, "-c", LATE, when, os.path.dirname(__file__)]
     environment = os.environ | {"JSWEEP_CACHE": str(tmp_path)}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    told = (
-        "before jsweep could set XLA's flag for right reductions: sweeps compile without XLA's fastest kernels. Import"
-    )
+    told = "sweeps compile without XLA's fastest kernels. Call jsweep.configure() before the first JAX array"
     assert (told in done.stderr) == (when == "late")
 
 

@@ -141,7 +141,7 @@ def plan(file: str, seeds: int, steps: int, as_json: bool) -> None:
         click.echo("\n".join(clean(line, 300) for line in str(made).splitlines()))
 
 
-@click.command(epilog="Example:  jsweep replay 3f2a91 experiments/digits.py --store digits.db")
+@click.command(epilog="Example:  jsweep replay 3f2a91 experiments/digits.py --store sweeps.db")
 @click.argument("trial")
 @click.argument("file")
 @click.option("--store", help=f"The record's file (default: the experiment's own, or {STORE}).")

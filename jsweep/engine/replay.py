@@ -75,5 +75,6 @@ def _check_against_record(
                 if again != value and not (np.isnan(again) and np.isnan(value)):
                     raise UserError(
                         f"trial {trial} trained again gives {metric} {again!r} at step {step}, and the record says "
-                        f"{value!r}: the record is of another machine, version or task; run the sweep anew here, then test it."
+                        f"{value!r}: the record is of another machine, version or task, or its batches come in another "
+                        "way than they did; run the sweep anew here, then test it."
                     )

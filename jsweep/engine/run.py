@@ -15,7 +15,7 @@ from typing import Any
 import jax
 
 from jsweep.backend import cores
-from jsweep.engine.program import TileProgram, lower_tile
+from jsweep.engine.program import TileProgram, compiler_options, lower_tile
 from jsweep.engine.served import Watched, watching
 from jsweep.engine.tile import Carry, OnDevice, Segment, Setting, train_tile
 from jsweep.planning import Group, Tile, Trial
@@ -256,7 +256,7 @@ class _Programs:
         share = self._work[number]
         lowered = lower_tile(self._setting.task, share.group, width, device, share.window)
         program = lowered.compile()
-        self._watched.compiled(lowered.fingerprint)
+        self._watched.compiled(lowered.fingerprint, compiler_options())
         self._emit(Compiled(number, width, lowered.fingerprint))
         return program, lowered.fingerprint
 

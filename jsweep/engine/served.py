@@ -5,11 +5,14 @@ each run then compiles anew, silently. Programs compiled with a cache leave a ma
 compiled again and nothing was served, that is told once.
 """
 
+import hashlib
+import os
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import jax
 from jax import monitoring
@@ -25,16 +28,18 @@ class Watched:
     def __init__(self) -> None:
         self.again, self.hits = 0, 0
 
-    def compiled(self, fingerprint: str) -> None:
-        """Note a program, and whether its mark is there already."""
+    def compiled(self, fingerprint: str, options: Any) -> None:
+        """Note a program compiled with ``options``, and whether its mark is there already."""
         marks = _marks()
         if marks is None:
             return
+        told = f"{fingerprint} {options} {os.environ.get('XLA_FLAGS', '')}"
+        mark = marks / hashlib.sha256(told.encode()).hexdigest()[:16]
         try:
             with _lock:
                 marks.mkdir(parents=True, exist_ok=True)
-                self.again += (marks / fingerprint).exists()
-                (marks / fingerprint).touch()
+                self.again += mark.exists()
+                mark.touch()
         except OSError:
             pass  # a cache that cannot be written costs time, not results
 
@@ -55,10 +60,10 @@ def watching() -> Iterator[Watched]:
     if watched.again and not watched.hits and not _told:
         _told = True
         warnings.warn(
-            f"{watched.again} programs were compiled anew though an earlier run had compiled them: the compilation cache in "
+            f"Programs ({watched.again}) were compiled anew though an earlier run had compiled them: the compilation cache in "
             f"{jax.config.values['jax_compilation_cache_dir']} served none. If you did not empty it, it does not work on this "
             "processor (jax issue 38445): runs stay right, and start later.",
-            stacklevel=2,
+            stacklevel=6,
         )
 
 
