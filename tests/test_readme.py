@@ -25,7 +25,7 @@ def test_the_sweep_in_a_page_runs(tmp_path, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "validation/loss" in out
     assert "test/accuracy" in out
-    assert (tmp_path / "sweeps.db").exists()
+    assert (tmp_path / "page.db").exists()
 
 
 def test_every_command_of_the_readme_exists_and_every_command_is_in_it():

@@ -40,7 +40,10 @@ LEARNED = 1.5  # nats: where guessing gives 2.3
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workloads", default=",".join(STEADY), help=f"of {', '.join(WORKLOADS)}")
-    parser.add_argument("--only", default=",".join(CONTESTANTS), help="contestants: " + ", ".join(CONTESTANTS))
+    known = ", ".join(f"{letter} ({title})" for letter, (title, *_) in CONTESTANTS.items())
+    parser.add_argument(
+        "--only", default=",".join(CONTESTANTS), help=f"contestants: {known}; d to h need the peers extra"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", help="write the figures to this file")
     parser.add_argument("--end-to-end", action="store_true", help="256 trials of mlp32-adam from a cold cache")

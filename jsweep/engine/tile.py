@@ -92,10 +92,10 @@ def train_tile(
     lanes = put(group.lane_values(tile.lanes))
     words = np.stack([config_words(trial.config_id, setting.pairing) for trial in tile.lanes])
     seeds = np.array([trial.seed for trial in tile.lanes], np.uint32)
-    state, noise, order = program.init(put(setting.root), put(seeds), put(words), lanes)
+    state, noise, order = program.init(setting.root, seeds, words, lanes)  # which puts small arrays where they belong
     feed = Feed(setting.task, group, tile.lanes, np.asarray(order), data.train, window)
     zero = {name: np.zeros(tile.width, np.float32) for name in group.traced.train_metrics}
-    sums, bad = put(zero), put(np.full(tile.width, -1, np.int32))
+    sums, bad = zero, np.full(tile.width, -1, np.int32)
     step, since = 0, 0
     if begin is not None:
         state, sums, bad = put((begin.state, begin.sums, begin.bad))
@@ -104,10 +104,10 @@ def train_tile(
     for stop in stops:
         begun = step
         if step % every == 0:
-            sums, since = put(zero), step
+            sums, since = zero, step
         while step < stop:
             count = min(feed.most_steps, stop - step)
-            examples, rows = put(feed.take(step, count))
+            examples, rows = feed.take(step, count)
             before = bad
             state, sums, bad = program.train(
                 lanes, noise, state, sums, bad, examples, rows, np.int32(step), np.int32(count)
