@@ -78,10 +78,11 @@ def run(
         with contextlib.ExitStack() as stack:
             keeper = _keeper(store, row, prepared, stack)
             _train_all(store, row, prepared, result, workers or default_workers(), keeper, progress)
-    failed = [trial for trial in result.trials() if trial.status == "failed"]
+    rows = result.trials()
+    failed = [trial for trial in rows if trial.status == "failed"]
     if failed:
         warnings.warn(f"{len(failed)} trials failed, the first ({failed[0].id}) with {failed[0].reason}", stacklevel=3)
-    wrong = [trial for trial in result.trials() if trial.nonfinite is not None]
+    wrong = [trial for trial in rows if trial.nonfinite is not None]
     if wrong and len(wrong) == len(prepared.trials):
         first = min(trial.nonfinite or 0 for trial in wrong)
         warnings.warn(

@@ -358,7 +358,7 @@ class Store:
             "SELECT key, id, config_id, config, seed, steps, done, status, nonfinite, reason, program, width, "
             "owner, environment, digest FROM trials WHERE sweep = ? ORDER BY key",
             (sweep,),
-        ).fetchall()
+        )  # read one by one: the table may have many rows
         return [_trial_row(row) for row in rows]
 
     @_guarded
