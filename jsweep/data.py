@@ -42,13 +42,12 @@ class Batches:
             raise UserError(
                 f"make is a {type(self.make).__name__}: give a function (seed, epoch) -> iterable of batches."
             )
-        first, again = (next(iter(self.make(0, 0)), None) for _ in range(2))
+        first, again = (jax.tree.map(np.asarray, next(iter(self.make(0, 0)), None)) for _ in range(2))
         if first is None:
             raise UserError("make(0, 0) of Batches gives no batch: give an iterable of at least one.")
-        object.__setattr__(self, "first", jax.tree.map(np.asarray, first))
+        object.__setattr__(self, "first", first)
         count_examples(self.first, "the first batch")
-        alike = jax.tree.map(lambda a, b: np.array_equal(a, b, equal_nan=a.dtype.kind == "f"), self.first, again)
-        if not all(jax.tree.leaves(alike)):
+        if not _equal(first, again):
             raise UserError(
                 "make(0, 0) of Batches gives another first batch when it is called again, so no result could be had again: draw "
                 "all that is random in it from seed and epoch, as by numpy.random.default_rng([seed, epoch])."
@@ -96,6 +95,14 @@ class Batches:
                 f"a batch has arrays {', '.join(shapes)} and the first had {', '.join(wanted)}: make them alike."
             )
         return rows == self.size
+
+
+def _equal(one: Arrays, two: Arrays) -> bool:
+    """Whether two pytrees of NumPy arrays are alike in structure and in every number, NaN included."""
+    if jax.tree.structure(one) != jax.tree.structure(two):
+        return False
+    same = lambda a, b: np.array_equal(a, b, equal_nan=a.dtype.kind == b.dtype.kind == "f")
+    return all(map(same, jax.tree.leaves(one), jax.tree.leaves(two)))
 
 
 @dataclass(frozen=True)

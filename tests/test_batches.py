@@ -117,6 +117,12 @@ def test_a_loader_that_gives_other_batches_again_is_refused(data):
         js.Batches(make)
 
 
+def test_a_loader_that_can_be_read_once_is_refused(data):
+    once = iter([(data.train[0][:32], data.train[1][:32])])
+    with pytest.raises(js.UserError, match="gives another first batch when it is called again"):
+        js.Batches(lambda seed, epoch: once)
+
+
 def test_batches_need_a_function(data):
     with pytest.raises(js.UserError, match="make is a generator: give a function"):
         js.Batches(loader(data.train)(0, 0))
