@@ -15,24 +15,16 @@ _SUFFIX = ".owner"
 @contextlib.contextmanager
 def owner(folder: Path) -> Iterator[str]:
     """A fresh name, alive to other processes while the block runs. Clocks and process numbers play no part."""
-    name = uuid.uuid4().hex
-    path = folder / f"{name}{_SUFFIX}"
+    while (held := _held(folder)) is None:
+        pass
+    name, file = held
     try:
-        folder.mkdir(exist_ok=True)
-        file = open(path, "wb")  # noqa: SIM115 (held while the block runs)
-    except OSError as error:
-        raise UserError(
-            f"the folder {str(folder)!r}, for checkpoints, cannot be written ({error.strerror}): check its permissions, "
-            "or give another store."
-        ) from error
-    with file:
-        _try_lock(file)
-        try:
+        with file:
             yield name
-        finally:
-            path.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                folder.rmdir()  # when nothing is left in it
+    finally:
+        with contextlib.suppress(OSError):
+            (folder / f"{name}{_SUFFIX}").unlink(missing_ok=True)
+            folder.rmdir()  # when nothing is left in it
 
 
 def is_alive(folder: Path, name: str) -> bool:
@@ -44,15 +36,42 @@ def is_alive(folder: Path, name: str) -> bool:
         with open(path, "r+b") as file:
             if not _try_lock(file):
                 return True
+            if os.name != "nt":
+                path.unlink()  # it ended without a word; while locked, so that one that only starts sees its file go
+        path.unlink(missing_ok=True)  # Windows lets nobody remove an open file
     except OSError:
-        return False
-    path.unlink(missing_ok=True)  # it ended without a word
+        pass
     return False
 
 
 def others_alive(folder: Path, me: str) -> bool:
     """Whether any process but ``me`` works on the record."""
     return any(is_alive(folder, path.stem) for path in folder.glob(f"*{_SUFFIX}") if path.stem != me)
+
+
+def _held(folder: Path) -> tuple[str, IO[bytes]] | None:
+    """A fresh name and its locked file; None where another process looked, or tidied, before the lock was there."""
+    name = uuid.uuid4().hex
+    path = folder / f"{name}{_SUFFIX}"
+    try:
+        with contextlib.ExitStack() as opened:
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+            file = opened.enter_context(open(path, "wb"))
+            if _try_lock(file) and path.exists():
+                opened.pop_all()
+                return name, file
+        path.unlink(missing_ok=True)
+    except FileNotFoundError:
+        if not folder.parent.is_dir():
+            raise UserError(f"the folder {str(folder.parent)!r} is not there: give another store.") from None
+        return None  # the last owner ended just now, and removed the empty folder
+    except OSError as error:
+        raise UserError(
+            f"the folder {str(folder)!r}, for checkpoints, cannot be written ({error.strerror}): check its permissions, "
+            "or give another store."
+        ) from error
+    return None
 
 
 def _try_lock(file: IO[bytes]) -> bool:
@@ -65,6 +84,6 @@ def _try_lock(file: IO[bytes]) -> bool:
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except (BlockingIOError, PermissionError):  # held by another; anything else is a file system without locks
         return False
     return True
