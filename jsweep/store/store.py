@@ -1,84 +1,39 @@
-"""The record: one SQLite file, opened, written at segment ends in one transaction, and read."""
+"""The record: one SQLite file, written at segment ends in one transaction, and read."""
 
 import contextlib
 import functools
 import hashlib
-import json
-import math
-import os
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from jsweep.errors import UserError
-from jsweep.space import decode, encode
-from jsweep.store.schema import TABLES, VERSION
+from jsweep.store.opening import connect, readable, shown_path
+from jsweep.store.rows import (
+    CheckpointRow,
+    SweepRow,
+    TestRow,
+    TrialRow,
+    checkpoint_row,
+    dump,
+    dump_config,
+    dump_number,
+    load_number,
+    load_object,
+    now,
+    sweep_row,
+    test_row,
+    trial_row,
+)
 
 _Method = TypeVar("_Method", bound=Callable)
-LOCK_WAIT = 60.0  # seconds a writer waits for another before it says so
 
 
-@dataclass(frozen=True)
-class SweepRow:
-    """A sweep as recorded."""
-
-    key: int
-    name: str
-    task: str
-    identity: Mapping[str, Any]
-    settings: Mapping[str, Any]
-    created: str
-
-
-@dataclass(frozen=True)
-class TrialRow:
-    """A trial as recorded; ``config`` holds callables as `jsweep.space.Named`, so that reading runs no code."""
-
-    key: int
-    id: str
-    config_id: str
-    config: Mapping[str, Any]
-    seed: int
-    steps: int
-    done: int
-    status: str
-    nonfinite: int | None
-    reason: str | None
-    program: str | None
-    width: int | None
-    owner: str | None
-    environment: int | None
-    digest: str | None
-
-
-@dataclass(frozen=True)
-class CheckpointRow:
-    """A checkpoint as recorded; ``finished``: of one trial at its end, in place of a tile's stacked state."""
-
-    tile: str
-    step: int
-    file: str
-    sha256: str
-    trials: Sequence[str]
-    finished: bool
-
-
-@dataclass(frozen=True)
-class TestRow:
-    """One opening of the test split."""
-
-    config_id: str
-    config: Mapping[str, Any]
-    chosen_by: str
-    scores: Mapping[str, list[float]]
-    seeds: Sequence[int]
-    again: bool
-    opened: str
+def open_store(path: str | Path | None, write: bool = True) -> "Store":
+    """Open the record at ``path`` (None: in memory), making it if it is to be written; UserError where that fails."""
+    return Store(connect(path, write), shown_path(path))
 
 
 def _guarded(method: _Method) -> _Method:
@@ -131,7 +86,7 @@ class Store:
         with self._transaction():
             self._db.execute(
                 "INSERT OR IGNORE INTO sweeps (name, task, identity, settings, created) VALUES (?, ?, ?, ?, ?)",
-                (name, task, _dump(identity), _dump(settings), now()),
+                (name, task, dump(identity), dump(settings), now()),
             )
         row = self.sweep(name)
         assert row is not None
@@ -140,14 +95,14 @@ class Store:
     def set_settings(self, sweep: int, settings: Mapping[str, Any]) -> None:
         """Replace what the record says of how a sweep is read."""
         with self._transaction():
-            self._db.execute("UPDATE sweeps SET settings = ? WHERE id = ?", (_dump(settings), sweep))
+            self._db.execute("UPDATE sweeps SET settings = ? WHERE id = ?", (dump(settings), sweep))
 
     def add_trials(self, sweep: int, trials: Iterable[Any]) -> None:
         """Record trials as waiting; those already there stay as they are."""
         with self._transaction():
             self._db.executemany(
                 "INSERT OR IGNORE INTO trials (sweep, id, config_id, config, seed, steps) VALUES (?, ?, ?, ?, ?, ?)",
-                ((sweep, t.id, t.config_id, _dump_config(t.config), t.seed, t.steps) for t in trials),
+                ((sweep, t.id, t.config_id, dump_config(t.config), t.seed, t.steps) for t in trials),
             )
 
     def extend_trials(self, sweep: int, steps: Mapping[str, int]) -> None:
@@ -173,9 +128,9 @@ class Store:
         ``free(owner, status, trial)`` says whether a trial may be taken. One transaction: of two processes one gets a trial.
         """
         with self._transaction():
-            self._db.execute("INSERT OR IGNORE INTO environments (described) VALUES (?)", (_dump(environment),))
+            self._db.execute("INSERT OR IGNORE INTO environments (described) VALUES (?)", (dump(environment),))
             (place,) = self._db.execute(
-                "SELECT id FROM environments WHERE described = ?", (_dump(environment),)
+                "SELECT id FROM environments WHERE described = ?", (dump(environment),)
             ).fetchone()
             states = {
                 row[0]: (row[1], row[2]) for row in self._chunked("SELECT id, owner, status FROM trials", sweep, trials)
@@ -208,7 +163,7 @@ class Store:
             for row in checkpoints:
                 self._db.execute(
                     "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (sweep, row.tile, row.step, row.file, row.sha256, _dump(list(row.trials)), int(row.finished)),
+                    (sweep, row.tile, row.step, row.file, row.sha256, dump(list(row.trials)), int(row.finished)),
                 )
             self._forget(sweep, outdated)
 
@@ -263,10 +218,7 @@ class Store:
             "ORDER BY step DESC, tile",
             (sweep,),
         ).fetchall()
-        return [
-            CheckpointRow(str(t), int(step), str(f), str(sha), [str(i) for i in _load(trials)], bool(done))
-            for t, step, f, sha, trials, done in rows
-        ]
+        return [checkpoint_row(row) for row in rows]
 
     def forget_checkpoints(self, sweep: int, rows: Iterable[CheckpointRow]) -> None:
         """Take checkpoints out of the record; their files may be removed afterwards."""
@@ -299,7 +251,7 @@ class Store:
     @_guarded
     def environments(self) -> dict[int, dict[str, Any]]:
         """Where trials were trained, by number."""
-        return {key: _object(text) for key, text in self._db.execute("SELECT id, described FROM environments")}
+        return {key: load_object(text) for key, text in self._db.execute("SELECT id, described FROM environments")}
 
     @_guarded
     def faults(self) -> list[str]:
@@ -327,10 +279,10 @@ class Store:
                 (
                     sweep,
                     row.config_id,
-                    _dump_config(row.config),
+                    dump_config(row.config),
                     row.chosen_by,
-                    _dump({name: [_json_number(v) for v in values] for name, values in row.scores.items()}),
-                    _dump(list(row.seeds)),
+                    dump({name: [dump_number(v) for v in values] for name, values in row.scores.items()}),
+                    dump(list(row.seeds)),
                     int(row.again),
                     row.opened,
                 ),
@@ -342,10 +294,7 @@ class Store:
     def sweeps(self) -> list[SweepRow]:
         """All sweeps, oldest first."""
         rows = self._db.execute("SELECT id, name, task, identity, settings, created FROM sweeps ORDER BY id").fetchall()
-        return [
-            SweepRow(int(key), str(name), str(task), _object(identity), _object(settings), str(created))
-            for key, name, task, identity, settings, created in rows
-        ]
+        return [sweep_row(row) for row in rows]
 
     def sweep(self, name: str) -> SweepRow | None:
         """The sweep of that name, or None."""
@@ -359,7 +308,7 @@ class Store:
             "owner, environment, digest FROM trials WHERE sweep = ? ORDER BY key",
             (sweep,),
         )  # read one by one: the table may have many rows
-        return [_trial_row(row) for row in rows]
+        return [trial_row(row) for row in rows]
 
     @_guarded
     def scores(self, sweep: int, metric: str) -> dict[int, list[tuple[int, float]]]:
@@ -372,7 +321,7 @@ class Store:
             (sweep, metric),
         )
         for trial, step, value in rows:
-            found.setdefault(trial, []).append((int(step), _number(value)))
+            found.setdefault(trial, []).append((int(step), load_number(value)))
         return found
 
     @_guarded
@@ -386,7 +335,7 @@ class Store:
             (sweep,),
         )
         for trial, metric, value in rows:
-            found.setdefault(trial, {})[str(metric)] = _number(value)
+            found.setdefault(trial, {})[str(metric)] = load_number(value)
         return found
 
     @_guarded
@@ -402,18 +351,7 @@ class Store:
             "SELECT config_id, config, chosen_by, scores, seeds, again, opened FROM tests WHERE sweep = ? ORDER BY id",
             (sweep,),
         ).fetchall()
-        return [
-            TestRow(
-                str(config_id),
-                _load_config(config),
-                str(chosen_by),
-                {name: [float(v) for v in values] for name, values in _object(scores).items()},
-                [int(seed) for seed in _load(seeds)],
-                bool(again),
-                str(opened),
-            )
-            for config_id, config, chosen_by, scores, seeds, again, opened in rows
-        ]
+        return [test_row(row) for row in rows]
 
     # -- inside -------------------------------------------------------------------------------------------------
 
@@ -450,178 +388,4 @@ class Store:
             try:
                 yield
             except sqlite3.Error as error:
-                raise _readable(error, self.path) from error
-
-
-def open_store(path: str | Path | None, write: bool = True) -> Store:
-    """Open the record at ``path`` (None: in memory), making it if it is to be written; UserError where that fails."""
-    shown = ":memory:" if path is None else str(path)
-    if path is not None:
-        _check_path(Path(path), write)
-    try:
-        if path is None or write:
-            connection = sqlite3.connect(shown, timeout=LOCK_WAIT, isolation_level=None, check_same_thread=False)
-            _check_version(connection, shown, write)
-            _check_whole(connection, shown)
-            _use_wal(connection)
-        else:
-            connection = _open_to_read(Path(path))
-            _check_version(connection, shown, write)
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA trusted_schema = OFF")
-    except (sqlite3.Error, UnicodeDecodeError) as error:
-        raise _readable(error, shown) from error
-    return Store(connection, shown)
-
-
-def _use_wal(connection: sqlite3.Connection) -> None:
-    """Write ahead, so that readers never block writers; several processes may ask for it at once."""
-    until = time.monotonic() + LOCK_WAIT
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            return
-        except sqlite3.OperationalError as error:  # changing the mode does not wait for a lock by itself
-            if "locked" not in str(error) or time.monotonic() > until:
-                raise
-            time.sleep(0.05)
-
-
-def _open_to_read(path: Path) -> sqlite3.Connection:
-    """A connection that cannot write; where the folder cannot be written either, SQLite must not look for locks."""
-    uri = path.absolute().as_uri()
-    connection = sqlite3.connect(f"{uri}?mode=ro", uri=True, timeout=LOCK_WAIT, isolation_level=None)
-    try:
-        connection.execute("SELECT name FROM sqlite_master").fetchone()
-    except sqlite3.OperationalError as error:
-        connection.close()
-        if os.access(path.parent, os.W_OK) or "unable to open" not in str(error):
-            raise
-        connection = sqlite3.connect(f"{uri}?mode=ro&immutable=1", uri=True, isolation_level=None)
-    return connection
-
-
-def _check_path(path: Path, write: bool) -> None:
-    if path.is_dir():
-        raise UserError(f"store={str(path)!r} is a folder: give a file, such as {str(path / 'sweeps.db')!r}.")
-    if not write and not path.exists():
-        raise UserError(f"store={str(path)!r} does not exist: run a sweep into it first, or name another with --store.")
-    if not path.parent.is_dir():
-        raise UserError(
-            f"store={str(path)!r} cannot be written, as the folder {str(path.parent)!r} does not exist: make it."
-        )
-
-
-def _check_version(connection: sqlite3.Connection, path: str, write: bool) -> None:
-    tables = _tables(connection)
-    if not tables and write:
-        connection.execute("BEGIN IMMEDIATE")
-        if not _tables(connection):  # another process may have made them while this one waited
-            for statement in TABLES.strip().split(";\n\n"):
-                connection.execute(statement)
-            connection.execute("INSERT INTO meta VALUES ('jsweep', 'store'), ('version', ?)", (str(VERSION),))
-        connection.execute("COMMIT")
-        tables = _tables(connection)
-    if not {"meta", "sweeps", "trials", "scores"} <= tables:
-        raise UserError(f"store={path!r} is no jsweep record: give another path.")
-    version = connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
-    if version is None:
-        raise UserError(
-            f"store={path!r} is damaged, it has lost its format: restore it from a copy, or give another path."
-        )
-    if version[0] != str(VERSION):
-        raise UserError(
-            f"store={path!r} has format {version[0]}, and this jsweep reads format {VERSION}: "
-            "open it with the jsweep that wrote it, or give another path."
-        )
-
-
-def _check_whole(connection: sqlite3.Connection, path: str) -> None:
-    """Refuse to write to a damaged file: more would be lost."""
-    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if found != "ok":
-        raise UserError(f"store={path!r} is damaged ({found}): restore it from a copy, or give another path.")
-
-
-def _tables(connection: sqlite3.Connection) -> set[str]:
-    return {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-
-
-def _readable(error: Exception, path: str) -> UserError:
-    text = str(error)
-    if "locked" in text or "busy" in text:
-        return UserError(
-            f"store={path!r} was held by another process for {LOCK_WAIT:.0f} seconds: wait for it, or stop that process."
-        )
-    if "readonly" in text or "unable to open" in text or "read-only" in text:
-        return UserError(f"store={path!r} cannot be written ({text}): check its permissions, or give another path.")
-    if "full" in text or "disk I/O" in text:
-        return UserError(
-            f"store={path!r} could not be written ({text}): free some space; what was recorded before is kept."
-        )
-    return UserError(
-        f"store={path!r} cannot be used as a record ({text}): restore it from a copy, or give another path."
-    )
-
-
-def now() -> str:
-    """The time in UTC, to the second, as ISO 8601."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _dump(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, allow_nan=False)
-
-
-def _load(text: str) -> Any:
-    return json.loads(text)
-
-
-def _dump_config(config: Mapping[str, Any]) -> str:
-    return json.dumps({name: encode(value) for name, value in config.items()}, allow_nan=False)
-
-
-def _load_config(text: str) -> dict[str, Any]:
-    return {name: decode(value) for name, value in _object(text).items()}
-
-
-def _json_number(value: float) -> Any:
-    return value if math.isfinite(value) else str(value)
-
-
-def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)
-
-
-def _object(text: str) -> dict[str, Any]:
-    """A JSON object; ValueError for JSON of another kind."""
-    value = _load(text)
-    if not isinstance(value, dict):
-        raise ValueError("no JSON object")
-    return value
-
-
-def _trial_row(row: Sequence[Any]) -> TrialRow:
-    """A row of the table as a trial, every field of its type whatever the file holds."""
-    key, trial, config_id, config, seed, steps, done, status, nonfinite, reason, program, width, *rest = row
-    whole = lambda value: None if value is None else int(value)
-    text = lambda value: None if value is None else str(value)
-    owner, environment, digest = rest
-    return TrialRow(
-        key=int(key),
-        id=str(trial),
-        config_id=str(config_id),
-        config=_load_config(config),
-        seed=int(seed),
-        steps=int(steps),
-        done=int(done),
-        status=str(status),
-        nonfinite=whole(nonfinite),
-        reason=text(reason),
-        program=text(program),
-        width=whole(width),
-        owner=text(owner),
-        environment=whole(environment),
-        digest=text(digest),
-    )
+                raise readable(error, self.path) from error
