@@ -119,16 +119,9 @@ def supervised(
     The state is ``{"params": ..., "optimizer": ...}``.
     """
     metrics = dict(metrics or {})
-    for key in metrics:
-        if key == "loss":
-            raise UserError("metrics names 'loss', which the loss itself is recorded as: give it another name.")
-    if data is not None and isinstance(data, Splits):
-        for part in ("train", "validation", "test"):
-            value = train_like(data) if part == "train" else getattr(data, part)
-            if value is not None and not (isinstance(value, tuple) and len(value) == 2):
-                raise UserError(
-                    f"data.{part} is not a pair (x, y): supervised takes Splits of pairs; write a Task instead."
-                )
+    if "loss" in metrics:
+        raise UserError("metrics names 'loss', which the loss itself is recorded as: give it another name.")
+    _check_pairs(data)
     losses = _with_config(loss)
 
     def per_example(config: Config, params: Any, x: Any, y: Any, key: jax.Array | None) -> tuple[jax.Array, Any]:
@@ -176,6 +169,18 @@ def supervised(
         higher_is_better=frozenset(n for n, metric in metrics.items() if getattr(metric, "higher_is_better", False)),
         masks_batch=True,
     )
+
+
+def _check_pairs(data: Any) -> None:
+    """Raise UserError for splits that are not pairs; what is no `Splits` at all is for `Task` to refuse."""
+    if not isinstance(data, Splits):
+        return
+    for part in ("train", "validation", "test"):
+        value = train_like(data) if part == "train" else getattr(data, part)
+        if value is not None and not (isinstance(value, tuple) and len(value) == 2):
+            raise UserError(
+                f"data.{part} is not a pair (x, y): supervised takes Splits of pairs; write a Task instead."
+            )
 
 
 def check_count(name: str, value: Any, least: int = 1) -> None:
