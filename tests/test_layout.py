@@ -70,6 +70,17 @@ def recurrent(params, x, y):
     return optax.squared_error((last + states.mean(0)) @ out[:, 0], y).mean()
 
 
+def remembering_less(loss):
+    """``loss`` that keeps nothing of its inner layer for the way back, but computes it again."""
+
+    def function(params, x, y):
+        one, two = params
+        inner = jax.checkpoint(lambda w, x: jnp.tanh(x @ w) @ jnp.cos(w.T))
+        return loss(inner(two, inner(one, x)), y)
+
+    return function
+
+
 def pooled(window, strides, padding):
     weights = normal(4, 9, 8, 3)
 
@@ -129,6 +140,12 @@ def cases():
     yield "recurrent in lanes", vmapped(jax.grad(recurrent)), (weights, normal(3, 7, 40, 6), normal(3, 40))
     one = jax.tree.map(lambda w: w[0], weights)
     yield "recurrent", jax.value_and_grad(recurrent), (one, normal(7, 40, 6), normal(40))
+    remembering = vmapped(jax.grad(remembering_less(lambda outputs, y: jnp.square(outputs.sum(1) - y).mean())))
+    yield (
+        "computed again",
+        remembering,
+        ((normal(3, 12, 7) / 3, normal(3, 12, 70) / 3), normal(3, 40, 12), normal(3, 40)),
+    )
     ties = jnp.asarray(DRAWS.integers(0, 3, (4, 9, 8, 3)), jnp.float32)
     for name, window, strides, padding in (
         ("", (1, 2, 2, 1), (1, 2, 2, 1), "VALID"),
@@ -214,6 +231,14 @@ def test_loops_hold_fast_products_too():
     weights = (normal(3, 6, 12), normal(3, 12, 12), normal(3, 12, 1))
     text = lowered(vmapped(jax.grad(recurrent)), weights, normal(3, 7, 40, 6), normal(3, 40))
     assert len(products_of(text)) > 6
+    assert all(summed == len(shape) - 1 for summed, shape in products_of(text))
+
+
+def test_what_is_computed_again_on_the_way_back_is_fast_too():
+    gradients = vmapped(jax.grad(remembering_less(lambda outputs, y: jnp.square(outputs.sum(1) - y).mean())))
+    text = lowered(gradients, (normal(3, 12, 7), normal(3, 12, 70)), normal(3, 40, 12), normal(3, 40))
+    assert "optimization_barrier" in text
+    assert len(products_of(text)) > 8
     assert all(summed == len(shape) - 1 for summed, shape in products_of(text))
 
 

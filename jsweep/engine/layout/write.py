@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.extend import core
 
 from jsweep.engine.layout.convolutions import write_convolution
 from jsweep.engine.layout.flat import Flat, Op
@@ -13,8 +14,8 @@ from jsweep.engine.layout.pooling import is_plain_pooling, write_pool_gradient
 from jsweep.engine.layout.products import write_product
 from jsweep.engine.layout.values import Laid, Spread
 
-# The parameter that holds what an operation repeats or chooses from.
-_HELD = {"scan": "jaxpr", "while": "body_jaxpr", "cond": "branches"}
+# The parameter that holds what an operation repeats, chooses from, or computes again.
+_HELD = {"scan": "jaxpr", "while": "body_jaxpr", "cond": "branches", "remat2": "jaxpr"}
 
 
 def laid_out(function: Callable) -> Callable:
@@ -87,9 +88,12 @@ def _as_traced(op: Op, arrays: Sequence[Any]) -> list[Laid]:
 
 
 def _inner(traced: Any) -> Any:
+    if not hasattr(traced, "consts"):  # of `jax.checkpoint` before JAX 0.11, with no place for constants
+        again = _inner(core.ClosedJaxpr(traced, ()))
+        return traced if again.consts else again.jaxpr
     given = [jax.ShapeDtypeStruct(a.shape, a.dtype, weak_type=getattr(a, "weak_type", False)) for a in traced.in_avals]
     return jax.make_jaxpr(lambda *inputs: _run(Flat(traced), inputs))(*given)
 
 
 def _is_traced(value: Any) -> bool:
-    return hasattr(value, "in_avals")
+    return hasattr(value, "eqns")
