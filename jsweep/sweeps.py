@@ -32,7 +32,7 @@ class Sweep:
     - ``pairing``: "common" gives every config the same initialisation and data order under one seed, so that configs
       compare pairwise; "independent" gives each config its own.
     - ``share_batches``: True trains in tiles of one seed, whose lanes see the same batches, gathered once for all of
-      them. It is faster for small models and many configs a seed, and leaves places empty where there are few.
+      them. It is faster for layers of fewer than 32 units and many configs a seed; it leaves places empty where there are few.
     - ``tile``: lanes trained together: a number, "measure" to time the candidates now, or "auto", which keeps what the
       record has for a program, or takes what was measured on this machine, or measures where that pays.
     - ``checkpoints``: "running" keeps the state of tiles at their last two segments, to go on from after a crash, until

@@ -227,6 +227,13 @@ def test_narrow_products_sum_over_the_last_axis_of_their_first_operand(sizes):
     assert all(summed == len(shape) - 1 for summed, shape in products)
 
 
+def test_lanes_that_share_a_batch_multiply_it_lane_by_lane_where_they_are_wide():
+    gradients, params = perceptron(64, 48, 32)
+    x, y = rows(64)
+    found = re.findall(r"dot_general .*-> tensor<([0-9x]+)xf32>", lowered(vmapped(gradients, 1, 2), params, x[0], y[0]))
+    assert sorted(found) == ["4x48x32", "4x48x32", "4x48x48", "4x48x48", "4x64x48"]
+
+
 def test_loops_hold_fast_products_too():
     weights = (normal(3, 6, 12), normal(3, 12, 12), normal(3, 12, 1))
     text = lowered(vmapped(jax.grad(recurrent)), weights, normal(3, 7, 40, 6), normal(3, 40))
