@@ -134,7 +134,8 @@ def _operand(value: Laid, summed: Sequence[int], batch: Sequence[int], begin: in
 def _lane_by_lane(one: _Operand, two: _Operand) -> tuple[_Operand, _Operand]:
     """Both operands with the leading axes that only one has as batch axes of both, where repeating the other costs less."""
     if one.leading and not two.leading:
-        return _lane_by_lane(two, one)[::-1]
+        two, one = _lane_by_lane(two, one)
+        return one, two
     lanes = two.leading
     sizes = [two.size([axis]) for axis in lanes]
     if one.leading or not lanes or math.prod(sizes) * one.value.array.size > REPEATED * two.value.array.size:
