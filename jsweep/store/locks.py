@@ -10,6 +10,7 @@ from typing import IO
 from jsweep.errors import UserError
 
 _SUFFIX = ".owner"
+_HELD_BY_ANOTHER = PermissionError if os.name == "nt" else BlockingIOError
 
 
 @contextlib.contextmanager
@@ -84,6 +85,6 @@ def _try_lock(file: IO[bytes]) -> bool:
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):  # held by another; anything else is a file system without locks
+    except _HELD_BY_ANOTHER:  # anything else is a file system without locks
         return False
     return True
