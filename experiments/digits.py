@@ -52,7 +52,7 @@ def sweep():
 
 if __name__ == "__main__":
     from jsweep.cli.show import print_ranking
-    from jsweep.plots.results import plot_score
+    from jsweep.results.plots import plot_score
 
     result = js.run(sweep())
     print_ranking("digits: the ten best of 192 configs", result.ranking("validation/loss"), 10)

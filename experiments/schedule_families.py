@@ -57,7 +57,7 @@ def sweep():
 
 if __name__ == "__main__":
     from jsweep.cli.show import print_table
-    from jsweep.plots.results import plot_best
+    from jsweep.results.plots import plot_best
 
     result = js.run(sweep())
     programs = {trial.program for trial in result.trials()}

@@ -1,5 +1,28 @@
-"""The one exception that means "you asked for something that cannot be done": one sentence, no traceback in the CLI."""
+"""The exceptions that jsweep raises for what a caller can put right: each message is one sentence with its fix."""
 
 
-class UserError(ValueError):
-    """A user's mistake, told in one sentence that names the argument, its value and the mend."""
+class JsweepError(Exception):
+    """What every error of jsweep's own is: the message names the argument, its value and the fix."""
+
+
+class ConfigError(JsweepError, ValueError):
+    """An argument, a config, a task or data that cannot be used."""
+
+
+class UnknownNameError(ConfigError, KeyError):
+    """A config, a result or a store was asked for a name that it does not have."""
+
+    def __str__(self) -> str:  # KeyError would show the message in quotes
+        return str(self.args[0]) if self.args else ""
+
+
+class StoreError(JsweepError, OSError):
+    """A store, or a file beside it, that cannot be opened, read or written."""
+
+
+class IncompatibleSweepError(JsweepError):
+    """A sweep whose record was made from another task, other data, or in another environment."""
+
+
+class MissingExtraError(JsweepError, ImportError):
+    """An optional package that is not installed; the message holds the command that installs it."""

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jsweep.errors import UserError
+from jsweep.errors import ConfigError
 
 
 def softmax_cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
@@ -12,10 +12,10 @@ def softmax_cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 
     ``log sum(exp(outputs)) - outputs[target]``, as `optax.softmax_cross_entropy_with_integer_labels`; NaN for a target that is
     no class. The target's logit is picked by comparing, which unlike indexing is a function of single elements, forwards and
-    backwards, and as such fast in lanes. Raises UserError for targets that are not integers.
+    backwards, and as such fast in lanes. Raises ConfigError for targets that are not integers.
     """
     if not jnp.issubdtype(targets.dtype, jnp.integer):
-        raise UserError(f"the targets are {targets.dtype}: give the classes as integers, from 0.")
+        raise ConfigError(f"the targets are {targets.dtype}: give the classes as integers, from 0.")
     classes = outputs.shape[-1]
     is_target = targets[..., None] == jnp.arange(classes, dtype=targets.dtype)
     picked = jnp.where(is_target, outputs, 0.0).sum(axis=-1)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 
-from jsweep.lanes import Width
+from jsweep.task.lanes import Width
 
 Params = list[dict[str, jax.Array]]
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import optax
 
 import jsweep as js
-from jsweep.data import batch_indices
-from jsweep.keys import root_words, trial_keys
+from jsweep._runtime.prng import root_key_data, trial_keys
+from jsweep.data.shuffle import batch_indices
 
 
 def init(config, key):
@@ -56,7 +56,7 @@ def rows_of(result, metrics=None):
 
 def plain_loop(data, config, seed, steps, key=0, init=init, apply=apply):
     """The validation loss of a trial trained by a plain Python loop with optax, on the batches that the engine takes."""
-    words = jnp.asarray(root_words(key))
+    words = jnp.asarray(root_key_data(key))
     for_init, order, _ = trial_keys(words, jnp.uint32(seed), jnp.zeros(2, jnp.uint32))
     params = init(config, for_init)
     transform = optimizer(config)

@@ -8,7 +8,7 @@ import pytest
 from small import apply, init, make_task, rows_of
 
 import jsweep as js
-from jsweep.keys import root_words, trial_keys
+from jsweep._runtime.prng import root_key_data, trial_keys
 
 CONFIGS = [{"learning_rate": rate} for rate in (0.01, 0.03, 0.1)]
 
@@ -34,7 +34,7 @@ def task(data):
 def losses_of_a_plain_loop(data, rate, seed, steps):
     """Plain optax over the batches that the seed draws."""
     x, y = data.train
-    for_init, order, _ = trial_keys(root_words(0), np.uint32(seed), np.zeros(2, np.uint32))
+    for_init, order, _ = trial_keys(root_key_data(0), np.uint32(seed), np.zeros(2, np.uint32))
     one, two = (int(word) for word in jax.random.key_data(order))
     batches = js.Batches(loader((x, y))).draw((one << 32) | two)
     params = init({}, for_init)
@@ -65,7 +65,7 @@ def test_windows_tiles_and_company_do_not_change_a_trial(task, monkeypatch):
     options = {"steps": 30, "evaluate_every": 10, "tile": 4}
     whole = rows_of(js.sweep(task, CONFIGS, seeds=3, **options))
     assert rows_of(js.sweep(task, CONFIGS[1:], seeds=[2, 0], **options)).items() <= whole.items()
-    monkeypatch.setattr("jsweep.engine.feed.WINDOW_BYTES", 40_000)  # a few steps a window
+    monkeypatch.setattr("jsweep.engine.input_pipeline.WINDOW_BYTES", 40_000)  # a few steps a window
     assert rows_of(js.sweep(task, CONFIGS, seeds=3, **options)) == whole
 
 
@@ -80,16 +80,16 @@ def test_training_goes_on_in_the_middle_of_an_epoch(task, tmp_path):
 def test_a_budget_in_epochs_needs_their_length(data, task):
     assert {trial.steps for trial in js.sweep(task, CONFIGS, epochs=2).trials()} == {15}
     endless = make_task(js.Splits(js.Batches(loader(data.train)), data.validation))
-    with pytest.raises(js.UserError, match=r"epochs=2 needs an epoch's length: give steps, or jsweep\.Batches"):
+    with pytest.raises(js.JsweepError, match=r"epochs=2 needs an epoch's length: give steps, or jsweep\.Batches"):
         js.Sweep(endless, CONFIGS, epochs=2) and js.plan(js.Sweep(endless, CONFIGS, epochs=2))
 
 
 def test_what_cannot_be_trained_on_is_told(data, task):
-    with pytest.raises(js.UserError, match="batch_size=16 is swept, and data.train comes in batches of 32"):
+    with pytest.raises(js.JsweepError, match="batch_size=16 is swept, and data.train comes in batches of 32"):
         js.plan(js.Sweep(task, [{"learning_rate": 0.1, "batch_size": 16}], steps=4))
-    with pytest.raises(js.UserError, match=r"make\(0, 0\) of Batches gives no batch"):
+    with pytest.raises(js.JsweepError, match=r"make\(0, 0\) of Batches gives no batch"):
         js.Batches(lambda seed, epoch: [])
-    with pytest.raises(js.UserError, match="validation is Batches, and only train may be"):
+    with pytest.raises(js.JsweepError, match="validation is Batches, and only train may be"):
         js.Splits(data.train, task.data.train)
     x, y = data.train
     grows = js.Batches(lambda seed, epoch: [(x[:8], y[:8]), (x[:9], y[:9])])
@@ -103,7 +103,7 @@ def test_other_batches_are_another_sweep(data, tmp_path):
         return js.sweep(make_task(js.Splits(batches, data.validation)), CONFIGS, steps=4, store=tmp_path / "s.db")
 
     sweep(js.Batches(loader(data.train)))
-    with pytest.raises(js.UserError, match="was made with other data"):
+    with pytest.raises(js.JsweepError, match="was made with other data"):
         sweep(js.Batches(loader(data.train, 16)))
 
 
@@ -113,18 +113,18 @@ def test_a_loader_that_gives_other_batches_again_is_refused(data):
     def make(seed, epoch):
         yield data.train[0][draws.permutation(240)[:32]], data.train[1][:32]
 
-    with pytest.raises(js.UserError, match="gives another first batch when it is called again"):
+    with pytest.raises(js.JsweepError, match="gives another first batch when it is called again"):
         js.Batches(make)
 
 
 def test_a_loader_that_can_be_read_once_is_refused(data):
     once = iter([(data.train[0][:32], data.train[1][:32])])
-    with pytest.raises(js.UserError, match="gives another first batch when it is called again"):
+    with pytest.raises(js.JsweepError, match="gives another first batch when it is called again"):
         js.Batches(lambda seed, epoch: once)
 
 
 def test_batches_need_a_function(data):
-    with pytest.raises(js.UserError, match="make is a generator: give a function"):
+    with pytest.raises(js.JsweepError, match="make is a generator: give a function"):
         js.Batches(loader(data.train)(0, 0))
 
 
@@ -137,5 +137,5 @@ def test_a_short_batch_before_the_end_of_an_epoch_is_refused(data):
 
     batches = js.Batches(make).draw(0)
     next(batches)
-    with pytest.raises(js.UserError, match="has 8 examples, not 32, and more follow"):
+    with pytest.raises(js.JsweepError, match="has 8 examples, not 32, and more follow"):
         next(batches)

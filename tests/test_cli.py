@@ -98,8 +98,8 @@ def test_the_whole_way_from_run_to_test(capsys, experiment):
         (["list", "--store", "missing.db"], "does not exist: run a sweep into it first"),
         (["best", "nobody", "--store", "a.db"], "no sweep 'nobody' in a.db: it has line"),
         (["best", "--store", "a.db", "--metric", "validation/f1"], "it has train/loss, validation/loss"),
-        (["show", "line", "zzz", "--store", "a.db"], "'zzz' fits 0 trials"),
-        (["compare", "line:zzz", "--store", "a.db"], "'zzz' fits 0 configs"),
+        (["show", "line", "zzz", "--store", "a.db"], "'zzz' matches 0 trials"),
+        (["compare", "line:zzz", "--store", "a.db"], "'zzz' matches 0 configs"),
         (["test", "line.py", "--store", "missing.db"], "does not exist"),
         (["frobnicate"], "No such command"),
         (["list", "--store", "line.py"], "cannot be used as a record"),
@@ -134,7 +134,7 @@ def test_reading_a_record_loads_neither_the_engine_nor_jax():
     """`jsweep list` answers at once, however large JAX is."""
     code = (
         "import sys; import jsweep.cli.read; "
-        "print([m for m in ('jsweep.engine', 'jsweep.sweeps', 'optax') if m in sys.modules])"
+        "print([m for m in ('jsweep.engine', 'jsweep.runner.sweep', 'optax') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 import jsweep as js
-from jsweep.data import batch_indices, check_data
+from jsweep.data.shuffle import batch_indices
+from jsweep.data.splits import check_data
 
 
 def test_splits_hold_every_example_once(digits):
@@ -53,17 +54,17 @@ def test_batches_taken_piecewise_are_those_taken_at_once():
         ({"validation": 1.5}, "validation=1.5 is not a fraction"),
         ({"validation": 0}, "leaves nothing to choose by"),
         ({"x": np.array([[1.0], [np.nan], [0.0], [0.0]])}, r"x holds nan at index \[1, 0\]"),
-        ({"key": -1}, "key=-1 is negative"),
+        ({"key": -1}, "key=-1 is not a seed"),
     ],
 )
 def test_bad_splits_are_refused_in_one_sentence(arguments, sentence):
-    with pytest.raises(js.UserError, match=sentence):
+    with pytest.raises(js.JsweepError, match=sentence):
         js.split(**{"x": np.zeros((4, 1)), "y": np.zeros(4), **arguments})
 
 
 def test_data_given_as_splits_is_checked_too():
     good = (np.zeros((4, 2)), np.zeros(4))
-    with pytest.raises(js.UserError, match="validation have lengths 3, 4"):
+    with pytest.raises(js.JsweepError, match="validation have lengths 3, 4"):
         js.Splits(good, (np.zeros((4, 2)), np.zeros(3)))
-    with pytest.raises(js.UserError, match=r"train\[0\] holds inf"):
+    with pytest.raises(js.JsweepError, match=r"train\[0\] holds inf"):
         check_data(js.Splits((np.full((4, 2), np.inf), np.zeros(4)), good))

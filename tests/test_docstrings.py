@@ -19,7 +19,8 @@ MODULES = [
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_run(name):
-    assert doctest.testmod(importlib.import_module(name)).failed == 0
+    public = {public: getattr(jsweep, public) for public in jsweep.__all__}
+    assert doctest.testmod(importlib.import_module(name), extraglobs=public).failed == 0
 
 
 def test_public_names_are_there_and_are_said_to_type_checkers():

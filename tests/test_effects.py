@@ -8,8 +8,8 @@ import pytest
 
 import jsweep as js
 from jsweep import schedules
-from jsweep.data import batch_indices
-from jsweep.keys import root_words, trial_keys
+from jsweep._runtime.prng import root_key_data, trial_keys
+from jsweep.data.shuffle import batch_indices
 
 STEPS, BATCH = 40, 32
 
@@ -32,7 +32,7 @@ def swept(data, optimizer, configs, loss=js.losses.softmax_cross_entropy):
 
 def numpy_weights(data, update, smoothing=0.0):
     """Weights of softmax regression after STEPS; ``update(gradient, memory, step)`` gives what is added to w and b."""
-    for_init, order, _ = trial_keys(jnp.asarray(root_words(0)), jnp.uint32(0), jnp.zeros(2, jnp.uint32))
+    for_init, order, _ = trial_keys(jnp.asarray(root_key_data(0)), jnp.uint32(0), jnp.zeros(2, jnp.uint32))
     params = {k: np.asarray(v, np.float64) for k, v in init({}, for_init)[0].items()}
     words = tuple(int(word) for word in jax.random.key_data(order))
     memory: dict = {}

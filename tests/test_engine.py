@@ -18,8 +18,8 @@ import jsweep as js
 from jsweep import schedules
 from jsweep.engine.program import compiler_options, lower_train
 from jsweep.planning import make_groups, make_trials, trial_id
+from jsweep.runner.prepare import prepare
 from jsweep.space import config_id
-from jsweep.sweeps import prepare
 
 RATES = [0.01, 0.03, 0.1, 0.3, 1.0]
 CONFIGS = [{"learning_rate": lr, "l2": l2} for lr in RATES for l2 in (0.0, 1e-3)]
@@ -117,7 +117,7 @@ def test_a_sweep_that_went_wrong_whole_is_told(data):
         UserWarning, match="every trial became infinite or NaN, the first at step [0-9]+: look for labels"
     ):
         result = js.sweep(make_task(wrong), [{"learning_rate": 0.1}, {"learning_rate": 0.2}], steps=20)
-    with pytest.raises(js.UserError, match="has finished with a finite validation/loss under all its seeds"):
+    with pytest.raises(js.JsweepError, match="has finished with a finite validation/loss under all its seeds"):
         result.best()
 
 
@@ -191,7 +191,7 @@ jax.config.update("jax_num_cpu_devices", int(sys.argv[1]))
 sys.path.insert(0, sys.argv[2])
 import jsweep as js
 from small import make_task, rows_of
-from jsweep.engine.run import default_workers
+from jsweep.engine.executors.threads import default_workers
 rng = np.random.default_rng(0)
 x, y = rng.normal(size=(300, 64)).astype(np.float32), rng.integers(0, 10, 300)
 configs = [{"learning_rate": lr} for lr in (0.01, 0.03, 0.1, 0.3)]
@@ -300,7 +300,7 @@ def test_a_stopped_sweep_goes_on_where_its_record_ends(task, whole, tmp_path):
 
 def test_data_on_disk_streams_and_trains_as_data_in_memory_does(data, tmp_path, monkeypatch):
     """Memory maps are sent in windows, here of a few steps, and the mixed batch sizes of the lanes share them."""
-    monkeypatch.setattr("jsweep.engine.feed.WINDOW_BYTES", 40_000)
+    monkeypatch.setattr("jsweep.engine.input_pipeline.WINDOW_BYTES", 40_000)
     mapped = []
     for name, array in (("x", data.train[0]), ("y", data.train[1])):
         on_disk = np.memmap(tmp_path / name, array.dtype, "w+", shape=array.shape)
@@ -342,5 +342,5 @@ def test_shared_batches_are_gathered_once_for_all_lanes(task):
 
 
 def test_shared_batches_need_common_pairing(task):
-    with pytest.raises(js.UserError, match="share_batches=True needs configs that see the same batches"):
+    with pytest.raises(js.JsweepError, match="share_batches=True needs configs that see the same batches"):
         js.Sweep(task, CONFIGS, steps=1, share_batches=True, pairing="independent")

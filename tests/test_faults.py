@@ -17,7 +17,7 @@ from test_cli import EXPERIMENT
 
 import jsweep as js
 from jsweep.engine.program import TileProgram
-from jsweep.store.checkpoints import folder_of
+from jsweep.storage.checkpoints import folder_of
 
 ROOT = Path(__file__).parent.parent
 RATES = [{"learning_rate": rate} for rate in (0.01, 0.03, 0.1, 0.3)]
@@ -101,7 +101,7 @@ def test_a_read_only_record_can_be_read_and_not_written(data):
         os.chmod(folder, 0o555)
         try:
             with without_privileges():
-                with pytest.raises(js.UserError, match="cannot be written.*permissions"):
+                with pytest.raises(js.JsweepError, match="cannot be written.*permissions"):
                     js.run(js.Sweep(make_task(data), RATES, steps=20, store=folder / "s.db"))
                 assert len(js.verify(folder / "s.db").faults) == 0
         finally:
@@ -132,7 +132,7 @@ def test_a_truncated_record_is_told(data, tmp_path, share):
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     content = store.read_bytes()
     store.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(js.UserError, match="restore it from a copy"):
+    with pytest.raises(js.JsweepError, match="restore it from a copy"):
         js.run(js.Sweep(make_task(data), RATES, steps=60, evaluate_every=1, store=store))
 
 
@@ -141,7 +141,7 @@ def test_a_clock_set_back_changes_nothing(data, tmp_path, monkeypatch):
 
     js.run(js.Sweep(make_task(data), RATES[:2], steps=10, store=tmp_path / "s.db"))
     monkeypatch.setattr(time, "time", lambda: 0.0)
-    monkeypatch.setattr("jsweep.store.store.now", lambda: "1970-01-01T00:00:00+00:00")
+    monkeypatch.setattr("jsweep.storage.sqlite.now", lambda: "1970-01-01T00:00:00+00:00")
     result = js.run(js.Sweep(make_task(data), RATES, steps=10, store=tmp_path / "s.db"))
     assert rows_of(result) == rows_of(js.sweep(make_task(data), RATES, steps=10))
 
@@ -250,7 +250,7 @@ def test_nothing_is_pickled(data, tmp_path):
 
 
 def test_pictures_of_a_hostile_record_are_drawn(data, tmp_path):
-    from jsweep.plots.results import plot_best, plot_score
+    from jsweep.results.plots import plot_best, plot_score
 
     names = ["$\\frac{", "\x1b[31m", "<script>", "a" * 5000, "_", "\u202e"]
     configs = [
@@ -266,5 +266,5 @@ def test_pictures_of_a_hostile_record_are_drawn(data, tmp_path):
 
 
 def test_a_number_no_lane_can_hold_is_told(data):
-    with pytest.raises(js.UserError, match="learning_rate=1e\\+300 is beyond float32"):
+    with pytest.raises(js.JsweepError, match="learning_rate=1e\\+300 is beyond float32"):
         js.sweep(make_task(data), [{"learning_rate": 1e300}, {"learning_rate": 0.1}], steps=2)

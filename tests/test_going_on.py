@@ -11,7 +11,7 @@ import pytest
 from small import make_task, optimizer, rows_of
 
 import jsweep as js
-from jsweep.store.checkpoints import folder_of
+from jsweep.storage.checkpoints import folder_of
 
 SPACE = {"learning_rate": [0.03, 0.1, 0.3], "width": [8, 16], "dropout": [0.1, 0.3]}
 
@@ -23,7 +23,7 @@ def sweep_of(data, store, steps=60, **options):
 
 def stop_after(monkeypatch, segments):
     """Let a sweep end, as by a second Ctrl-C, after so many recorded segments."""
-    from jsweep.store import Store
+    from jsweep.storage import Store
 
     count, record = [0], Store.record_segment
 
@@ -68,7 +68,7 @@ def test_it_goes_on_from_the_last_segment_and_not_from_the_start(data, tmp_path,
 
 
 def resumed_at(monkeypatch):
-    from jsweep.keeper import RecordKeeper
+    from jsweep.runner.checkpointing import RecordKeeper
 
     begun, resume = [], RecordKeeper.resume
 
@@ -108,7 +108,7 @@ def test_finished_trials_train_on_to_more_steps_from_their_end(data, tmp_path, m
     longer = js.run(sweep_of(data, tmp_path / "s.db", steps=100, checkpoints="all"))
     assert set(begun) == {60}
     assert rows_of(longer) == rows_of(whole)
-    with pytest.raises(js.UserError, match="at 100 steps, and 60 are asked for"):
+    with pytest.raises(js.JsweepError, match="at 100 steps, and 60 are asked for"):
         js.run(sweep_of(data, tmp_path / "s.db", steps=60))
 
 
@@ -118,7 +118,7 @@ def test_a_task_that_reads_its_length_is_not_made_longer(data, tmp_path):
 
     task = make_task(data, optimizer=decaying)
     js.sweep(task, [{"learning_rate": 0.1}], steps=10, store=tmp_path / "s.db")
-    with pytest.raises(js.UserError, match=r"its task reads config\['steps'\].*name of its own"):
+    with pytest.raises(js.JsweepError, match=r"its task reads config\['steps'\].*name of its own"):
         js.sweep(task, [{"learning_rate": 0.1}], steps=20, store=tmp_path / "s.db")
 
 
@@ -135,7 +135,7 @@ def test_only_what_is_new_is_trained_and_what_is_dropped_is_gone(data, tmp_path,
     assert not set(gone) & {trial.id for trial in more.trials()}
     assert rows_of(js.run(sweep)) == before
     js.drop(tmp_path / "s.db", "small")
-    with pytest.raises(js.UserError, match="no sweep 'small'"):
+    with pytest.raises(js.JsweepError, match="no sweep 'small'"):
         js.drop(tmp_path / "s.db", "small")
 
 
@@ -159,7 +159,7 @@ def test_other_versions_are_refused_with_what_to_type(data, tmp_path):
         db.execute('UPDATE environments SET described = replace(described, \'"jax": "\', \'"jax": "9\')')
         db.commit()
     more = sweep_of(data, tmp_path / "s.db", seeds=2, steps=20)
-    with pytest.raises(js.UserError, match=r"trained elsewhere \(jax 9.*--any-environment.*--name"):
+    with pytest.raises(js.JsweepError, match=r"trained elsewhere \(jax 9.*--any-environment.*--name"):
         js.run(more)
     assert len(js.run(sweep).trials()) == 12  # reading it is no trouble
     result = js.run(more, any_environment=True)
@@ -170,7 +170,7 @@ def test_other_versions_are_refused_with_what_to_type(data, tmp_path):
 def test_two_runs_at_once_share_the_trials(data, tmp_path, undisturbed):
     sweep = sweep_of(data, tmp_path / "s.db")
     results, trained = [], []
-    from jsweep.store import Store
+    from jsweep.storage import Store
 
     record = Store.record_segment
 

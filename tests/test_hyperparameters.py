@@ -7,8 +7,8 @@ import optax
 import pytest
 
 import jsweep as js
-from jsweep.data import batch_indices
-from jsweep.keys import root_words, trial_keys
+from jsweep._runtime.prng import root_key_data, trial_keys
+from jsweep.data.shuffle import batch_indices
 
 CONFIG = {"learning_rate": 0.1, "l2": 0.01, "momentum": 0.9}
 
@@ -30,7 +30,7 @@ def sgd(config):
 
 def numpy_trainer(data, steps, learning_rate, l2, momentum, batch_size=32):
     """A 64-12-10 perceptron by SGD with heavy-ball momentum and an L2 penalty on weights; validation loss at the end."""
-    for_init, order, _ = trial_keys(jnp.asarray(root_words(0)), jnp.uint32(0), jnp.zeros(2, jnp.uint32))
+    for_init, order, _ = trial_keys(jnp.asarray(root_key_data(0)), jnp.uint32(0), jnp.zeros(2, jnp.uint32))
     params = [{k: np.asarray(v, np.float64) for k, v in layer.items()} for layer in init({}, for_init)]
     velocity = [{k: np.zeros_like(v) for k, v in layer.items()} for layer in params]
     words = tuple(int(word) for word in jax.random.key_data(order))

@@ -4,9 +4,9 @@ import threading
 
 import pytest
 
-from jsweep.errors import UserError
-from jsweep.store import locks
-from jsweep.store.locks import is_alive, others_alive, owner
+from jsweep.errors import StoreError
+from jsweep.storage import locks
+from jsweep.storage.locks import is_alive, others_alive, owner
 
 
 def test_an_owner_that_another_meets_while_it_starts_is_alive_all_the_same(tmp_path, monkeypatch):
@@ -52,5 +52,5 @@ def test_a_file_system_without_locks_is_told_in_a_sentence(tmp_path, monkeypatch
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(locks, "_try_lock", unsupported)
-    with pytest.raises(UserError, match="Operation not supported.*give another store"), owner(tmp_path / "folder"):
+    with pytest.raises(StoreError, match="Operation not supported.*give another store"), owner(tmp_path / "folder"):
         pass

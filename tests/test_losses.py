@@ -32,7 +32,7 @@ def test_a_target_that_is_no_class_makes_nan(target):
 
 
 def test_targets_that_are_not_integers_are_refused():
-    with pytest.raises(js.UserError, match="targets are float32: give the classes as integers"):
+    with pytest.raises(js.JsweepError, match="targets are float32: give the classes as integers"):
         js.losses.softmax_cross_entropy(jnp.asarray(LOGITS), jnp.asarray(CLASSES, jnp.float32))
 
 

@@ -44,7 +44,7 @@ def test_a_changed_record_is_told_with_its_place(sweep):
     _, step, before, now = found.difference
     assert step == 20
     assert before == pytest.approx(now + 1e-3)
-    with pytest.raises(js.UserError, match="fits 0 trials"):
+    with pytest.raises(js.JsweepError, match="matches 0 trials"):
         js.replay(sweep, "nothing")
 
 
@@ -69,10 +69,10 @@ def test_a_lane_too_big_for_the_device_is_told_with_the_figures(data, monkeypatc
     sweep = js.Sweep(make_task(data), [{"learning_rate": 0.1, "width": 512}], steps=1)
     whole = js.plan(sweep)
     monkeypatch.setattr(
-        "jsweep.plans.device_memory", lambda device: int(whole.groups[0].bytes / whole.groups[0].width) // 2
+        "jsweep.runner.plan.device_memory", lambda device: int(whole.groups[0].bytes / whole.groups[0].width) // 2
     )
     with pytest.raises(
-        js.UserError, match=r"one lane of \[width=512\] needs 0\.0 GB .* and the device has 0\.0 GB: make the"
+        js.JsweepError, match=r"one lane of \[width=512\] needs 0\.0 GB .* and the device has 0\.0 GB: make the"
     ):
         js.plan(sweep)
 

@@ -9,8 +9,8 @@ from small import make_task
 
 import jsweep as js
 from jsweep.planning import make_trials
-from jsweep.results import Result
-from jsweep.store import open_store
+from jsweep.results.result import Result
+from jsweep.storage import open_store
 
 CONFIGS = [{"learning_rate": lr} for lr in (0.001, 0.03, 0.1, 0.3)]
 
@@ -80,14 +80,14 @@ def test_a_config_with_one_bad_seed_is_never_chosen():
     assert result.best("validation/loss").config == {"rate": 3}
     assert result.best("validation/accuracy").config == {"rate": 3}
     _, result = recorded({(1, 0): (math.nan, 0.9)})
-    with pytest.raises(js.UserError, match="no config of 'made' has finished with a finite validation/loss"):
+    with pytest.raises(js.JsweepError, match="no config of 'made' has finished with a finite validation/loss"):
         result.best("validation/loss")
 
 
 def test_what_is_not_recorded_or_not_validation_cannot_choose(result):
-    with pytest.raises(js.UserError, match="metric='validation/acuracy' is not recorded.*validation/accuracy"):
+    with pytest.raises(js.JsweepError, match="metric='validation/acuracy' is not recorded.*validation/accuracy"):
         result.best("validation/acuracy")
-    with pytest.raises(js.UserError, match="measured on the training examples: choose by one of validation/loss"):
+    with pytest.raises(js.JsweepError, match="measured on the training examples: choose by one of validation/loss"):
         result.best("train/loss")
 
 
@@ -122,7 +122,7 @@ def test_another_config_of_the_sweep_is_refused_unless_overridden_on_record(data
     sweep(CONFIGS[:1]).test()
     both = sweep(CONFIGS[:3])
     assert both.best().config != CONFIGS[0]
-    with pytest.raises(js.UserError, match="opened on .* for another config .learning_rate=.*again=True"):
+    with pytest.raises(js.JsweepError, match="opened on .* for another config .learning_rate=.*again=True"):
         both.test()
     assert len(both.ledger()) == 1
     second = both.test(again=True)
@@ -143,14 +143,14 @@ def test_seeds_added_after_the_test_do_not_open_it_again(data, tmp_path):
 def test_test_refuses_a_record_it_cannot_reproduce(data, tmp_path):
     result = js.sweep(make_task(data), CONFIGS[:1], steps=10, store=tmp_path / "s.db")
     result._store._db.execute("UPDATE scores SET value = value + 1e-6")
-    with pytest.raises(js.UserError, match="trained again gives validation/.* the record says"):
+    with pytest.raises(js.JsweepError, match="trained again gives validation/.* the record says"):
         result.test()
     assert result.ledger() == []
 
 
 def test_data_without_a_test_split_says_so(data):
     result = js.sweep(make_task(js.Splits(data.train, data.validation)), CONFIGS[:1], steps=5)
-    with pytest.raises(js.UserError, match="the data has no test split"):
+    with pytest.raises(js.JsweepError, match="the data has no test split"):
         result.test()
 
 

@@ -80,7 +80,7 @@ def test_what_the_user_decides_holds(data):
     groups, kinds, _ = roles_of(make_task(data), configs, {"learning_rate": "group"})
     assert kinds["learning_rate"] == "group"
     assert len(groups) == 2
-    with pytest.raises(js.UserError, match="'width' was given as a lane but cannot be one: used as a shape"):
+    with pytest.raises(js.JsweepError, match="'width' was given as a lane but cannot be one: used as a shape"):
         roles_of(make_task(data), [{"learning_rate": 0.1, "width": w} for w in (8, 16)], {"width": "lane"})
 
 
@@ -107,7 +107,7 @@ def test_an_error_of_the_task_itself_is_shown_as_it_is(data):
 
 
 def test_a_config_that_lacks_what_the_task_reads_is_told(data):
-    with pytest.raises(js.UserError, match=r"the task reads config\['learning_rate'\].*it has: rate, steps"):
+    with pytest.raises(js.JsweepError, match=r"the task reads config\['learning_rate'\].*it has: rate, steps"):
         roles_of(make_task(data), [{"rate": 0.1}])
 
 
@@ -122,7 +122,7 @@ def test_the_contract_of_the_task_is_checked(data, changes, sentence):
     if sentence is None:
         roles_of(make_task(data, **changes), [{"learning_rate": 0.1}])
     else:
-        with pytest.raises(js.UserError, match=sentence):
+        with pytest.raises(js.JsweepError, match=sentence):
             roles_of(make_task(data, apply=apply, **changes), [{"learning_rate": 0.1}])
 
 
@@ -133,5 +133,5 @@ def test_a_step_that_changes_the_state_is_refused(data):
         evaluate=lambda config, state, split: {"loss": 0.0},
         data=data,
     )
-    with pytest.raises(js.UserError, match=r"step turned state\['w'\] from float32\[3\] into float32\[4\]"):
+    with pytest.raises(js.JsweepError, match=r"step turned state\['w'\] from float32\[3\] into float32\[4\]"):
         roles_of(task, [{"learning_rate": 0.1}])

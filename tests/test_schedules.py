@@ -536,7 +536,7 @@ def test_reduce_on_plateau_follows_optax_step_by_step_also_when_traced(arguments
     ],
 )
 def test_concrete_bad_arguments_are_one_clear_sentence(make, sentence):
-    with pytest.raises(js.UserError, match=sentence) as caught:
+    with pytest.raises(js.JsweepError, match=sentence) as caught:
         make()
     assert "\n" not in str(caught.value)
 

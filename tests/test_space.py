@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import jsweep.space as js
-from jsweep.errors import UserError
+import jsweep as js
+from jsweep import space as space_module
+from jsweep.errors import ConfigError
 
 quick = settings(deadline=None, derandomize=True, max_examples=60)
 
@@ -32,7 +33,7 @@ def different(items):
     """Lists of values that a space takes: no two equal."""
     try:
         return bool(js.choice(items))
-    except UserError:
+    except ConfigError:
         return False
 
 
@@ -83,7 +84,9 @@ def equal(a, b):
 
 def test_the_examples_of_the_docstrings_hold():
     package = importlib.import_module("jsweep.space")
-    public = {name: getattr(package, name) for name in package.__all__}
+    public = {name: getattr(js, name) for name in js.__all__} | {
+        name: getattr(package, name) for name in package.__all__
+    }
     tried = 0
     for module in pkgutil.iter_modules(package.__path__, "jsweep.space."):
         result = doctest.testmod(importlib.import_module(module.name), extraglobs=public)
@@ -124,7 +127,7 @@ def test_linspace_gives_the_nearest_float_to_each_fraction(a, b, n):
 @given(values)
 @quick
 def test_any_value_goes_through_json_exactly(value):
-    assert equal(js.decode(json.loads(json.dumps(js.encode(value), allow_nan=False))), value)
+    assert equal(space_module.decode(json.loads(json.dumps(space_module.encode(value), allow_nan=False))), value)
 
 
 @given(st.dictionaries(names, values, max_size=5), st.randoms())
@@ -132,18 +135,18 @@ def test_any_value_goes_through_json_exactly(value):
 def test_the_identity_of_a_config_does_not_depend_on_the_order_of_its_names(config, random):
     items = list(config.items())
     random.shuffle(items)
-    assert js.config_id(dict(items)) == js.config_id(config)
+    assert space_module.config_id(dict(items)) == space_module.config_id(config)
 
 
 def test_identities_are_the_sha256_of_canonical_json():
     """Computed by `printf '{"act":{"callable":"jax.nn:relu"},"l2":0.0,"w":{"tuple":[64,1]}}' | sha256sum`."""
-    assert js.config_id({"w": (64, 1), "l2": 0.0, "act": jax.nn.relu}) == "199834538ea24c59"
+    assert space_module.config_id({"w": (64, 1), "l2": 0.0, "act": jax.nn.relu}) == "199834538ea24c59"
 
 
 def test_values_that_may_train_differently_have_different_identities():
     different_values = [1, 1.0, True, "1", None, "None", (1,), [1], 0, 0.0, False, math.inf, math.nan, "inf", ()]
-    assert len({js.config_id({"x": value}) for value in different_values}) == len(different_values)
-    assert js.config_id({"x": 1}) != js.config_id({"y": 1})
+    assert len({space_module.config_id({"x": value}) for value in different_values}) == len(different_values)
+    assert space_module.config_id({"x": 1}) != space_module.config_id({"y": 1})
 
 
 @pytest.mark.parametrize(
@@ -159,12 +162,12 @@ def test_values_that_may_train_differently_have_different_identities():
     ],
 )
 def test_numpy_scalars_are_pythons_own(given_value, value):
-    assert js.encode(given_value) == js.encode(value)
+    assert space_module.encode(given_value) == space_module.encode(value)
     assert equal(js.configs([{"x": given_value}])[0]["x"], value)
 
 
 def test_jax_scalars_are_pythons_own():
-    assert js.encode(jax.numpy.float32(0.25)) == 0.25
+    assert space_module.encode(jax.numpy.float32(0.25)) == 0.25
 
 
 def module_level(x):
@@ -193,11 +196,11 @@ class Holder:
     ],
 )
 def test_callables_are_recorded_by_their_public_name_and_found_again(function, name):
-    data = js.encode(function)
+    data = space_module.encode(function)
     assert data == {"callable": name}
-    assert js.decode(data) == js.Named(name)
-    assert js.decode(data, resolve=True) is function
-    assert js.encode(js.Named(name)) == data
+    assert space_module.decode(data) == space_module.Named(name)
+    assert space_module.decode(data, resolve=True) is function
+    assert space_module.encode(space_module.Named(name)) == data
 
 
 def local_function():
@@ -217,52 +220,55 @@ class Callable:
     [lambda x: x, local_function(), Holder().method, Callable(), jax.tree_util.Partial(module_level), [lambda x: x]],
 )
 def test_callables_without_a_name_of_their_own_are_refused_with_the_mend(value):
-    with pytest.raises(UserError, match="top level of a module"):
-        js.encode(value)
+    with pytest.raises(ConfigError, match="top level of a module"):
+        space_module.encode(value)
 
 
 @pytest.mark.parametrize(
     "value", [{"a": 1}, {1, 2}, b"x", 1j, object(), np.zeros(2), np.complex64(1), jax.random.key(0)]
 )
 def test_values_that_no_record_holds_are_refused(value):
-    with pytest.raises(UserError, match="no config can hold"):
-        js.encode(value)
+    with pytest.raises(ConfigError, match="no config can hold"):
+        space_module.encode(value)
 
 
 def test_reading_a_record_imports_nothing(tmp_path, monkeypatch):
     (tmp_path / "harmful_module.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(tmp_path)
     data = {"callable": "harmful_module:f"}
-    assert js.decode([data, {"tuple": [data]}]) == [js.Named("harmful_module:f"), (js.Named("harmful_module:f"),)]
+    assert space_module.decode([data, {"tuple": [data]}]) == [
+        space_module.Named("harmful_module:f"),
+        (space_module.Named("harmful_module:f"),),
+    ]
     space = js.Space.from_json(json.dumps({"x": {"values": [data]}}))
-    assert js.grid(space)[0] == {"x": js.Named("harmful_module:f")}
+    assert js.grid(space)[0] == {"x": space_module.Named("harmful_module:f")}
     assert "harmful_module" not in sys.modules
 
 
 def test_a_name_that_is_gone_says_so():
-    with pytest.raises(UserError, match="math:squareroot cannot be found"):
-        js.decode({"callable": "math:squareroot"}, resolve=True)
-    with pytest.raises(UserError, match="no_such_module:f cannot be found"):
-        js.Named("no_such_module:f").resolve()
+    with pytest.raises(ConfigError, match="math:squareroot cannot be found"):
+        space_module.decode({"callable": "math:squareroot"}, resolve=True)
+    with pytest.raises(ConfigError, match="no_such_module:f cannot be found"):
+        space_module.Named("no_such_module:f").resolve()
 
 
 @pytest.mark.parametrize("data", [{"tuple": 3}, {"callable": 3}, {"float": "0.5"}, {"a": 1}, {"tuple": [], "b": 1}, {}])
 def test_data_that_encode_does_not_write_is_refused(data):
-    with pytest.raises(UserError, match="no encoded value"):
-        js.decode(data)
+    with pytest.raises(ConfigError, match="no encoded value"):
+        space_module.decode(data)
 
 
 def test_a_function_of_a_script_is_the_same_run_or_imported(tmp_path):
     (tmp_path / "train_script.py").write_text(
-        "import jsweep.space as js\n"
+        "from jsweep import space as space_module\n"
         "def act(x):\n    return x\n"
-        "data = js.encode(act)\n"
+        "data = space_module.encode(act)\n"
         "if __name__ == '__main__':\n"
-        "    print(data['callable'], js.decode(data, resolve=True) is act, js.config_id({'act': act}))\n"
+        "    print(data['callable'], space_module.decode(data, resolve=True) is act, space_module.config_id({'act': act}))\n"
         "else:\n"
-        "    print(data['callable'], True, js.config_id({'act': act}))\n"
+        "    print(data['callable'], True, space_module.config_id({'act': act}))\n"
     )
-    paths = os.pathsep.join([str(tmp_path), str(Path(js.__file__).parents[2])])
+    paths = os.pathsep.join([str(tmp_path), str(Path(space_module.__file__).parents[2])])
     environment = {**os.environ, "PYTHONPATH": paths}
     commands = (["train_script.py"], ["-m", "train_script"], ["-c", "import train_script"])
     printed = [
@@ -296,18 +302,18 @@ def test_a_function_of_a_script_is_the_same_run_or_imported(tmp_path):
         ((0.9, 0.999), "(0.9, 0.999)"),
         ([64, "a"], "[64, a]"),
         (jax.nn.relu, "relu"),
-        (js.Named("jax.nn:gelu"), "gelu"),
+        (space_module.Named("jax.nn:gelu"), "gelu"),
         (np.float32(0.5), "0.5"),
     ],
 )
 def test_values_are_shown_as_a_person_writes_them(value, text):
-    assert js.format_value(value) == text
+    assert space_module.format_value(value) == text
 
 
 @given(st.floats(-1e300, 1e300))
 @quick
 def test_shown_floats_are_right_to_four_digits(value):
-    assert float(js.format_value(value)) == pytest.approx(value, rel=5.1e-4)
+    assert float(space_module.format_value(value)) == pytest.approx(value, rel=5.1e-4)
 
 
 # Spaces
@@ -393,7 +399,7 @@ def test_spaces_that_differ_in_a_type_or_an_order_are_not_equal():
     ],
 )
 def test_text_that_is_no_space_is_refused(text):
-    with pytest.raises(UserError):
+    with pytest.raises(ConfigError):
         js.Space.from_json(text)
 
 
@@ -440,7 +446,7 @@ def test_text_that_is_no_space_is_refused(text):
     ],
 )
 def test_a_mistake_in_a_space_gets_one_sentence(make, words):
-    with pytest.raises(UserError, match=words) as caught:
+    with pytest.raises(ConfigError, match=words) as caught:
         make()
     assert "\n" not in str(caught.value)
 
@@ -467,18 +473,18 @@ def test_a_mistake_in_a_space_gets_one_sentence(make, words):
     ],
 )
 def test_a_condition_that_cannot_be_met_is_refused(space, words):
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(ConfigError, match=words):
         js.Space(space)
 
 
 def test_when_and_its_bounds_say_what_they_take():
-    with pytest.raises(UserError, match="no condition"):
+    with pytest.raises(ConfigError, match="no condition"):
         js.when(then=[1])
-    with pytest.raises(UserError, match="a condition on a that is none: the list of values is empty"):
+    with pytest.raises(ConfigError, match="a condition on a that is none: the list of values is empty"):
         js.when(a=[], then=[1])
-    with pytest.raises(UserError, match="at_least was given 'x'"):
+    with pytest.raises(ConfigError, match="at_least was given 'x'"):
         js.at_least("x")
-    with pytest.raises(UserError, match=r"when has a=uniform\(0, 1\)"):
+    with pytest.raises(ConfigError, match=r"when has a=uniform\(0, 1\)"):
         js.when(a=js.uniform(0, 1), then=[1])
 
 
@@ -527,11 +533,11 @@ def test_a_sum_of_configs_is_their_union_in_order():
     assert (a + a).spaces == a.spaces
     with pytest.raises(TypeError):
         a + 3
-    with pytest.raises(UserError, match="one dict"):
+    with pytest.raises(ConfigError, match="one dict"):
         a + {"x": [4, 5]}
 
 
-@given(st.lists(st.dictionaries(names, values, max_size=3), max_size=5, unique_by=js.config_id))
+@given(st.lists(st.dictionaries(names, values, max_size=3), max_size=5, unique_by=space_module.config_id))
 @quick
 def test_configs_go_through_json_exactly(rows):
     configs = js.configs(rows)
@@ -545,10 +551,10 @@ def test_configs_keep_their_spaces_and_functions_through_json():
     read = js.Configs.from_json(configs.to_json())
     assert read == configs
     assert read.spaces == configs.spaces
-    assert read[0]["act"] == js.Named("jax.nn:relu")
+    assert read[0]["act"] == space_module.Named("jax.nn:relu")
     assert js.Configs.from_json(configs.to_json(), resolve=True)[0]["act"] is jax.nn.relu
     for text in ("", "[]", "{}", '{"configs": [3], "spaces": []}'):
-        with pytest.raises(UserError, match="not the JSON of configs"):
+        with pytest.raises(ConfigError, match="not the JSON of configs"):
             js.Configs.from_json(text)
 
 
@@ -565,7 +571,7 @@ def test_configs_keep_their_spaces_and_functions_through_json():
     ],
 )
 def test_a_mistake_in_explicit_configs_gets_one_sentence(rows, words):
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(ConfigError, match=words):
         js.configs(rows)
 
 

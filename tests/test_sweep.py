@@ -7,7 +7,7 @@ import pytest
 from small import make_task, rows_of
 
 import jsweep as js
-from jsweep.store import open_store
+from jsweep.storage import open_store
 
 GOOD = [{"learning_rate": 0.1}]
 
@@ -33,33 +33,33 @@ GOOD = [{"learning_rate": 0.1}]
         ({"evaluate_every": 0}, "evaluate_every=0"),
         ({"tile": 0}, "tile=0"),
         ({"pairing": "random"}, "pairing='random' is neither"),
-        ({"key": "seed"}, "key='seed' is no key"),
-        ({"key": -4}, "key=-4 is negative"),
+        ({"key": "seed"}, "key='seed' is not a key"),
+        ({"key": -4}, "key=-4 is not a seed"),
         ({"store": "/no/such/folder/s.db"}, "the folder '/no/such/folder' does not exist"),
         ({"store": "/"}, "store='/' is a folder"),
     ],
 )
 def test_bad_input_is_one_sentence_before_anything_compiles(data, monkeypatch, arguments, sentence):
     monkeypatch.setattr("jsweep.engine.program.LoweredTile.compile", lambda self: pytest.fail("compiled"))
-    with pytest.raises(js.UserError, match=sentence) as caught:
+    with pytest.raises(js.JsweepError, match=sentence) as caught:
         js.sweep(make_task(data), **{"configs": GOOD, "seeds": 1, "steps": 10, **arguments})
     assert "\n" not in str(caught.value)
 
 
 def test_a_batch_larger_than_the_data_is_refused_with_steps_too(data):
-    with pytest.raises(js.UserError, match="batch_size=500 is more than the 240 training examples"):
+    with pytest.raises(js.JsweepError, match="batch_size=500 is more than the 240 training examples"):
         js.sweep(make_task(data, batch_size=500), GOOD, steps=5)
 
 
 def test_data_that_is_not_finite_is_refused(data):
     x = data.train[0].copy()
     x[3, 2] = float("inf")
-    with pytest.raises(js.UserError, match=r"train\[0\] holds inf at index \[3, 2\]"):
+    with pytest.raises(js.JsweepError, match=r"train\[0\] holds inf at index \[3, 2\]"):
         js.sweep(make_task(js.Splits((x, data.train[1]), data.validation)), GOOD, steps=5)
 
 
 def test_keys_of_a_generator_that_mixes_lanes_are_refused(data):
-    with pytest.raises(js.UserError, match="uses the generator rbg"):
+    with pytest.raises(js.JsweepError, match="uses the generator rbg"):
         js.sweep(make_task(data), GOOD, steps=5, key=jax.random.key(0, impl="rbg"))
 
 
@@ -69,11 +69,11 @@ def test_other_data_under_the_same_name_is_refused_and_the_record_kept(data, dig
     rows = rows_of(first)
     other = js.split(*digits, key=99)
     with pytest.raises(
-        js.UserError, match="the sweep 'small' in .* was made with other data: to keep both, give this one"
+        js.JsweepError, match="the sweep 'small' in .* was made with other data: to keep both, give this one"
     ):
         js.sweep(make_task(other), GOOD, steps=10, store=store)
     changed = make_task(data, loss=lambda outputs, y: 2 * js.losses.softmax_cross_entropy(outputs, y))
-    with pytest.raises(js.UserError, match="made with other code"):
+    with pytest.raises(js.JsweepError, match="made with other code"):
         js.sweep(changed, GOOD, steps=10, store=store)
     js.sweep(make_task(other), GOOD, steps=10, store=store, name="other")
     record = open_store(store, write=False)
@@ -84,13 +84,13 @@ def test_other_data_under_the_same_name_is_refused_and_the_record_kept(data, dig
 def test_a_file_that_is_no_record_is_left_alone(data, tmp_path):
     text = tmp_path / "notes.txt"
     text.write_text("not a database at all, but long enough to be taken for one" * 20)
-    with pytest.raises(js.UserError, match="cannot be used as a record"):
+    with pytest.raises(js.JsweepError, match="cannot be used as a record"):
         js.sweep(make_task(data), GOOD, steps=5, store=text)
     assert text.read_text().startswith("not a database")
     foreign = tmp_path / "foreign.db"
     with sqlite3.connect(foreign) as db:
         db.execute("CREATE TABLE mine (x)")
-    with pytest.raises(js.UserError, match="is no jsweep record"):
+    with pytest.raises(js.JsweepError, match="is no jsweep record"):
         js.sweep(make_task(data), GOOD, steps=5, store=foreign)
 
 
@@ -99,5 +99,5 @@ def test_a_store_of_a_future_format_is_refused(data, tmp_path):
     js.sweep(make_task(data), GOOD, steps=5, store=store)
     with sqlite3.connect(store) as db:
         db.execute("UPDATE meta SET value = '99' WHERE name = 'version'")
-    with pytest.raises(js.UserError, match="has format 99, and this jsweep reads format 2"):
+    with pytest.raises(js.JsweepError, match="has format 99, and this jsweep reads format 2"):
         js.sweep(make_task(data), GOOD, steps=5, store=store)

@@ -8,8 +8,8 @@ import pytest
 from test_hyperparameters import final_losses
 
 import jsweep as js
-from jsweep.engine.replay import replay_trials
-from jsweep.engine.run import Work
+from jsweep.engine.executors.threads import Work
+from jsweep.engine.retrain import retrain
 
 WIDTHS = [3, 8, 16]
 ACTIVATIONS = {"relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid, "gelu": jax.nn.gelu}
@@ -51,7 +51,7 @@ def test_a_masked_width_is_the_model_built_at_that_width(data, activation, optim
 def test_masked_units_stay_at_zero_and_move_nothing(data, activation):
     result = swept(data, js.lane(WIDTHS), activation, "adam")
     work = Work(result.prepared.groups[0], tuple(result.prepared.groups[0].tiles(2)))
-    _, states = replay_trials(result.prepared, work, jax.devices()[0])
+    _, states = retrain(result.prepared.setting, work, jax.devices()[0])
     for trial in result.trials():
         width = trial.config["width"]
         one, two, three = states[trial.id]["params"]
@@ -96,5 +96,5 @@ def test_the_plan_says_so_and_a_width_used_as_a_number_is_told(data):
         OPTIMIZERS["adam"],
         data,
     )
-    with pytest.raises(js.UserError, match="'width' was given as a lane but cannot be one: used as a shape"):
+    with pytest.raises(js.JsweepError, match="'width' was given as a lane but cannot be one: used as a shape"):
         js.plan(js.Sweep(halved, js.grid({"learning_rate": [0.1], "width": js.lane(WIDTHS)}), steps=5))

@@ -39,11 +39,12 @@ def apply(config, params, x, key):
 
 def jsweep_rounds(lanes, steps, data):
     """jsweep's tile program, compiled once; a round trains the tile from its seeds through the engine's own loop."""
+    from jsweep.engine.executors.threads import on_device
     from jsweep.engine.program import lower_tile
-    from jsweep.engine.run import on_device
     from jsweep.engine.tile import train_tile
     from jsweep.planning import Tile
-    from jsweep.sweeps import Sweep, prepare
+    from jsweep.runner.prepare import prepare
+    from jsweep.runner.sweep import Sweep
 
     optimizer = lambda config: optax.adam(config["learning_rate"])
     task = js.supervised(init, apply, js.losses.softmax_cross_entropy, optimizer, data, batch_size=BATCH, name="gpu")

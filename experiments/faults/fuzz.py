@@ -3,7 +3,7 @@
     python experiments/faults/fuzz.py --inputs 10000
 
 Commands get random words, numbers and options; spaces get random Python values; records get flipped bits, cuts, and rows with
-hostile values. Every input must end in an exit code and a sentence, or a jsweep.UserError, within ten seconds.
+hostile values. Every input must end in an exit code and a sentence, or a js.JsweepError, within ten seconds.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def attempt(function):
         outcome, why = ("fine", "") if stop.code in (0, None) else ("told", "")
         if stop.code not in (0, None, 1, 2, 130):
             outcome, why = "fault", f"exit code {stop.code}"
-    except js.UserError as error:
+    except js.JsweepError as error:
         outcome, why = ("told", "") if str(error).strip() else ("fault", "an empty sentence")
     except Hang:
         outcome, why = "fault", "hung"
@@ -168,7 +168,7 @@ def make_sound(path):
     """A small record, with a name no terminal should see raw, an opened test split and a failed trial."""
     from jsweep.engine.tile import Score
     from jsweep.planning import Trial
-    from jsweep.store import TestRow, open_store
+    from jsweep.storage import TestRow, open_store
 
     store = open_store(path)
     names = ["train/loss", "validation/loss"]

@@ -19,8 +19,8 @@ from mixed import mixed
 
 def worker(store, number, seconds, out):
     """Run sweeps until the time is up; write down which trials this process finished."""
-    from jsweep.running import run
-    from jsweep.store import Store
+    from jsweep.runner.run import run
+    from jsweep.storage import Store
 
     finished, record = [], Store.record_segment
 
@@ -39,16 +39,16 @@ def worker(store, number, seconds, out):
 
 def reader(store, seconds, out):
     """Read rankings as fast as it goes."""
-    from jsweep.errors import UserError
-    from jsweep.results import Result
-    from jsweep.store import open_store
+    from jsweep.errors import ConfigError
+    from jsweep.results.result import Result
+    from jsweep.storage import open_store
 
     until, reads = time.monotonic() + seconds, 0
     while time.monotonic() < until:
         if store.exists():
             try:
                 record = open_store(store, write=False)
-            except UserError as error:
+            except ConfigError as error:
                 if reads or "no jsweep record" not in str(error):
                     raise
                 continue  # no process has made its tables yet
@@ -97,8 +97,8 @@ def in_children(parts):
 
 
 def report(store, finished, failed, reads, given):
-    from jsweep.records import verify
-    from jsweep.store import open_store
+    from jsweep.storage import open_store
+    from jsweep.storage.integrity import verify
 
     record = open_store(store, write=False)
     trials = [(row.key, trial) for row in record.sweeps() for trial in record.trials(row.key)]

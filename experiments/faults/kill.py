@@ -18,8 +18,8 @@ from pathlib import Path
 
 from mixed import mixed
 
-from jsweep.running import run
-from jsweep.store.checkpoints import folder_of, from_bytes
+from jsweep.runner.run import run
+from jsweep.storage.checkpoints import folder_of, from_bytes
 
 
 def in_a_child(sweep):

@@ -17,9 +17,9 @@ import jax
 from mixed import mixed
 
 import jsweep as js
-from jsweep.replays import replay_many
-from jsweep.running import attach
-from jsweep.store import Store
+from jsweep.runner.replay import replay_many
+from jsweep.runner.run import attach
+from jsweep.storage import Store
 
 
 def interrupted(sweep, segments, **options):

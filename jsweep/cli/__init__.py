@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from jsweep.errors import UserError
-from jsweep.plain import clean
+from jsweep._runtime.text import clean
+from jsweep.errors import JsweepError
 
 # Each command is imported when it is used, so that reading a record does not load the engine.
 _COMMANDS = {
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> Any:
     """The entry point of the command ``jsweep``."""
     try:
         code = cli.main(arguments, prog_name="jsweep", standalone_mode=False)
-    except UserError as error:
+    except JsweepError as error:
         code = _say(str(error))
     except ImportError as error:
         code = _say(str(error))

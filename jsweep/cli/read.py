@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
+from jsweep._runtime.text import clean
 from jsweep.cli.show import config_cells, names_of, print_json, print_ranking, print_table
-from jsweep.errors import UserError
-from jsweep.plain import clean
-from jsweep.results import ConfigScore, Result
-from jsweep.store import open_store
+from jsweep.errors import ConfigError
+from jsweep.results.ranking import ConfigScore
+from jsweep.results.result import Result
+from jsweep.storage import open_store
 
 store_option = click.option("--store", default="sweeps.db", show_default=True, help="The record's file.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
@@ -111,7 +112,7 @@ def compare(sweeps: tuple[str, ...], store: str, metric: str, as_json: bool) -> 
     for name in sweeps or [sweep.name for sweep in open_store(store, write=False).sweeps()]:
         chosen.append((name, _chosen(store, name, metric)))
     if not chosen:
-        raise UserError(f"{store} has no sweeps to compare: make some with jsweep run FILE --store {store}.")
+        raise ConfigError(f"{store} has no sweeps to compare: make some with jsweep run FILE --store {store}.")
     rows = [_compared(name, score, chosen[0][1]) for name, score in chosen]
     if as_json:
         print_json(rows)
@@ -142,7 +143,7 @@ def _result(store: str, name: str | None) -> Result:
     if name is None:
         sweeps = record.sweeps()
         if not sweeps:
-            raise UserError(f"{store} has no sweeps yet: make one with jsweep run FILE --store {store}.")
+            raise ConfigError(f"{store} has no sweeps yet: make one with jsweep run FILE --store {store}.")
         name = sweeps[-1].name
     return Result(record, name)
 
@@ -154,8 +155,8 @@ def _chosen(store: str, name: str, metric: str) -> ConfigScore:
         return result.best(metric)
     matching = [score for score in result.ranking(metric) if score.config_id.startswith(config)]
     if len(matching) != 1:
-        raise UserError(
-            f"{config!r} fits {len(matching)} configs of {sweep!r}: give an id from jsweep show {sweep} --json."
+        raise ConfigError(
+            f"{config!r} matches {len(matching)} configs of {sweep!r}: give an id from jsweep show {sweep} --json."
         )
     return matching[0]
 
@@ -181,8 +182,8 @@ def _compared(name: str, score: ConfigScore, first: ConfigScore) -> dict[str, An
 def _show_trial(result: Result, wanted: str, as_json: bool) -> None:
     matching = [trial for trial in result.trials() if trial.id.startswith(wanted)]
     if len(matching) != 1:
-        raise UserError(
-            f"{wanted!r} fits {len(matching)} trials of {result.name!r}: give an id from jsweep show --json."
+        raise ConfigError(
+            f"{wanted!r} matches {len(matching)} trials of {result.name!r}: give an id from jsweep show --json."
         )
     trial = matching[0]
     curves = {metric: dict(result.curves(metric)[trial.id]) for metric in result.metrics()}

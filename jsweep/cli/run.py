@@ -5,12 +5,12 @@ from typing import Any
 
 import click
 
-from jsweep.backend import configure
+from jsweep._runtime.backend import configure
+from jsweep._runtime.text import clean
 from jsweep.cli.load import load_sweep
 from jsweep.cli.show import print_json, print_ranking, print_table
-from jsweep.errors import UserError
-from jsweep.plain import clean
-from jsweep.store import open_store
+from jsweep.errors import ConfigError
+from jsweep.storage import open_store
 
 STORE = "sweeps.db"
 
@@ -74,19 +74,19 @@ def resume(
     record = open_store(sweep.store, write=False)
     wanted = sweep.name or sweep.task.name
     if record.sweep(wanted) is None:
-        raise UserError(f"{record.path} has no sweep {wanted!r} to go on with: begin it with jsweep run {file}.")
+        raise ConfigError(f"{record.path} has no sweep {wanted!r} to go on with: begin it with jsweep run {file}.")
     record.close()
     _run(sweep, metric, top, any_environment, quiet, as_json)
 
 
 def _run(sweep: Any, metric: str, top: int, any_environment: bool, quiet: bool, as_json: bool) -> None:
     configure()
-    from jsweep.running import run as run_sweep
-    from jsweep.sweeps import prepare
+    from jsweep.runner.prepare import prepare
+    from jsweep.runner.run import run as run_sweep
 
     prepared = prepare(sweep)
     if metric not in prepared.metrics:  # now, rather than when everything is trained
-        raise UserError(f"metric={metric!r} will not be recorded: choose one of {', '.join(prepared.metrics)}.")
+        raise ConfigError(f"metric={metric!r} will not be recorded: choose one of {', '.join(prepared.metrics)}.")
     result = run_sweep(prepared, progress=False if quiet or as_json else None, any_environment=any_environment)
     ranking = result.ranking(metric)
     if as_json:
@@ -113,7 +113,7 @@ def test(file: str, store: str, name: str, metric: str, again: bool, as_json: bo
     sweep is refused.
     """
     configure()
-    from jsweep.running import attach
+    from jsweep.runner.run import attach
 
     result = attach(_load(file, store, name=name))
     score = result.test(metric, again=again)
@@ -132,7 +132,7 @@ def test(file: str, store: str, name: str, metric: str, again: bool, as_json: bo
 def plan(file: str, seeds: int, steps: int, as_json: bool) -> None:
     """Tell what running FILE would compile, hold and take; nothing is compiled or trained."""
     configure()
-    from jsweep.plans import plan as make_plan
+    from jsweep.runner.plan import plan as make_plan
 
     made = make_plan(load_sweep(file, seeds=seeds, steps=steps))
     if as_json:
@@ -155,10 +155,10 @@ def replay(trial: str, file: str, store: str, name: str, alone: bool, solo: bool
     The exit code is 1 where it differs.
     """
     configure()
-    from jsweep.replays import replay as replay_trial
+    from jsweep.runner.replay import replay as replay_trial
 
     if alone and solo:
-        raise UserError("--alone and --solo ask for different company: give one of them.")
+        raise ConfigError("--alone and --solo ask for different company: give one of them.")
     found = replay_trial(_load(file, store, name=name), trial, "none" if solo else "copies" if alone else "neighbours")
     if as_json:
         print_json(found)
@@ -181,8 +181,8 @@ def params(trial: str, file: str, out: str, store: str, name: str, as_json: bool
     They are read from its checkpoint where the sweep kept them (checkpoints="all"), else the trial is trained again.
     """
     configure()
-    from jsweep.replays import write_params
-    from jsweep.running import attach
+    from jsweep.runner.parameters import write_params
+    from jsweep.runner.run import attach
 
     shapes = write_params(attach(_load(file, store, name=name)), trial, out)
     if as_json:
@@ -203,12 +203,12 @@ def verify(store: str, file: str | None, name: str, sample: int, as_json: bool) 
     With FILE, the experiment, also that every trial it asks for is there once, and a sample of them replayed. The exit
     code is 1 where something is wrong.
     """
-    from jsweep.records import verify as verify_record
+    from jsweep.storage.integrity import verify as verify_record
 
     found = verify_record(store)
     if file is not None:
         configure()
-        from jsweep.replays import verify_against
+        from jsweep.runner.replay import verify_against
 
         found = verify_against(found, _load(file, store, name=name), sample)
     if as_json:
@@ -227,7 +227,7 @@ def verify(store: str, file: str | None, name: str, sample: int, as_json: bool) 
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 def drop(sweep: str, trials: tuple[str, ...], store: str, yes: bool, as_json: bool) -> None:
     """Take TRIALS (their whole ids; default: all, and the ledger) of a SWEEP out of a record, for good."""
-    from jsweep.records import drop as drop_from
+    from jsweep.storage.integrity import drop as drop_from
 
     what = f"{len(trials)} trials of {sweep}" if trials else f"the sweep {sweep}"
     if not yes:

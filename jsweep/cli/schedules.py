@@ -8,7 +8,7 @@ import click
 
 from jsweep import schedules as library
 from jsweep.cli.show import print_json, print_table
-from jsweep.errors import UserError
+from jsweep.errors import ConfigError
 from jsweep.schedules import CATALOGUE, Entry
 
 
@@ -28,13 +28,13 @@ def schedules(name: str | None, arguments: tuple[str, ...], steps: int, plot: st
         return
     entry = next((entry for entry in CATALOGUE if entry.name == name), None)
     if entry is None:
-        raise UserError(f"{name!r} is no schedule: name one of {', '.join(e.name for e in CATALOGUE)}.")
+        raise ConfigError(f"{name!r} is no schedule: name one of {', '.join(e.name for e in CATALOGUE)}.")
     given = _arguments(entry, arguments)
     schedule = getattr(library, name)(**given)
     counts = sorted({round(steps * i / 10) for i in range(11)})
     values = [float(schedule(count)) for count in counts]
     if plot is not None:
-        from jsweep.plots.schedules import plot_schedule
+        from jsweep.schedules._plot import plot_schedule
 
         shown = ", ".join(f"{key}={value}" for key, value in given.items())
         _drawn(plot_schedule(schedule, f"{name}({shown})"[:300], steps, _checked(plot)), as_json)
@@ -47,7 +47,7 @@ def schedules(name: str | None, arguments: tuple[str, ...], steps: int, plot: st
 
 def _list(plot: str | None, as_json: bool) -> None:
     if plot is not None:
-        from jsweep.plots.schedules import plot_gallery
+        from jsweep.schedules._plot import plot_gallery
 
         _drawn(plot_gallery(_checked(plot), vars(library)), as_json)
     if as_json:
@@ -67,7 +67,9 @@ def _arguments(entry: Entry, texts: tuple[str, ...]) -> dict[str, Any]:
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or key not in known:
-            raise UserError(f"{text!r} is no argument of {entry.name}: write arg=value with one of {', '.join(known)}.")
+            raise ConfigError(
+                f"{text!r} is no argument of {entry.name}: write arg=value with one of {', '.join(known)}."
+            )
         given[key] = _value(text, value)
     return given
 
@@ -78,7 +80,7 @@ def _value(text: str, value: str) -> Any:
     except (ValueError, RecursionError):
         parsed = value
     if isinstance(parsed, dict) or parsed == "":
-        raise UserError(
+        raise ConfigError(
             f"{text[:80]!r} has no value that can be read: write a number, a name, or a list such as [100,200]."
         )
     return parsed
@@ -86,7 +88,7 @@ def _value(text: str, value: str) -> Any:
 
 def _checked(plot: str) -> str:
     if not plot.lower().endswith(".png"):
-        raise UserError(f"--plot {plot!r} is no PNG: give a file name that ends in .png.")
+        raise ConfigError(f"--plot {plot!r} is no PNG: give a file name that ends in .png.")
     return plot
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jsweep.plain import MOST_TEXT, clean
+from jsweep._runtime.text import MOST_TEXT, clean
 from jsweep.space import encode, format_value
 
 

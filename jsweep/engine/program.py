@@ -10,12 +10,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jsweep.backend import reductions_flag_in_force
-from jsweep.data import train_like
+from jsweep._runtime.backend import reductions_flag_in_force
+from jsweep._runtime.prng import step_key, trial_keys
+from jsweep.data.splits import train_like
 from jsweep.engine.layout import laid_out
-from jsweep.keys import step_key, trial_keys
 from jsweep.planning import Group
-from jsweep.task import Config, Task
+from jsweep.task.config import Config
+from jsweep.task.task import Task
 
 STEPS_PER_CALL = 256  # the most steps one call of the training program takes; fewer are a matter of its argument
 

@@ -7,11 +7,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from jsweep.engine.feed import Feed
+from jsweep._runtime.prng import config_words
+from jsweep.engine.input_pipeline import Feed
 from jsweep.engine.program import TileProgram
-from jsweep.keys import config_words
 from jsweep.planning import Group, Tile, Trial
-from jsweep.task import Task
+from jsweep.task.task import Task
 
 
 @dataclass(frozen=True)

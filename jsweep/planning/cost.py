@@ -2,7 +2,7 @@
 
 The seconds are a linear model of a trace's operations, fitted to 25 programs (perceptrons of width 8 to 1024, convolutional
 nets with strides or pooling, transformers, with and without dropout) in tiles on two cores, of which it is within a factor of
-1.9; `experiments/benchmarks/plan.py` shows how far it holds. They are those of one reference core, so that what is decided by
+1.9; `experiments/benchmarks/plan.py` shows how far it holds. They are those of one reference core, so that what is recorded by
 them is the same everywhere.
 """
 
@@ -16,10 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jsweep.data import train_like
-from jsweep.keys import GENERATOR
-from jsweep.planning.trace import LaneType
-from jsweep.task import Config, Task
+from jsweep._runtime.prng import GENERATOR
+from jsweep.data.splits import train_like
+from jsweep.planning.traced import LaneType
+from jsweep.task.config import Config
+from jsweep.task.task import Task
 
 # Seconds on the reference core, whose matrix products reach 70 GF/s; today's machine is timed against that.
 REFERENCE_FLOPS = 70e9
@@ -94,7 +95,7 @@ def evaluation_work(task: Task, static: Mapping[str, Any], lanes: Mapping[str, L
 
 def machine_speed() -> float:
     """How fast a core is beside the reference core: a matrix product timed now, on every core at once (some 20 ms)."""
-    from jsweep.backend import cores
+    from jsweep._runtime.backend import cores
 
     a = np.ones((768, 768), np.float32)
     b, best = np.empty_like(a), math.inf

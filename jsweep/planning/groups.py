@@ -8,12 +8,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from jsweep.errors import UserError
-from jsweep.planning.joining import Decided, join, rows_of
-from jsweep.planning.trace import LaneType, Role, Traced, assign_roles, lane_type, trace
+from jsweep.errors import ConfigError
+from jsweep.planning.bucketing import RecordedRoles, assign_buckets, rows_of
+from jsweep.planning.roles import Role, assign_roles
+from jsweep.planning.traced import LaneType, Traced, lane_type, trace
 from jsweep.planning.trials import Trial
 from jsweep.space import config_id, format_value
-from jsweep.task import Task
+from jsweep.task.task import Task
 
 
 @dataclass(frozen=True)
@@ -87,10 +88,10 @@ def make_groups(
     task: Task,
     trials: Sequence[Trial],
     told: Mapping[str, str] | None = None,
-    decided: Decided | None = None,
+    recorded: RecordedRoles | None = None,
     share_batches: bool = False,
 ) -> tuple[tuple[Group, ...], dict[str, Role], dict[str, Exception]]:
-    """Split trials into compile groups by abstract tracing. ``told`` is what the user decided, ``decided`` the record.
+    """Split trials into compile groups by abstract tracing. ``told`` is what the user recorded, ``recorded`` the record.
 
     With ``share_batches`` the lanes of a tile share their batches, except where batch sizes are lanes.
 
@@ -100,7 +101,9 @@ def make_groups(
     configs = list({trial.config_id: _seen_by_task(trial) for trial in trials}.values())
     told = dict(told or {})
     roles = assign_roles(task, configs, told)
-    roles = join(task, [(_seen_by_task(trial), trial.steps) for trial in trials], roles, told, decided or Decided())
+    roles = assign_buckets(
+        task, [(_seen_by_task(trial), trial.steps) for trial in trials], roles, told, recorded or RecordedRoles()
+    )
     lanes = {
         name: lane
         for name, role in roles.items()
@@ -125,14 +128,16 @@ def make_groups(
 
 
 def _check_range(configs: Sequence[Mapping[str, Any]], lanes: Mapping[str, LaneType]) -> None:
-    """Raise UserError for a number that a lane's type turns into infinity."""
+    """Raise ConfigError for a number that a lane's type turns into infinity."""
     for name, lane in lanes.items():
         if lane.dtype.kind != "f":
             continue
         most = float(np.finfo(lane.dtype).max)
         for config in configs:
             if name in config and most < abs(config[name]) < math.inf:
-                raise UserError(f"{name}={config[name]!r} is beyond {lane.dtype}, whose largest number is {most:.3g}.")
+                raise ConfigError(
+                    f"{name}={config[name]!r} is beyond {lane.dtype}, whose largest number is {most:.3g}."
+                )
 
 
 def _make_group(

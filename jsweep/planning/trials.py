@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from jsweep import space
-from jsweep.data import Batches
-from jsweep.errors import UserError
-from jsweep.task import Task, check_count
+from jsweep.data.loader import Batches
+from jsweep.errors import ConfigError
+from jsweep.task.config import check_count
+from jsweep.task.task import Task
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,13 @@ def make_trials(
     epochs: float | None,
     examples: int | None,
 ) -> tuple[Trial, ...]:
-    """Every config under every seed, config by config; UserError for what cannot be trained.
+    """Every config under every seed, config by config; ConfigError for what cannot be trained.
 
     ``examples`` are those of an epoch, None where that is not known.
     """
     chosen = space.configs(configs)
     if not chosen:
-        raise UserError("configs is empty: give at least one config, such as jsweep.grid({'learning_rate': [0.1]}).")
+        raise ConfigError("configs is empty: give at least one config, such as jsweep.grid({'learning_rate': [0.1]}).")
     trials = []
     for identity, config in zip(chosen.ids, chosen, strict=True):
         length = _steps_of(task, config, steps, epochs, examples)
@@ -53,17 +54,17 @@ def trial_id(task_name: str, config_identity: str, seed: int) -> str:
 def seed_list(seeds: int | Iterable[int]) -> list[int]:
     """``seeds`` as a list: a count n means 0 to n - 1."""
     if isinstance(seeds, bool) or (isinstance(seeds, int) and seeds < 1):
-        raise UserError(f"seeds={seeds!r} trains nothing: give a count of at least 1, or a list of seeds.")
+        raise ConfigError(f"seeds={seeds!r} trains nothing: give a count of at least 1, or a list of seeds.")
     if isinstance(seeds, int):
         return list(range(seeds))
     if isinstance(seeds, str | float) or not isinstance(seeds, Iterable):
-        raise UserError(f"seeds={seeds!r} is neither a count nor a list of seeds: give one, such as seeds=5.")
+        raise ConfigError(f"seeds={seeds!r} is neither a count nor a list of seeds: give one, such as seeds=5.")
     listed = list(seeds)
     for seed in listed:
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
-            raise UserError(f"seeds holds {seed!r}: give whole numbers from 0 to 4294967295.")
+            raise ConfigError(f"seeds holds {seed!r}: give whole numbers from 0 to 4294967295.")
     if not listed or len(set(listed)) != len(listed):
-        raise UserError(f"seeds={listed} is empty or repeats a seed: give different seeds.")
+        raise ConfigError(f"seeds={listed} is empty or repeats a seed: give different seeds.")
     return listed
 
 
@@ -71,26 +72,28 @@ def _steps_of(
     task: Task, config: Mapping[str, Any], steps: int | None, epochs: float | None, examples: int | None
 ) -> int:
     if "steps" in config and "epochs" in config:
-        raise UserError(f"the config {dict(config)} has both steps and epochs: leave one of them out.")
+        raise ConfigError(f"the config {dict(config)} has both steps and epochs: leave one of them out.")
     if "steps" in config:
         check_count("steps", config["steps"])
         return config["steps"]
     batch_size = config.get("batch_size", task.batch_size)
     check_count("batch_size", batch_size)
     if "batch_size" in config and isinstance(task.data.train, Batches):
-        raise UserError(
+        raise ConfigError(
             f"batch_size={batch_size} is swept, and data.train comes in batches of {task.batch_size}: leave it out of the space."
         )
     if examples is not None and batch_size > examples:
-        raise UserError(f"batch_size={batch_size} is more than the {examples} training examples: give a smaller one.")
+        raise ConfigError(f"batch_size={batch_size} is more than the {examples} training examples: give a smaller one.")
     epochs = config.get("epochs", epochs)
     if epochs is None:
         if steps is None:
-            raise UserError("steps and epochs are both missing: say how long to train, such as steps=2000.")
+            raise ConfigError("steps and epochs are both missing: say how long to train, such as steps=2000.")
         check_count("steps", steps)
         return steps
     if isinstance(epochs, bool) or not isinstance(epochs, int | float) or not 0 < epochs < math.inf:
-        raise UserError(f"epochs={epochs!r} is not a number above 0: give one, such as epochs=10.")
+        raise ConfigError(f"epochs={epochs!r} is not a number above 0: give one, such as epochs=10.")
     if examples is None:
-        raise UserError(f"epochs={epochs!r} needs an epoch's length: give steps, or jsweep.Batches(..., examples=...).")
+        raise ConfigError(
+            f"epochs={epochs!r} needs an epoch's length: give steps, or jsweep.Batches(..., examples=...)."
+        )
     return max(1, math.ceil(epochs * examples / batch_size))

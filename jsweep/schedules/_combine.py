@@ -6,16 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jsweep.errors import UserError
-from jsweep.schedules._core import (
-    Number,
-    Schedule,
-    check_boundaries,
-    check_steps,
-    check_value,
-    number,
-    steps_since,
-)
+from jsweep.errors import ConfigError
+from jsweep.schedules._core import Number, Schedule, check_boundaries, check_steps, check_value, number, steps_since
 
 
 def join(schedules: Sequence[Schedule], boundaries: Sequence[Number]) -> Schedule:
@@ -59,7 +51,7 @@ def clip(schedule: Schedule, min_value: Number | None = None, max_value: Number 
         if value is not None:
             check_value(name, value)
     if isinstance(min_value, int | float) and isinstance(max_value, int | float) and min_value > max_value:
-        raise UserError(f"min_value={min_value!r} is above max_value={max_value!r}: swap them.")
+        raise ConfigError(f"min_value={min_value!r} is above max_value={max_value!r}: swap them.")
 
     def schedule_between(count: Number):
         value = number(schedule(count))
@@ -126,13 +118,13 @@ def select(kind: Any, schedules: Mapping[str, Schedule]) -> Schedule:
     """
     names = list(schedules)
     if not names:
-        raise UserError("schedules is empty: give at least one by name.")
+        raise ConfigError("schedules is empty: give at least one by name.")
     if isinstance(kind, str):
         if kind not in schedules:
-            raise UserError(f"{kind!r} is none of the schedules {', '.join(names)}: name one of them.")
+            raise ConfigError(f"{kind!r} is none of the schedules {', '.join(names)}: name one of them.")
         return schedules[kind]
     if isinstance(kind, int) and not 0 <= kind < len(names):
-        raise UserError(
+        raise ConfigError(
             f"kind={kind} is not the position of one of {len(names)} schedules: give 0 to {len(names) - 1}."
         )
     position = kind.position(names) if hasattr(kind, "position") else jnp.asarray(kind, jnp.int32)  # pyright: ignore

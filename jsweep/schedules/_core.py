@@ -9,7 +9,7 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
-from jsweep.errors import UserError
+from jsweep.errors import ConfigError
 
 Number = Any  # a Python number, a NumPy or JAX scalar, or a tracer
 Schedule = Callable[[Number], jax.Array]
@@ -58,7 +58,7 @@ def concrete(value: Any) -> bool:
 
 
 def check(name: str, value: Any, holds: Callable[[np.ndarray], Any], what: str) -> None:
-    """Raise UserError unless a concrete ``value`` is finite and ``holds``; ``what`` says what is wanted."""
+    """Raise ConfigError unless a concrete ``value`` is finite and ``holds``; ``what`` says what is wanted."""
     if not concrete(value):
         return
     try:
@@ -66,7 +66,7 @@ def check(name: str, value: Any, holds: Callable[[np.ndarray], Any], what: str) 
     except (TypeError, ValueError):
         array = np.array(np.nan)
     if not (np.all(np.isfinite(array)) and np.all(holds(array))):
-        raise UserError(f"{name}={_shown(value)} is not {what}: give {what}.")
+        raise ConfigError(f"{name}={_shown(value)} is not {what}: give {what}.")
 
 
 def check_value(name: str, value: Number) -> None:
@@ -85,12 +85,12 @@ def check_steps(name: str, value: Number, least: float = 0) -> None:
 def check_boundaries(boundaries: Sequence[Number], others: Sequence[Any], name: str, extra: int = 0) -> None:
     """Boundaries in ascending order from 0, and as many of ``name`` as there are (plus ``extra``)."""
     if len(boundaries) + extra != len(others):
-        raise UserError(
+        raise ConfigError(
             f"boundaries has {len(boundaries)} steps and {name} {len(others)} entries: give {len(boundaries) + extra} {name}."
         )
     known = [float(b) for b in boundaries if concrete(b)]
     if any(b < 0 for b in known) or any(b >= c for b, c in itertools.pairwise(known)):
-        raise UserError(
+        raise ConfigError(
             f"boundaries={_shown(list(boundaries))} is not in ascending order from 0: sort them, none twice."
         )
 

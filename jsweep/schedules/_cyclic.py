@@ -4,7 +4,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from jsweep.errors import UserError
+from jsweep.errors import ConfigError
 from jsweep.schedules._core import (
     Number,
     Schedule,
@@ -175,7 +175,7 @@ def cyclic(
     if step_size_down is not None:
         check_steps("step_size_down", step_size_down)
     if mode not in ("triangular", "triangular2", "exp_range"):
-        raise UserError(f"mode={mode!r} is unknown: give 'triangular', 'triangular2' or 'exp_range'.")
+        raise ConfigError(f"mode={mode!r} is unknown: give 'triangular', 'triangular2' or 'exp_range'.")
     check("gamma", gamma, lambda v: v > 0, "a factor above 0")
 
     def schedule(count: Number):

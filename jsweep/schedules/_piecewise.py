@@ -5,7 +5,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from jsweep.errors import UserError
+from jsweep.errors import ConfigError
 from jsweep.schedules._core import (
     Number,
     Schedule,
@@ -69,7 +69,7 @@ def piecewise_interpolate(
     [1.0, 1.5, 2.0, 1.25, 0.5]
     """
     if interpolate_type not in ("linear", "cosine"):
-        raise UserError(f"interpolate_type={interpolate_type!r} is unknown: give 'linear' or 'cosine'.")
+        raise ConfigError(f"interpolate_type={interpolate_type!r} is unknown: give 'linear' or 'cosine'.")
     check_value("init_value", init_value)
     check_boundaries(boundaries, scales, "scales")
     check("scales", scales, lambda v: v >= 0, "factors of at least 0")
@@ -96,7 +96,7 @@ def table(values: Sequence[Number], interval: Number = 1) -> Schedule:
     [0.5, 0.25, 0.125]
     """
     if len(values) == 0:
-        raise UserError("values is empty: give at least one value.")
+        raise ConfigError("values is empty: give at least one value.")
     check("values", values, lambda v: True, "a sequence of finite numbers")
     check_steps("interval", interval)
 

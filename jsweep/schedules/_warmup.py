@@ -4,18 +4,9 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from jsweep.errors import UserError
+from jsweep.errors import ConfigError
 from jsweep.schedules._combine import join
-from jsweep.schedules._core import (
-    Number,
-    Schedule,
-    check_steps,
-    check_value,
-    half_cosine,
-    mix,
-    number,
-    passed_and_left,
-)
+from jsweep.schedules._core import Number, Schedule, check_steps, check_value, half_cosine, mix, number, passed_and_left
 from jsweep.schedules._decay import constant, cosine_decay, exponential_decay, inverse_sqrt, linear
 
 
@@ -48,7 +39,7 @@ def warmup_cosine_decay(
     [0.0, 1.0, 0.5, 0.0]
     """
     if isinstance(warmup_steps, int | float) and isinstance(decay_steps, int | float) and decay_steps <= warmup_steps:
-        raise UserError(
+        raise ConfigError(
             f"decay_steps={decay_steps!r} includes the warm-up and is not above warmup_steps={warmup_steps!r}: give more."
         )
     check_value("end_value", end_value)
@@ -111,7 +102,7 @@ def warmup_stable_decay(
     [0.5, 1.0, 1.0, 0.5, 0.0]
     """
     if tail not in ("linear", "cosine", "1-sqrt"):
-        raise UserError(f"tail={tail!r} is unknown: give 'linear', 'cosine' or '1-sqrt'.")
+        raise ConfigError(f"tail={tail!r} is unknown: give 'linear', 'cosine' or '1-sqrt'.")
     check_value("end_value", end_value)
     check_steps("stable_steps", stable_steps, -1)
     check_steps("decay_steps", decay_steps, -1)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jsweep.errors import UserError
+from jsweep.errors import ConfigError
 from jsweep.space._domains import Leaf, Values, values_of
 from jsweep.space._encode import canonical, encode, plain
 from jsweep.space._format import format_value, format_values
@@ -51,7 +51,7 @@ def when(*, then: Any, otherwise: Any = _ABSENT, **conditions: Any) -> When:
     Elsewhere the name takes ``otherwise``, or is absent from the config where no ``otherwise`` is given. ``then`` and
     ``otherwise`` are what a space takes anywhere: a list, a distribution, one value, another `when`. A condition is
     ``name=value``, ``name=[values]`` (any of them), ``name=at_least(bound)`` or ``name=at_most(bound)``; a name that is
-    itself absent satisfies none. It does not matter which name stands first in the space. Raises UserError
+    itself absent satisfies none. It does not matter which name stands first in the space. Raises ConfigError
     (in the space) for names the space has not, for values a name never takes, and for names that wait for each other.
 
     >>> grid({"optimizer": ["sgd", "adam"], "momentum": when(optimizer="sgd", then=[0.0, 0.9])})
@@ -64,7 +64,9 @@ def when(*, then: Any, otherwise: Any = _ABSENT, **conditions: Any) -> When:
     14
     """
     if not conditions:
-        raise UserError("when was given no condition: give one by name, as in when(optimizer='sgd', then=[0.0, 0.9]).")
+        raise ConfigError(
+            "when was given no condition: give one by name, as in when(optimizer='sgd', then=[0.0, 0.9])."
+        )
     parts = tuple((name, _condition(name, value)) for name, value in conditions.items())
     return When(parts, part_of(then), None if otherwise is _ABSENT else part_of(otherwise))
 
@@ -84,7 +86,7 @@ def part_of(value: Any) -> Part:
     if isinstance(value, Part):
         return value
     if isinstance(value, Condition):
-        raise UserError(
+        raise ConfigError(
             "at_least and at_most are conditions: use them in when, as in when(layers=at_least(2), then=[16])."
         )
     return _values_written(value)
@@ -95,7 +97,7 @@ def _values_written(value: Any) -> Values:
         return values_of(value)
     if getattr(value, "ndim", 0):
         if getattr(value, "ndim", 0) != 1:
-            raise UserError(
+            raise ConfigError(
                 f"an array of shape {value.shape} is no list of values: give a list, or an array of one axis."
             )
         return values_of(value.tolist())
@@ -144,13 +146,13 @@ def same(a: Any, b: Any) -> bool:
 
 
 def in_order(parts: Mapping[str, Part]) -> tuple[str, ...]:
-    """The names, each after those its conditions look at, else as given; UserError where names wait for each other."""
+    """The names, each after those its conditions look at, else as given; ConfigError where names wait for each other."""
     done: dict[str, None] = {}
 
     def visit(name: str, waiting: tuple[str, ...]) -> None:
         if name in waiting:
             circle = " on ".join([*waiting[waiting.index(name) :], name])
-            raise UserError(f"the conditions go in a circle ({circle}): let one of them stand alone.")
+            raise ConfigError(f"the conditions go in a circle ({circle}): let one of them stand alone.")
         if name not in done:
             for other, _ in conditions_of(parts[name]):
                 visit(other, (*waiting, name))
@@ -162,11 +164,11 @@ def in_order(parts: Mapping[str, Part]) -> tuple[str, ...]:
 
 
 def check_conditions(parts: Mapping[str, Part]) -> None:
-    """UserError for a condition on a name that is not there, or that no value of that name can meet."""
+    """ConfigError for a condition on a name that is not there, or that no value of that name can meet."""
     for name, part in parts.items():
         for other, condition in conditions_of(part):
             if other not in parts:
-                raise UserError(
+                raise ConfigError(
                     f"{name} is conditional on {other!r}, which the space does not have: add it or correct it."
                 )
             _check_can_hold(name, other, parts[other], condition)
@@ -183,22 +185,22 @@ def _check_can_hold(name: str, other: str, part: Part, condition: Condition) -> 
         number = type(single.arguments[0]) in (int, float)
         if not (drawn and number) and not any(satisfies(value, single) for value in values):
             takes = ", ".join(str(leaf) for leaf in leaves(part))
-            raise UserError(f"{name} asks whether {other} {single}, which it never is: it takes {takes}.")
+            raise ConfigError(f"{name} asks whether {other} {single}, which it never is: it takes {takes}.")
 
 
 def _condition(name: str, value: Any) -> Condition:
     if isinstance(value, Condition):
         return value
     if isinstance(value, Part):
-        raise UserError(f"when has {name}={value}: give a value, a list of values, at_least(...) or at_most(...).")
+        raise ConfigError(f"when has {name}={value}: give a value, a list of values, at_least(...) or at_most(...).")
     try:
         return Condition("any_of", _values_written(value).values)
-    except UserError as error:
-        raise UserError(f"when has a condition on {name} that is none: {error}") from None
+    except ConfigError as error:
+        raise ConfigError(f"when has a condition on {name} that is none: {error}") from None
 
 
 def _bound(where: str, bound: Any) -> int | float:
     number = plain(bound)
     if type(number) not in (int, float) or number != number:
-        raise UserError(f"{where} was given {bound!r}: give a number.")
+        raise ConfigError(f"{where} was given {bound!r}: give a number.")
     return number

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, overload
 
-from jsweep.errors import UserError
+from jsweep.errors import ConfigError
 from jsweep.space._encode import config_id, decode, encode, plain
 from jsweep.space._format import format_config
 from jsweep.space._space import Space, check_name
@@ -53,9 +53,9 @@ class Configs(Sequence[dict[str, Any]]):
         return tuple(config_id(config) for config in self.rows)
 
     @cached_property
-    def told(self) -> dict[str, str]:
+    def annotations(self) -> dict[str, str]:
         """The names whose role the spaces decide, by `lane` or `static`; the first space that does counts."""
-        return {name: role for space in reversed(self.spaces) for name, role in space.told.items()}
+        return {name: role for space in reversed(self.spaces) for name, role in space.annotations.items()}
 
     def __contains__(self, config: object) -> bool:
         return isinstance(config, Mapping) and config_id(config) in self.ids
@@ -86,20 +86,20 @@ class Configs(Sequence[dict[str, Any]]):
 
     @classmethod
     def from_json(cls, text: str, resolve: bool = False) -> "Configs":
-        """What `to_json` wrote. Functions come back as `Named`; ``resolve=True`` imports them. Raises UserError."""
+        """What `to_json` wrote. Functions come back as `Named`; ``resolve=True`` imports them. Raises ConfigError."""
         try:
             data = json.loads(text)
             rows, spaces = data["configs"], data["spaces"]
             given = [{name: decode(value, resolve) for name, value in row.items()} for row in rows]
             return cls(configs(given).rows, tuple(Space.from_json(json.dumps(s), resolve) for s in spaces))
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-            raise UserError(f"this is not the JSON of configs ({error}): give what to_json returned.") from error
+            raise ConfigError(f"this is not the JSON of configs ({error}): give what to_json returned.") from error
 
 
 def configs(rows: Iterable[Mapping[str, Any]]) -> Configs:
     """The configs given one by one, each a dict of names and values, in which a list is a value like any other.
 
-    Raises UserError for one that occurs twice, or holds what no config can.
+    Raises ConfigError for one that occurs twice, or holds what no config can.
 
     >>> configs([{"learning_rate": 0.1, "widths": (64, 64)}, {"learning_rate": 0.3, "widths": (32,)}])
     2 configs
@@ -109,28 +109,28 @@ def configs(rows: Iterable[Mapping[str, Any]]) -> Configs:
     if isinstance(rows, Configs):
         return rows
     if isinstance(rows, Mapping):
-        raise UserError("configs was given one dict: give a list of them, or the space to jsweep.grid.")
+        raise ConfigError("configs was given one dict: give a list of them, or the space to jsweep.grid.")
     if isinstance(rows, str) or not isinstance(rows, Iterable):
-        raise UserError(f"configs={rows!r} is no list of configs: give a list of dicts from names to values.")
+        raise ConfigError(f"configs={rows!r} is no list of configs: give a list of dicts from names to values.")
     items = tuple(_checked(row) for row in rows)
     first: dict[str, int] = {}
     for index, config in enumerate(items):
         earlier = first.setdefault(config_id(config), index)
         if earlier != index:
-            raise UserError(f"configs[{index}] is configs[{earlier}] again ({format_config(config)}): remove one.")
+            raise ConfigError(f"configs[{index}] is configs[{earlier}] again ({format_config(config)}): remove one.")
     return Configs(items)
 
 
 def _checked(row: Any) -> dict[str, Any]:
     if not isinstance(row, Mapping):
-        raise UserError(f"{row!r} is no config: give a dict from names to values.")
+        raise ConfigError(f"{row!r} is no config: give a dict from names to values.")
     config = {}
     for name, value in row.items():
         check_name(name)
         try:
             config[name] = plain(value)
-        except UserError as error:
-            raise UserError(f"{name}: {error}") from None
+        except ConfigError as error:
+            raise ConfigError(f"{name}: {error}") from None
     return config
 
 

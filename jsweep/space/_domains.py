@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from jsweep.errors import UserError
+from jsweep.errors import ConfigError
 from jsweep.space._encode import canonical, encode, plain
 from jsweep.space._format import format_value, format_values
 
@@ -57,7 +57,7 @@ def linspace(start: float, stop: float, n: int) -> list[float]:
     """``n`` floats from ``start`` to ``stop``, both included, at equal distances.
 
     Value i is ``start + i (stop - start) / (n - 1)``: the float nearest to it, the same on every machine.
-    Raises UserError for ``n < 2`` and for equal ends.
+    Raises ConfigError for ``n < 2`` and for equal ends.
 
     >>> linspace(0.0, 0.5, 6)
     [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
@@ -73,7 +73,7 @@ def logspace(start: float, stop: float, n: int) -> list[float]:
     """``n`` floats from ``start`` to ``stop``, both included, at equal ratios.
 
     Value i is ``start (stop / start)^(i / (n - 1))``: the float nearest to it, the same on every machine. The ends are
-    given themselves, not as exponents (as in NumPy's ``geomspace``). Raises UserError for ``n < 2``, for equal ends, and
+    given themselves, not as exponents (as in NumPy's ``geomspace``). Raises ConfigError for ``n < 2``, for equal ends, and
     for ends that are not above 0.
 
     >>> logspace(1e-4, 1.0, 5)
@@ -81,7 +81,7 @@ def logspace(start: float, stop: float, n: int) -> list[float]:
     """
     a, b, n = _ends("logspace", start, stop, n)
     if a <= 0 or b <= 0:
-        raise UserError(
+        raise ConfigError(
             f"logspace({start!r}, {stop!r}, {n}) has an end that is not above 0: "
             "give the values themselves, not their exponents, as in logspace(1e-4, 1.0, 64)."
         )
@@ -95,7 +95,7 @@ def logspace(start: float, stop: float, n: int) -> list[float]:
 def uniform(low: float, high: float) -> Distribution:
     """Floats between ``low`` and ``high``, all alike: ``low + u (high - low)``, to ten digits.
 
-    Raises UserError unless ``low < high``.
+    Raises ConfigError unless ``low < high``.
 
     >>> random({"dropout": uniform(0.0, 0.5)}, 2, key=0)
     2 configs
@@ -108,7 +108,7 @@ def uniform(low: float, high: float) -> Distribution:
 def log_uniform(low: float, high: float) -> Distribution:
     """Floats between ``low`` and ``high``, every ratio alike: ``low (high / low)^u``, to ten digits.
 
-    Raises UserError unless ``0 < low < high``.
+    Raises ConfigError unless ``0 < low < high``.
 
     >>> random({"learning_rate": log_uniform(1e-4, 1.0)}, 2, key=0)
     2 configs
@@ -121,7 +121,7 @@ def log_uniform(low: float, high: float) -> Distribution:
 def int_uniform(low: int, high: int) -> Distribution:
     """Whole numbers from ``low`` to ``high``, both included, all alike: ``low + floor(u (high - low + 1))``.
 
-    Raises UserError unless both are whole numbers and ``low < high``.
+    Raises ConfigError unless both are whole numbers and ``low < high``.
 
     >>> random({"layers": int_uniform(1, 4)}, 2, key=0)
     2 configs
@@ -135,7 +135,7 @@ def log_int(low: int, high: int) -> Distribution:
     """Whole numbers from ``low`` to ``high``, both included, every ratio nearly alike.
 
     k has the probability that a `log_uniform` from ``low - 1/2`` to ``high + 1/2`` is rounded to it, in proportion to
-    ``log((k + 1/2) / (k - 1/2))``, which is close to ``1 / k``. Raises UserError unless both are whole numbers and
+    ``log((k + 1/2) / (k - 1/2))``, which is close to ``1 / k``. Raises ConfigError unless both are whole numbers and
     ``1 <= low < high``.
 
     >>> random({"width": log_int(8, 512)}, 2, key=0)
@@ -147,7 +147,7 @@ def log_int(low: int, high: int) -> Distribution:
 
 
 def normal(mean: float, standard_deviation: float) -> Distribution:
-    """Floats from the normal distribution, to ten digits. Raises UserError unless the deviation is above 0.
+    """Floats from the normal distribution, to ten digits. Raises ConfigError unless the deviation is above 0.
 
     >>> random({"bias": normal(0.0, 1.0)}, 2, key=0)
     2 configs
@@ -156,14 +156,14 @@ def normal(mean: float, standard_deviation: float) -> Distribution:
     """
     m, s = _number("normal", "mean", mean), _number("normal", "standard_deviation", standard_deviation)
     if s <= 0:
-        raise UserError(f"normal has standard_deviation={standard_deviation!r}: give a number above 0.")
+        raise ConfigError(f"normal has standard_deviation={standard_deviation!r}: give a number above 0.")
     return Distribution("normal", (float(m), float(s)))
 
 
 def choice(values: Iterable[Any], weights: Iterable[float] | None = None) -> Values:
     """One of ``values``, drawn in proportion to ``weights``; without weights, what the list alone means: all alike.
 
-    Raises UserError for weights that are not one number above 0 for each value.
+    Raises ConfigError for weights that are not one number above 0 for each value.
 
     >>> random({"activation": choice(["relu", "tanh"], weights=[3, 1])}, 2, key=0)
     2 configs
@@ -174,10 +174,10 @@ def choice(values: Iterable[Any], weights: Iterable[float] | None = None) -> Val
     if weights is None:
         return plain_values
     if isinstance(weights, str | dict) or not isinstance(weights, Iterable):
-        raise UserError(f"choice has weights={weights!r}: give a list of numbers, one for each value.")
+        raise ConfigError(f"choice has weights={weights!r}: give a list of numbers, one for each value.")
     given = tuple(float(_number("choice", "weights", weight)) for weight in weights)
     if len(given) != len(plain_values.values) or any(weight <= 0 for weight in given):
-        raise UserError(
+        raise ConfigError(
             f"choice has weights={list(given)} for {len(plain_values.values)} values: give one number above 0 for each."
         )
     return Values(plain_values.values, given)
@@ -186,16 +186,16 @@ def choice(values: Iterable[Any], weights: Iterable[float] | None = None) -> Val
 def values_of(values: Iterable[Any]) -> Values:
     """A list of values, checked: not empty, no value twice (equal numbers count as one value)."""
     if isinstance(values, str | dict | set | frozenset) or not isinstance(values, Iterable):
-        raise UserError(f"{values!r} is no list of values: give a list.")
+        raise ConfigError(f"{values!r} is no list of values: give a list.")
     items = tuple(plain(value) for value in values)
     if not items:
-        raise UserError("the list of values is empty: give at least one, or leave the name out.")
+        raise ConfigError("the list of values is empty: give at least one, or leave the name out.")
     seen: dict[Any, Any] = {}
     for item in items:
         number = type(item) in (int, float) and item == item
         identity = item if number else canonical(encode(item))
         if identity in seen:
-            raise UserError(f"the values {seen[identity]!r} and {item!r} are equal: remove one.")
+            raise ConfigError(f"the values {seen[identity]!r} and {item!r} are equal: remove one.")
         seen[identity] = item
     return Values(items)
 
@@ -244,22 +244,24 @@ def _rounded(numbers: Any, low: float, high: float) -> list[float]:
 def _between(kind: str, low: Any, high: Any, positive: bool = False, whole: bool = False) -> Distribution:
     a, b = _number(kind, "low", low), _number(kind, "high", high)
     if whole and not (type(a) is int and type(b) is int and abs(a) < 2**53 and abs(b) < 2**53):
-        raise UserError(
+        raise ConfigError(
             f"{kind}({low!r}, {high!r}) has an end that is no whole number below 2**53: give whole numbers."
         )
     if positive and a <= 0:
-        raise UserError(f"{kind}({low!r}, {high!r}) has low={low!r}: give a number above 0, as its logarithm is taken.")
+        raise ConfigError(
+            f"{kind}({low!r}, {high!r}) has low={low!r}: give a number above 0, as its logarithm is taken."
+        )
     if not a < b:
-        raise UserError(f"{kind}({low!r}, {high!r}) has low not below high: give the smaller number first.")
+        raise ConfigError(f"{kind}({low!r}, {high!r}) has low not below high: give the smaller number first.")
     if not math.isfinite(float(b) - float(a)):
-        raise UserError(f"{kind}({low!r}, {high!r}) is too wide for a float: give nearer ends.")
+        raise ConfigError(f"{kind}({low!r}, {high!r}) is too wide for a float: give nearer ends.")
     return Distribution(kind, (a, b) if whole else (float(a), float(b)))
 
 
 def _number(where: str, name: str, value: Any) -> int | float:
     number = plain(value) if not callable(value) else None
     if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) <= sys.float_info.max:
-        raise UserError(f"{where} has {name}={value!r}: give a finite number.")
+        raise ConfigError(f"{where} has {name}={value!r}: give a finite number.")
     return number
 
 
@@ -267,17 +269,17 @@ def _ends(where: str, start: Any, stop: Any, n: Any) -> tuple[Decimal, Decimal, 
     ends = [_number(where, name, value) for name, value in (("start", start), ("stop", stop))]
     count = plain(n) if not callable(n) else None
     if type(count) is not int or count < 2:
-        raise UserError(f"{where} has n={n!r}: give a whole number of at least 2, as both ends are among the values.")
+        raise ConfigError(f"{where} has n={n!r}: give a whole number of at least 2, as both ends are among the values.")
     if count > MOST_VALUES:
-        raise UserError(
+        raise ConfigError(
             f"{where} has n={n!r}: give at most {MOST_VALUES}, or draw from a distribution, such as uniform."
         )
     if ends[0] == ends[1]:
-        raise UserError(f"{where} starts and stops at {start!r}: give two different ends.")
+        raise ConfigError(f"{where} starts and stops at {start!r}: give two different ends.")
     return Decimal(repr(float(ends[0]))), Decimal(repr(float(ends[1]))), count
 
 
 def _different(where: str, values: Sequence[float]) -> list[float]:
     if len(set(values)) != len(values):
-        raise UserError(f"{where} has n={len(values)}, more floats than lie between its ends: give a smaller n.")
+        raise ConfigError(f"{where} has n={len(values)}, more floats than lie between its ends: give a smaller n.")
     return list(values)

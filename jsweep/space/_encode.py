@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from jsweep.errors import UserError
+from jsweep.errors import ConfigError
 
 _INFINITE = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 
@@ -25,12 +25,12 @@ class Named:
     name: str
 
     def resolve(self) -> Callable:
-        """Import the module and return the callable; UserError where it is not there any more."""
+        """Import the module and return the callable; ConfigError where it is not there any more."""
         module, _, qualname = self.name.partition(":")
         try:
             return _look_up(_import(module), qualname)
         except (ImportError, AttributeError) as error:
-            raise UserError(
+            raise ConfigError(
                 f"{self.name} cannot be found ({error}): make its module importable here, under the name it had."
             ) from error
 
@@ -40,7 +40,7 @@ def encode(value: Any) -> Any:
 
     Numbers (whole numbers and floats stay apart, floats keep every bit), bools, None and text stand for themselves;
     NumPy and JAX scalars become Python's. Lists stay lists; a tuple is ``{"tuple": [...]}``, a callable
-    ``{"callable": "module:qualname"}``, an infinity or nan ``{"float": "inf"}``. Raises UserError for anything
+    ``{"callable": "module:qualname"}``, an infinity or nan ``{"float": "inf"}``. Raises ConfigError for anything
     else, and for callables without a name of their own in a module (lambdas, inner functions, partials).
 
     >>> encode((64, 0.1))
@@ -64,7 +64,7 @@ def decode(data: Any, resolve: bool = False) -> Any:
     """The value that `encode` turned into ``data``.
 
     Callables come back as `Named`, which imports nothing, because a record from elsewhere must run no code;
-    ``resolve=True`` imports them. Raises UserError for data that `encode` does not write.
+    ``resolve=True`` imports them. Raises ConfigError for data that `encode` does not write.
 
     >>> decode({"callable": "math:sqrt"}), decode({"callable": "math:sqrt"}, resolve=True)(9.0)
     (Named(name='math:sqrt'), 3.0)
@@ -79,7 +79,7 @@ def decode(data: Any, resolve: bool = False) -> Any:
                 return _INFINITE[text]
             case {"callable": str(name), **rest} if not rest and ":" in name:
                 return Named(name).resolve() if resolve else Named(name)
-        raise UserError(f"{data!r} is no encoded value: give what encode returned.")
+        raise ConfigError(f"{data!r} is no encoded value: give what encode returned.")
     return data
 
 
@@ -101,7 +101,7 @@ def canonical(data: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """``value`` with NumPy and JAX scalars as Python's, tuples and lists throughout; UserError for what is no value."""
+    """``value`` with NumPy and JAX scalars as Python's, tuples and lists throughout; ConfigError for what is no value."""
     if type(value) in (bool, int, float, str, type(None), Named):
         return value
     if type(value) in (tuple, list):
@@ -124,33 +124,33 @@ def _scalar(value: Any) -> Any:
     return item
 
 
-def _refused(value: Any) -> UserError:
+def _refused(value: Any) -> ConfigError:
     shown = " ".join(repr(value).split())
-    return UserError(
+    return ConfigError(
         f"{shown if len(shown) <= 60 else shown[:57] + '...'} is of type {type(value).__name__}, which no config can hold: "
         "give a number, text, a bool, None, a tuple or list of them, or a function."
     )
 
 
 def name_of(function: Any) -> str:
-    """``"module:qualname"`` of a callable that its module holds under that name; UserError for any other.
+    """``"module:qualname"`` of a callable that its module holds under that name; ConfigError for any other.
 
     A function that a package makes public goes by its public module (``jax.nn:relu``), which outlives the private one
     it is written in; a function of the running script by the file's name, so that it is the same value run or imported.
     """
     module, qualname = getattr(function, "__module__", None), _qualname(function)
     if not isinstance(module, str) or qualname is None:
-        raise UserError(
+        raise ConfigError(
             f"a {type(function).__name__} object has no name that a record could keep: "
             "write a function at the top level of a module, and give that."
         )
     if "<" in qualname:
-        raise UserError(
+        raise ConfigError(
             f"{qualname} has no name that a record could keep: define it with def at the top level of a module."
         )
     module = _public_module(module, qualname)
     if not _holds(module, qualname, function):
-        raise UserError(
+        raise ConfigError(
             f"{qualname} is not what its module {module} holds under that name, so a record could not keep it: "
             "define it with def at the top level of a module, and give that one."
         )

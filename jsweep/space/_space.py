@@ -5,21 +5,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from jsweep.errors import UserError
+from jsweep.errors import ConfigError
 from jsweep.space import _domains
-from jsweep.space._conditions import (
-    Condition,
-    Part,
-    When,
-    at_least,
-    at_most,
-    check_conditions,
-    in_order,
-    part_of,
-)
+from jsweep.space._annotations import Annotated
+from jsweep.space._conditions import Condition, Part, When, at_least, at_most, check_conditions, in_order, part_of
 from jsweep.space._domains import Distribution, Values, choice, values_of
 from jsweep.space._encode import decode, encode
-from jsweep.space._told import Told
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -28,7 +19,7 @@ class Space(Mapping[str, Any]):
 
     `grid`, `random` and their kin take the plain dict as well; a space made of it is checked, prints itself, and goes
     through JSON. A list (or range, or 1-D array) holds values to choose from; everything else, a tuple too,
-    is one value that every config has. Raises UserError, with the name, for what is no part of a space.
+    is one value that every config has. Raises ConfigError, with the name, for what is no part of a space.
 
     >>> Space({"optimizer": ["sgd", "adam"], "momentum": when(optimizer="sgd", then=uniform(0.0, 0.99)), "l2": 1e-4})
     Space
@@ -40,27 +31,27 @@ class Space(Mapping[str, Any]):
     parts: Mapping[str, Part]
     order: tuple[str, ...] = field(init=False)
     """The names, each after those it is conditional on."""
-    told: Mapping[str, str] = field(init=False)
+    annotations: Mapping[str, str] = field(init=False)
     """The names whose role was decided by `lane` or `static`."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.parts, Mapping):
-            raise UserError(f"space={self.parts!r} is no space: give a dict from names to lists or distributions.")
+            raise ConfigError(f"space={self.parts!r} is no space: give a dict from names to lists or distributions.")
         if not self.parts:
-            raise UserError("the space is empty: give at least one name, as in {'learning_rate': [0.1, 0.3]}.")
-        parts, told = {}, {}
+            raise ConfigError("the space is empty: give at least one name, as in {'learning_rate': [0.1, 0.3]}.")
+        parts, annotations = {}, {}
         for name, value in self.parts.items():
             check_name(name)
-            if isinstance(value, Told):
-                told[name], value = value.role, value.part
+            if isinstance(value, Annotated):
+                annotations[name], value = value.role, value.part
             try:
                 parts[name] = part_of(value)
-            except UserError as error:
-                raise UserError(f"{name}: {error}") from None
+            except ConfigError as error:
+                raise ConfigError(f"{name}: {error}") from None
         check_conditions(parts)
         object.__setattr__(self, "parts", parts)
         object.__setattr__(self, "order", in_order(parts))
-        object.__setattr__(self, "told", told)
+        object.__setattr__(self, "annotations", annotations)
 
     def __getitem__(self, name: str) -> Part:
         return self.parts[name]
@@ -79,25 +70,29 @@ class Space(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         width = max(map(len, self.parts)) + 1
-        roles = {name: f"  ({'a lane' if role == 'lane' else 'compiled in'})" for name, role in self.told.items()}
+        roles = {
+            name: f"  ({'a lane' if role == 'lane' else 'compiled in'})" for name, role in self.annotations.items()
+        }
         shown = (f"{name + ':':<{width}} {part}{roles.get(name, '')}" for name, part in self.parts.items())
         return "\n  ".join(["Space", *shown])
 
     def to_json(self) -> str:
         """The space as JSON, exactly; functions by name."""
         data = {name: _part_to_data(part) for name, part in self.parts.items()}
-        return json.dumps({n: {self.told[n]: d} if n in self.told else d for n, d in data.items()}, allow_nan=False)
+        return json.dumps(
+            {n: {self.annotations[n]: d} if n in self.annotations else d for n, d in data.items()}, allow_nan=False
+        )
 
     @classmethod
     def from_json(cls, text: str, resolve: bool = False) -> "Space":
         """The space that `to_json` wrote. Functions come back as `Named`; ``resolve=True`` imports them.
 
-        Raises UserError for text that is no space.
+        Raises ConfigError for text that is no space.
         """
         try:
             return cls({name: _part_from_data(data, resolve) for name, data in json.loads(text).items()})
         except (AttributeError, TypeError, json.JSONDecodeError) as error:
-            raise UserError(f"this is not the JSON of a space ({error}): give what to_json returned.") from error
+            raise ConfigError(f"this is not the JSON of a space ({error}): give what to_json returned.") from error
 
 
 def as_space(space: Any) -> Space:
@@ -106,9 +101,9 @@ def as_space(space: Any) -> Space:
 
 
 def check_name(name: Any) -> None:
-    """UserError unless ``name`` can name a hyperparameter: text that is not empty."""
+    """ConfigError unless ``name`` can name a hyperparameter: text that is not empty."""
     if not isinstance(name, str) or not name:
-        raise UserError(f"{name!r} is no name: give text, as in {{'learning_rate': [0.1, 0.3]}}.")
+        raise ConfigError(f"{name!r} is no name: give text, as in {{'learning_rate': [0.1, 0.3]}}.")
 
 
 def _part_to_data(part: Part) -> dict[str, Any]:
@@ -125,9 +120,9 @@ def _part_to_data(part: Part) -> dict[str, Any]:
 def _part_from_data(data: Any, resolve: bool) -> Any:
     match data:
         case {"lane": part, **rest} if not rest:
-            return Told("lane", _part_from_data(part, resolve))
+            return Annotated("lane", _part_from_data(part, resolve))
         case {"group": part, **rest} if not rest:
-            return Told("group", _part_from_data(part, resolve))
+            return Annotated("group", _part_from_data(part, resolve))
         case {"values": [*values], "weights": [*weights], **rest} if not rest:
             return choice(decode(values, resolve), weights)
         case {"values": [*values], **rest} if not rest:
@@ -140,7 +135,7 @@ def _part_from_data(data: Any, resolve: bool) -> Any:
             ((kind, arguments),) = data.items()
             if kind in ("uniform", "log_uniform", "int_uniform", "log_int", "normal"):
                 return getattr(_domains, kind)(*arguments)
-    raise UserError(f"{data!r} is no part of a space: give what to_json returned.")
+    raise ConfigError(f"{data!r} is no part of a space: give what to_json returned.")
 
 
 def _condition_from_data(data: Any, resolve: bool) -> Condition:
@@ -151,4 +146,4 @@ def _condition_from_data(data: Any, resolve: bool) -> Condition:
             return at_least(decode(bound))
         case {"at_most": [bound], **rest} if not rest:
             return at_most(decode(bound))
-    raise UserError(f"{data!r} is no condition: give what to_json returned.")
+    raise ConfigError(f"{data!r} is no condition: give what to_json returned.")

@@ -31,9 +31,10 @@ def lanes(w: Workload):
     """Rounds through the engine: programs compiled once, then every round trains all trials from their seeds."""
     import threading
 
-    from jsweep.engine.run import Trained, default_workers, run
-    from jsweep.running import divide
-    from jsweep.sweeps import prepare
+    from jsweep.engine.events import Trained
+    from jsweep.engine.executors.threads import default_workers, run
+    from jsweep.runner.prepare import prepare
+    from jsweep.runner.run import divide
 
     prepared = prepare(sweep(w))
     workers = default_workers()
@@ -61,7 +62,7 @@ def end_to_end(w: Workload) -> dict[str, float]:
     """
     from jax import monitoring
 
-    from jsweep.store import Store
+    from jsweep.storage import Store
 
     times, misses = [], []
     record = Store.record_segment

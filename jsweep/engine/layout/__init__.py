@@ -11,6 +11,6 @@ always has. So the step of a tile is traced, and written again with some arrays 
 The same numbers are multiplied and added as before, in sums whose order was the compiler's choice all along.
 """
 
-from jsweep.engine.layout.write import laid_out
+from jsweep.engine.layout.rewrite import laid_out
 
 __all__ = ["laid_out"]

@@ -9,8 +9,8 @@ from typing import Any
 
 from jax import lax
 
-from jsweep.engine.layout.flat import Op
-from jsweep.engine.layout.orders import Order, plain
+from jsweep.engine.layout.assignment import Order, plain
+from jsweep.engine.layout.ir import Op
 from jsweep.engine.layout.values import Laid
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import primitives as p
 
-from jsweep.engine.layout.flat import Op
+from jsweep.engine.layout.ir import Op
 
 
 def is_plain_pooling(op: Op) -> bool:

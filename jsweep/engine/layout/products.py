@@ -16,8 +16,8 @@ from typing import Any
 from jax import lax
 from jax.extend.core import primitives as p
 
-from jsweep.engine.layout.flat import Op
-from jsweep.engine.layout.orders import NARROW, Order
+from jsweep.engine.layout.assignment import NARROW, Order
+from jsweep.engine.layout.ir import Op
 from jsweep.engine.layout.values import Laid
 
 REPEATED = 8  # numbers copied in whole rows, in the time that one takes to be moved across rows

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jax import lax
 
-from jsweep.engine.layout.orders import Order, plain
+from jsweep.engine.layout.assignment import Order, plain
 
 
 @dataclass(frozen=True)

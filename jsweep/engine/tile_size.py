@@ -1,0 +1,216 @@
+"""The width of a tile: how many lanes one device trains together.
+
+On CPU a tile pays while its parameters, optimizer state and gradients stay in a core's cache, and vmapped convolutions
+are slower than single ones, so the best width is a matter of the program and the machine. Where trials are too few to
+fill tiles on several cores it is smaller. The record keeps it, so a sweep that grows leaves its old trials bit-equal.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jsweep._runtime.backend import cache_folder, cores
+from jsweep.data.arrays import count_examples
+from jsweep.data.splits import train_like
+from jsweep.engine.program import STEPS_PER_CALL, compiler_options, lower_train
+from jsweep.planning import Group
+from jsweep.planning.identity import code_hash
+from jsweep.space import config_id
+from jsweep.task.task import Task
+
+L2_BYTES = 1 << 20  # a core's cache in processors of today: 1 to 2 MiB
+WIDTHS = (1, 2, 4, 8, 16, 32)
+WORTH_MEASURING = 3e12  # floating-point operations a group must have before the search (some seconds) pays
+ROUNDS, ROUND_SECONDS, FINALISTS = 5, 0.06, 3
+LEAST_TILES = 4  # a fixed number, not the machine's cores: results must not depend on those
+
+
+def choose_width(
+    task: Task, group: Group, recorded: int | None, wanted: int | str, workers: Sequence[jax.Device]
+) -> int:
+    """Lanes a tile for ``group``.
+
+    ``wanted`` is a width, "measure", or "auto": the width the sweep's record already has for this group, else the one
+    measured on this machine before, else a measurement where the group is large enough for it to pay, else a guess
+    from the state's size; the last three cut down where they would leave fewer than `LEAST_TILES` tiles.
+    """
+    if isinstance(wanted, int):
+        return wanted
+    if recorded is not None and wanted == "auto":
+        return recorded
+    if workers[0].platform != "cpu":
+        return _width_on_accelerator(task, group, workers)
+    cached = _read_cache().get(_key(task, group))
+    if cached is not None and wanted == "auto":
+        width = int(cached["width"])
+    elif wanted == "measure" or _work(group) > WORTH_MEASURING:
+        width = measure_width(task, group, workers)
+    else:
+        width = guess_width(group)
+    return for_few(width, group)
+
+
+def for_few(width: int, group: Group) -> int:
+    """``width``, or the largest smaller power of two that makes `LEAST_TILES` tiles of the group's trials."""
+    while width > 1 and width * (LEAST_TILES - 1) >= len(group.trials):
+        width = 1 << ((width - 1).bit_length() - 1)
+    return width
+
+
+def guess_width(group: Group) -> int:
+    """A width from the state's size and the kind of model alone."""
+    if group.traced.convolves:
+        return 1
+    width = 1
+    while width < 16 and 2 * width * group.lane_bytes <= L2_BYTES:
+        width *= 2
+    return width
+
+
+def measure_width(task: Task, group: Group, workers: Sequence[jax.Device]) -> int:
+    """Time a few steps of each candidate on all workers at once and remember the fastest per lane on disk."""
+    device = workers[0]
+    like = train_like(task.data)
+    examples = min(count_examples(like), 4096)  # stand-ins: only their shapes count
+    train = jax.tree.map(lambda a: jnp.zeros((examples, *a.shape[1:]), a.dtype), like)
+    seconds: dict[int, float] = {}
+    timed: dict[int, Callable[[], float]] = {}
+    for width in WIDTHS:
+        if width > 1 and width * group.lane_bytes > 64 * L2_BYTES:
+            break
+        program = lower_train(task, group, width, device, examples).compile(compiler_options())
+        timed[width] = _timing(program, group, width, train, workers)
+        seconds[width] = min(timed[width]() for _ in range(ROUNDS))
+        if min(list(seconds.values())[-2:]) > 1.25 * min(seconds.values()):
+            break  # two past the best: wider tiles only spill further, and one may have been slow by chance
+    for _ in range(ROUNDS):  # once more in turn, so that what else the machine did in one moment decides nothing
+        for width in sorted(seconds, key=seconds.__getitem__)[:FINALISTS]:
+            seconds[width] = min(seconds[width], timed[width]())
+    best = min(seconds, key=seconds.__getitem__)
+    _write_cache(_key(task, group), {"width": best, "seconds_per_lane_step": seconds})
+    return best
+
+
+def measured_seconds(task: Task, group: Group) -> tuple[int, float] | None:
+    """The width measured for this program on this machine, and its seconds for a lane's step; None if never measured."""
+    entry = _read_cache().get(_key(task, group))
+    if entry is None:
+        return None
+    return int(entry["width"]), float(entry["seconds_per_lane_step"][str(entry["width"])])
+
+
+def _timing(program: Any, group: Group, width: int, train: Any, workers: Sequence[jax.Device]) -> Callable[[], float]:
+    """A function that times one round on every worker at once, as contention is part of what is measured.
+
+    It answers in seconds for a lane's step; a round takes about `ROUND_SECONDS`.
+    """
+    lanes = {name: jnp.ones(width, lane.dtype) for name, lane in group.lanes.items()}
+    words, bad = jnp.zeros((width, 2), jnp.uint32), jnp.full(width, -1, jnp.int32)
+    sums = {name: jnp.zeros(width, jnp.float32) for name in group.traced.train_metrics}
+    rows = jnp.zeros((STEPS_PER_CALL, *([] if group.shared else [width]), group.rows), jnp.int32)
+
+    def once(state: Any, count: int) -> None:
+        jax.block_until_ready(program(lanes, words, state, sums, bad, train, rows, np.int32(0), np.int32(count)))
+
+    once(_stand_in(group, width), 1)
+    state = _stand_in(group, width)
+    begun = time.perf_counter()
+    once(state, 1)
+    count = int(np.clip(ROUND_SECONDS / max(time.perf_counter() - begun, 1e-6), 1, STEPS_PER_CALL))
+
+    def one_round() -> float:
+        states = [_stand_in(group, width) for _ in workers]  # the program takes its state's memory
+        threads = [threading.Thread(target=once, args=(state, count)) for state in states]
+        begun = time.perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return (time.perf_counter() - begun) / (count * width * len(workers))
+
+    return one_round
+
+
+def _stand_in(group: Group, width: int) -> Any:
+    """A state of ordinary numbers: zeros and what follows from them may take other time."""
+    draws = np.random.default_rng(0)
+
+    def leaf_like(leaf: Any) -> jax.Array:
+        shape = (width, *leaf.shape)
+        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jnp.broadcast_to(jax.random.key(0, impl=leaf.dtype._impl.name), shape)
+        if jnp.issubdtype(leaf.dtype, jnp.floating):
+            return jnp.asarray(np.abs(draws.normal(0.0, 0.05, shape)), leaf.dtype)  # a second moment is not below zero
+        return jnp.zeros(shape, leaf.dtype)
+
+    return jax.block_until_ready(jax.tree.map(leaf_like, group.traced.state))
+
+
+def _width_on_accelerator(task: Task, group: Group, workers: Sequence[jax.Device]) -> int:
+    """All of the group's lanes, in as many equal waves as memory and the number of devices ask for."""
+    lanes = group.most_lanes
+    waves = len(workers)
+    limit = (workers[0].memory_stats() or {}).get("bytes_limit")
+    while True:
+        width = max(1, -(-lanes // waves))
+        if limit is None or width == 1:
+            return width
+        needed = lower_train(task, group, width, workers[0]).compile(compiler_options()).memory_analysis()
+        total = needed.argument_size_in_bytes + needed.temp_size_in_bytes + needed.output_size_in_bytes
+        if total < 0.8 * limit:
+            return width
+        waves *= max(2, -(-int(total) // int(0.8 * limit)))
+
+
+def _work(group: Group) -> float:
+    """A rough count of floating-point operations: a forward and a backward pass of a dense model."""
+    numbers = sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(group.traced.state))
+    return 2.0 * numbers * group.rows * sum(trial.steps for trial in group.trials)
+
+
+def _key(task: Task, group: Group) -> str:
+    """What a measured width holds for: the computation, its shapes, and the cores that share the machine."""
+    shapes = jax.tree.map(lambda a: (a.shape, str(a.dtype)), (group.traced.state, train_like(task.data)))
+    told = [
+        code_hash(task.init, task.step),
+        config_id(group.static),
+        sorted(group.lanes),
+        group.rows,
+        group.shared,
+        str(shapes),
+        cores(),
+    ]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+
+
+def _cache_file() -> Path:
+    return cache_folder() / "widths.json"
+
+
+def _read_cache() -> dict[str, Any]:
+    try:
+        return json.loads(_cache_file().read_text())
+    except (OSError, ValueError):
+        return {}  # nothing measured yet, or a file cut short: measuring again mends it
+
+
+def _write_cache(key: str, entry: dict[str, Any]) -> None:
+    file = _cache_file()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        entries = _read_cache() | {key: entry}
+        with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as fresh:
+            json.dump(entries, fresh)
+        os.replace(fresh.name, file)
+    except OSError:
+        pass  # a cache that cannot be written costs time, not results

@@ -1,1 +1,0 @@
-"""Pictures, drawn with Matplotlib (the extra "plots")."""

@@ -1,0 +1,222 @@
+"""The plan: what a sweep will compile, hold and take, told before anything runs."""
+
+import heapq
+import resource
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from jsweep._runtime.backend import cores
+from jsweep.engine.executors.threads import default_workers
+from jsweep.engine.input_pipeline import WINDOW_BYTES, device_memory, streams
+from jsweep.engine.tile import stops_of
+from jsweep.engine.tile_size import for_few, guess_width, measured_seconds
+from jsweep.errors import ConfigError
+from jsweep.planning import Group, Role
+from jsweep.planning.cost import evaluation_work, machine_speed, step_work
+from jsweep.runner.prepare import Prepared, prepare
+from jsweep.runner.sweep import Sweep
+from jsweep.space import config_id, format_value
+
+START_SECONDS = 0.3  # from the call to the first compilation
+# What XLA uses to compile a program, whole and by the seconds it takes of a core.
+COMPILE_BYTES, COMPILE_BYTES_A_SECOND = 20e6, 60e6
+KEPT_BYTES = 60e6  # of each program when it is compiled
+FEW_LANES = 16  # a program with fewer trials than this hardly repays its compiling
+
+
+@dataclass(frozen=True)
+class GroupPlan:
+    """One compile group: what it shares, how it runs, and estimates of its bytes and seconds.
+
+    ``in_flight`` lanes train at once, in ``waves``; ``lane_steps`` are the steps of all lanes, empty ones included.
+    ``bytes`` are of a tile in flight: the most of its arrays that are alive at once. ``flops`` are of the matrix products
+    and convolutions of all its training steps. ``compile_seconds`` are of one core, from an empty compilation cache;
+    ``run_seconds`` are of all workers together. ``measured`` tells whether they come from a timing of this program on this
+    machine or from its operations.
+    """
+
+    static: Mapping[str, Any]
+    lanes: tuple[str, ...]
+    trials: int
+    width: int
+    tiles: int
+    in_flight: int
+    waves: int
+    lane_steps: int
+    bytes: int
+    flops: float
+    compile_seconds: float
+    run_seconds: float
+    measured: bool
+
+    @property
+    def label(self) -> str:
+        """The values compiled in, or "all" where there are none."""
+        return ", ".join(f"{name}={format_value(value)}" for name, value in self.static.items()) or "all"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The compile groups of a whole sweep, whatever its record has already, the role of every name, and warnings.
+
+    ``seconds`` are from the start of the sweep to its end, with an empty compilation cache. ``peak_bytes`` are of this
+    process at its peak where the workers are CPU cores, of the device elsewhere; ``memory`` is what there is. ``streamed``
+    says whether the training examples are sent to the device in windows.
+    """
+
+    groups: tuple[GroupPlan, ...]
+    roles: Mapping[str, Role]
+    workers: int
+    memory: int
+    peak_bytes: int
+    seconds: float
+    streamed: bool
+    warnings: tuple[str, ...]
+
+    @property
+    def programs(self) -> int:
+        """How many programs (of initialisation, training and evaluation together) will be compiled."""
+        return len(self.groups)
+
+    def __str__(self) -> str:
+        trials = sum(group.trials for group in self.groups)
+        lines = [
+            f"{_count(trials, 'trial')} in {_count(self.programs, 'compiled program')}, "
+            f"{_count(self.workers, 'worker')}: about {self.seconds:.0f} s and "
+            f"{self.peak_bytes / 1e6:.0f} MB at the peak (of {self.memory / 1e9:.0f} GB)"
+        ]
+        if self.streamed:
+            lines.append("  the training examples stream from the host in windows")
+        lines += [f"  {role.name}: {role.kind}, {role.reason}" for role in self.roles.values()]
+        for group in self.groups[:20]:
+            lines.append(
+                f"  [{group.label}] {_count(group.trials, 'trial')} in {_count(group.tiles, 'tile')} of "
+                f"{_count(group.width, 'lane')}, {_count(group.in_flight, 'lane')} in flight, {_count(group.waves, 'wave')}; "
+                f"{group.bytes / 1e6:.2f} MB a tile, {group.flops:.2g} operations, compiling about "
+                f"{group.compile_seconds:.1f} s, training about {group.run_seconds:.1f} s"
+                f"{'' if not group.measured else ' (measured here)'}"
+            )
+        if len(self.groups) > 20:
+            lines.append(f"  ... and {len(self.groups) - 20} more programs")
+        return "\n".join(lines + [f"  mind: {warning}" for warning in self.warnings])
+
+
+def plan(sweep: Sweep | Prepared) -> Plan:
+    """What a sweep will do, from abstract tracing and a matrix product timed here: nothing is compiled, no step is run.
+
+    Raises ConfigError for a user's mistake, and where a single lane does not fit the device's memory.
+    """
+    prepared = sweep if isinstance(sweep, Prepared) else prepare(sweep)
+    workers = default_workers()
+    memory = device_memory(workers[0])
+    speed = machine_speed() if workers[0].platform == "cpu" else 1.0
+    made = [_plan_group(prepared, group, len(workers), speed) for group in prepared.groups]
+    groups = tuple(group for group, _ in made)
+    for group in groups:
+        if group.bytes / group.width > memory:
+            raise ConfigError(
+                f"one lane of [{group.label}] needs {group.bytes / group.width / 1e9:.1f} GB of state, gradients and "
+                f"activations, and the device has {memory / 1e9:.1f} GB: make the model smaller, or shard it yourself."
+            )
+    peak = _peak_bytes(prepared, groups, workers)
+    seconds = _seconds([(group.compile_seconds, tiles) for group, tiles in made], len(workers))
+    warnings = tuple(_warnings(prepared, groups))
+    streamed = streams(prepared.setting.task.data, workers[0])
+    return Plan(groups, prepared.roles, len(workers), memory, peak, seconds, streamed, warnings)
+
+
+def _plan_group(prepared: Prepared, group: Group, workers: int, speed: float) -> tuple[GroupPlan, list[float]]:
+    """The group's plan, and the seconds that one worker takes for each of its tiles."""
+    task, wanted = prepared.setting.task, prepared.sweep.tile
+    step = step_work(task, group.static, group.lanes, group.rows)
+    evaluation = evaluation_work(task, group.static, group.lanes)
+    found = measured_seconds(task, group) if not isinstance(wanted, int) else None
+    width = wanted if isinstance(wanted, int) else for_few(guess_width(group) if found is None else found[0], group)
+    a_step = step.a_lane(width) / speed if found is None else found[1] * workers
+    tiles = group.tiles(width)
+    seconds = []
+    for tile in tiles:  # empty places, and trials that end before the longest, cost what a trial does
+        stops = stops_of(tile.trials, prepared.setting.evaluate_every)
+        seconds.append(width * (stops[-1] * a_step + len(stops) * evaluation.a_lane(width) / speed))
+    in_flight = min(workers, len(tiles)) * width
+    return GroupPlan(
+        static=dict(group.static),
+        lanes=tuple(group.lanes),
+        trials=len(group.trials),
+        width=width,
+        tiles=len(tiles),
+        in_flight=in_flight,
+        waves=-(-len(tiles) // min(workers, len(tiles))),
+        lane_steps=sum(width * max(trial.steps for trial in tile.trials) for tile in tiles),
+        bytes=int(width * max(step.bytes, evaluation.bytes)),
+        flops=step.flops * sum(trial.steps for trial in group.trials),
+        compile_seconds=step.compile_seconds,
+        run_seconds=sum(seconds) / workers,
+        measured=found is not None,
+    ), seconds
+
+
+def _seconds(groups: Sequence[tuple[float, Sequence[float]]], workers: int) -> float:
+    """When the last tile ends: two compilers take the groups in order, workers the tiles of groups that are compiled.
+
+    Compilers and workers share the cores, so it is never less than all their work divided by the cores.
+    """
+    compilers, free = [0.0] * min(2, cores()), [0.0] * workers
+    for compiling, tiles in groups:
+        ready = heapq.heappop(compilers) + compiling / min(2, cores())  # a program's parts compile side by side
+        heapq.heappush(compilers, ready)
+        for seconds in tiles:
+            heapq.heappush(free, max(heapq.heappop(free), ready) + seconds)
+    work = sum(compiling + sum(tiles) for compiling, tiles in groups) / max(cores(), workers)
+    return START_SECONDS + max(max(free), work)
+
+
+def _peak_bytes(prepared: Prepared, groups: Sequence[GroupPlan], workers: Sequence[jax.Device]) -> int:
+    """Of a CPU process: what it holds now, what compiling adds, data, and the largest tiles in flight."""
+    data = prepared.setting.task.data
+    held = sum(leaf.nbytes for leaf in jax.tree.leaves(data.validation))
+    if streams(data, workers[0]):
+        held += 2 * WINDOW_BYTES * len(workers)
+    else:
+        held += sum(leaf.nbytes for leaf in jax.tree.leaves(data.train))
+    in_flight = max(group.bytes * min(len(workers), group.tiles) for group in groups)
+    if workers[0].platform != "cpu":
+        return held + in_flight // len(workers)
+    programs = sorted((COMPILE_BYTES + COMPILE_BYTES_A_SECOND * g.compile_seconds for g in groups), reverse=True)
+    at_once = min(2, cores())
+    compiling = sum(programs[:at_once]) + KEPT_BYTES * len(programs[at_once:])
+    return int(_process_bytes() + compiling + held + in_flight)
+
+
+def _process_bytes() -> float:
+    """The most this process has held so far (``ru_maxrss`` is in KiB on Linux, in bytes on macOS)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _warnings(prepared: Prepared, groups: Sequence[GroupPlan]) -> list[str]:
+    told = []
+    for name, role in prepared.roles.items():
+        values = {config_id({"v": group.static[name]}) for group in groups if name in group.static}
+        lanes = sum(group.trials for group in groups) / len(groups)
+        if len(values) > 2 and lanes < FEW_LANES:
+            told.append(f"{name} makes {len(values)} programs of {_count(round(lanes), 'lane')} ({role.reason})")
+    compiling = sum(group.compile_seconds for group in groups)
+    running = sum(group.run_seconds for group in groups) * min(cores(), max(group.in_flight for group in groups))
+    if len(groups) > 2 and compiling > 2 * running:
+        told.append(f"compiling takes {compiling:.0f} s of a core's time and training {running:.0f} s")
+    trained = sum(trial.steps for trial in prepared.trials if trial.id not in prepared.broken)
+    idle = 1 - trained / sum(group.lane_steps for group in groups)
+    if idle > 0.3:
+        told.append(
+            f"{idle:.0%} of the lanes' steps train nothing (empty places, and trials that end before the longest of "
+            "their tile): more trials a program, or a smaller tile=, waste less"
+        )
+    return told
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
