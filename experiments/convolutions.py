@@ -37,9 +37,9 @@ def sweep():
     task = js.supervised(
         init,
         apply,
-        js.losses.softmax_cross_entropy,
-        lambda config: optax.adam(config["learning_rate"]),
-        data,
+        loss=js.losses.softmax_cross_entropy,
+        optimizer=lambda config: optax.adam(config["learning_rate"]),
+        data=data,
         metrics={"accuracy": js.metrics.accuracy},
         name="convolutions",
     )

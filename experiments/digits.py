@@ -40,9 +40,9 @@ def sweep():
     task = js.supervised(
         init,
         apply,
-        js.losses.softmax_cross_entropy,
-        optimizer,
-        data,
+        loss=js.losses.softmax_cross_entropy,
+        optimizer=optimizer,
+        data=data,
         metrics={"accuracy": js.metrics.accuracy},
         name="digits",
     )

@@ -50,7 +50,9 @@ def sweep():
     data = js.split((x / 16).astype(np.float32), y.astype(np.int32), validation=0.2, test=0.2, key=0, stratify=True)
     loss = js.losses.softmax_cross_entropy
     metrics = {"accuracy": js.metrics.accuracy}
-    task = js.supervised(init, apply, loss, optimizer, data, metrics, name="schedule families")
+    task = js.supervised(
+        init, apply, loss=loss, optimizer=optimizer, data=data, metrics=metrics, name="schedule families"
+    )
     space = {"schedule": list(families(0.1)), "learning_rate": js.logspace(1e-3, 1.0, 32)}
     return js.Sweep(task, js.grid(space), seeds=5, steps=STEPS, store="schedule_families.db")
 

@@ -36,7 +36,7 @@ def sweep():
     x, y = load_digits(return_X_y=True)
     data = js.split((x / 16).astype(np.float32), y.astype(np.int32), validation=0.2, test=0.2, key=0, stratify=True)
     loss, metrics = js.losses.softmax_cross_entropy, {"accuracy": js.metrics.accuracy}
-    task = js.supervised(init, apply, loss, optimizer, data, metrics, name="table")
+    task = js.supervised(init, apply, loss=loss, optimizer=optimizer, data=data, metrics=metrics, name="table")
     space = {
         "learning_rate": js.log_uniform(1e-4, 1.0),
         "batch_size": [16, 32, 64],

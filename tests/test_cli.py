@@ -19,9 +19,9 @@ def sweep():
     task = js.supervised(
         lambda config, key: {"w": jnp.zeros((5, 1))},
         lambda config, params, x, key: (x @ params["w"])[:, 0],
-        js.losses.squared_error,
-        lambda config: optax.sgd(config["learning_rate"]),
-        js.split(x, y, key=0),
+        loss=js.losses.squared_error,
+        optimizer=lambda config: optax.sgd(config["learning_rate"]),
+        data=js.split(x, y, key=0),
         name="line",
     )
     return js.Sweep(task, js.grid({"learning_rate": [0.001, 0.01, 0.1, 10.0]}), seeds=2, steps=50)

@@ -24,7 +24,7 @@ def apply(config, params, x, key):
 
 def swept(data, optimizer, configs, loss=js.losses.softmax_cross_entropy):
     """The final weights of every config, from one program."""
-    task = js.supervised(init, apply, loss, optimizer, data, batch_size=BATCH, name="effects")
+    task = js.supervised(init, apply, loss=loss, optimizer=optimizer, data=data, batch_size=BATCH, name="effects")
     result = js.sweep(task, configs, steps=STEPS)
     assert len({trial.program for trial in result.trials()}) == 1
     return [np.asarray(result.params(trial.id)[0]["w"]) for trial in result.trials()]

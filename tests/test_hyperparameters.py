@@ -21,7 +21,15 @@ def task_of(data, optimizer, activation=lambda config: jax.nn.relu):
     def apply(config, params, x, key):
         return js.models.apply_mlp(params, x, activation(config))
 
-    return js.supervised(init, apply, js.losses.softmax_cross_entropy, optimizer, data, batch_size=32, name="reference")
+    return js.supervised(
+        init,
+        apply,
+        loss=js.losses.softmax_cross_entropy,
+        optimizer=optimizer,
+        data=data,
+        batch_size=32,
+        name="reference",
+    )
 
 
 def sgd(config):

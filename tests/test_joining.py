@@ -56,9 +56,9 @@ def test_a_width_that_the_task_does_not_mask_is_never_padded(data):
     task = js.supervised(
         lambda config, key: js.models.init_mlp(key, [64, config["width"], 10]),
         lambda config, params, x, key: js.models.apply_mlp(params, x, jax.nn.sigmoid),
-        js.losses.softmax_cross_entropy,
-        lambda config: optax.sgd(config["learning_rate"]),
-        data,
+        loss=js.losses.softmax_cross_entropy,
+        optimizer=lambda config: optax.sgd(config["learning_rate"]),
+        data=data,
     )
     assert planned(task, SPACE, 10).programs == 3
 

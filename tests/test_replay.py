@@ -25,11 +25,11 @@ def test_trials_of_a_mixed_sweep_replay_bit_equal_in_company_and_alone(sweep):
     result = js.run(sweep)
     for trial in result.trials()[::9]:
         for company in ("neighbours", "copies"):
-            found = js.replay(sweep, trial.id, company)
+            found = js.replay(sweep, trial.id, batch_with=company)
             assert found.difference is None, found
             assert found.compared == 3 * len(result.curves("train/loss")[trial.id])
             assert found.environment == {}
-    solo = js.replay(sweep, trial.id, "none")
+    solo = js.replay(sweep, trial.id, batch_with="none")
     assert solo.width == 1
     assert solo.furthest < 1e-4  # rounding of another program
 
@@ -53,7 +53,7 @@ def test_the_plan_is_what_is_run(sweep):
     result = js.run(sweep)
     assert plan.programs == len({trial.program for trial in result.trials()})
     assert sum(group.trials for group in plan.groups) == len(result.trials())
-    assert {role.name: role.kind for role in plan.roles.values()}["width"] == "group"
+    assert {role.name: role.kind for role in plan.roles.values()}["width"] == "static"
     assert "batch_size: lane" in str(plan)
     assert all(group.flops > 0 for group in plan.groups)
 

@@ -28,7 +28,7 @@ def result(sweep):
 
 def recorded(scores):
     """A record whose last validation losses and accuracies are given: {(rate, seed): (loss, accuracy)}."""
-    from jsweep.engine.tile import Score
+    from jsweep.storage.records import Score
 
     store = open_store(None)
     row = store.add_sweep(
@@ -94,7 +94,7 @@ def test_what_is_not_recorded_or_not_validation_cannot_choose(result):
 def test_the_engine_is_never_handed_the_test_split(data):
     poisoned = js.Splits(data.train, data.validation, (np.full_like(data.test[0], np.nan), data.test[1]))
     result = js.sweep(make_task(poisoned), CONFIGS[1:2], steps=10)
-    assert result.best().sound
+    assert result.best().complete
 
 
 def test_the_test_split_is_opened_once_and_the_ledger_answers_after(sweep, result, data):
@@ -132,7 +132,7 @@ def test_another_config_of_the_sweep_is_refused_unless_overridden_on_record(data
 
 def test_seeds_added_after_the_test_do_not_open_it_again(data, tmp_path):
     def result(seeds):
-        return js.sweep(make_task(data), CONFIGS[2:3], seeds, 20, store=tmp_path / "s.db")
+        return js.sweep(make_task(data), CONFIGS[2:3], seeds=seeds, steps=20, store=tmp_path / "s.db")
 
     first = result(1).test()
     second = result(3).test()

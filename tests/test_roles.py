@@ -19,7 +19,7 @@ def roles_of(task, configs, told=None):
 def test_numbers_that_trace_are_lanes_and_shapes_are_groups(data):
     configs = [{"learning_rate": lr, "l2": 0.1, "width": w} for lr in (0.1, 0.2) for w in (8, 16)]
     groups, kinds, roles = roles_of(make_task(data), configs)
-    assert kinds == {"learning_rate": "lane", "l2": "lane", "width": "group", "steps": "engine"}
+    assert kinds == {"learning_rate": "lane", "l2": "lane", "width": "static", "steps": "engine"}
     assert [dict(group.static) for group in groups] == [{"width": 8}, {"width": 16}]
     assert "shape" in roles["width"].reason
     assert "init (small.py:" in roles["width"].reason
@@ -30,7 +30,7 @@ def test_a_python_branch_makes_a_group_and_the_reason_says_so(data):
         return optax.sgd(config["learning_rate"], nesterov=True, momentum=0.9 if config["big"] > 1 else 0.5)
 
     _, kinds, roles = roles_of(make_task(data, optimizer=optimizer), [{"learning_rate": 0.1, "big": b} for b in (1, 2)])
-    assert kinds["big"] == "group"
+    assert kinds["big"] == "static"
     assert roles["big"].reason.startswith("decides a Python branch in optimizer (test_roles.py:")
 
 
@@ -48,7 +48,7 @@ def test_strings_are_groups_unless_handed_to_select(data):
     assert kinds["activation"] == "lane"
     assert len(groups) == 1
     groups, kinds, roles = roles_of(make_task(data, apply=compared), configs)
-    assert kinds["activation"] == "group"
+    assert kinds["activation"] == "static"
     assert len(groups) == 2
     assert roles["activation"].reason.startswith("used as a string")
 
@@ -63,7 +63,7 @@ def test_conditional_names_and_none_make_groups_of_their_own(data):
     assert kinds["momentum"] == "lane"
     assert sorted(len(group.trials) for group in groups) == [1, 2]
     _, kinds, _ = roles_of(make_task(data), [{"learning_rate": 0.1, "momentum": m} for m in (None, 0.5)])
-    assert kinds["momentum"] == "group"
+    assert kinds["momentum"] == "static"
 
 
 def test_steps_may_be_read_by_the_task_though_no_space_names_them(data):
@@ -77,8 +77,8 @@ def test_steps_may_be_read_by_the_task_though_no_space_names_them(data):
 
 def test_what_the_user_decides_holds(data):
     configs = [{"learning_rate": lr} for lr in (0.1, 0.2)]
-    groups, kinds, _ = roles_of(make_task(data), configs, {"learning_rate": "group"})
-    assert kinds["learning_rate"] == "group"
+    groups, kinds, _ = roles_of(make_task(data), configs, {"learning_rate": "static"})
+    assert kinds["learning_rate"] == "static"
     assert len(groups) == 2
     with pytest.raises(js.JsweepError, match="'width' was given as a lane but cannot be one: used as a shape"):
         roles_of(make_task(data), [{"learning_rate": 0.1, "width": w} for w in (8, 16)], {"width": "lane"})

@@ -155,7 +155,7 @@ def test_where_cannot_change_a_config():
         (lambda: js.grid({"a": [1, 2]}, where=lambda c: False), "True for no config"),
         (lambda: js.grid({"a": [1, 2]}, where=lambda c: None), "where returned None"),
         (lambda: js.grid({"a": [1, 2]}, where=3), "where=3 is no function"),
-        (lambda: js.random({"a": [1, 2]}, 1, 0, where={"a": 1}), "is no function"),
+        (lambda: js.random({"a": [1, 2]}, 1, key=0, where={"a": 1}), "is no function"),
         (
             lambda: js.grid({"a": [1, 2], "b": js.when(a=1, then=[1])}, where=lambda c: c["b"] > 0),
             r"where reads 'b', which not every config has: read it with config.get\('b'\)",
@@ -288,32 +288,32 @@ def test_random_draws_are_fixed_by_philox_and_a_hash_of_key_and_name():
 @given(st.integers(1, 40), st.integers(1, 200), st.integers(0, 2**64 - 1), st.sampled_from([js.random, js.sobol]))
 @quick
 def test_the_first_configs_of_a_longer_draw_are_those_of_a_shorter_one(n, more, key, draws):
-    assert draws(MIXED, n + more, key)[:n] == draws(MIXED, n, key)
+    assert draws(MIXED, n + more, key=key)[:n] == draws(MIXED, n, key=key)
 
 
 @pytest.mark.parametrize("draws", [js.random, js.sobol])
 def test_prefixes_hold_where_draws_are_passed_over(draws):
     space = {"a": js.int_uniform(0, 30), "b": ["x", "y"], "c": js.when(b="x", then=[1, 2, 3])}
     where = lambda config: config["a"] % 3 == 0
-    long = draws(space, 44, 5, where)
+    long = draws(space, 44, key=5, where=where)
     assert len(set(long.ids)) == 44
     assert all(map(where, long))
     for n in (1, 2, 7, 20, 43):
-        assert draws(space, n, 5, where) == long[:n]
+        assert draws(space, n, key=5, where=where) == long[:n]
 
 
 @pytest.mark.parametrize("draws", [js.random, js.sobol])
 def test_a_space_of_lists_can_be_drawn_whole_and_no_further(draws):
     space = {"a": [1, 2, 3], "b": ["x", "y"], "c": js.when(b="x", then=[1, 2])}
-    assert set(draws(space, 9, 0).ids) == set(js.grid(space).ids)
+    assert set(draws(space, 9, key=0).ids) == set(js.grid(space).ids)
     with pytest.raises(ConfigError, match="gave 9 different configs and then none"):
-        draws(space, 10, 0)
+        draws(space, 10, key=0)
 
 
 def test_where_on_random_is_the_stream_without_what_it_refuses():
     where = lambda config: config["layers"] < 3
     kept = [config for config in js.random(MIXED, 200, key=4) if where(config)]
-    assert list(js.random(MIXED, 60, 4, where)) == kept[:60]
+    assert list(js.random(MIXED, 60, key=4, where=where)) == kept[:60]
 
 
 @given(st.permutations(list(MIXED)), st.sets(st.sampled_from(list(MIXED))))
@@ -376,22 +376,22 @@ def test_latin_hypercube_is_scipys_and_has_one_draw_in_every_part(n):
 
 def test_latin_hypercubes_of_different_lengths_share_nothing():
     space = {"x": js.uniform(0.0, 1.0)}
-    assert not set(js.latin_hypercube(space, 20, 0).ids) & set(js.latin_hypercube(space, 21, 0).ids)
+    assert not set(js.latin_hypercube(space, 20, key=0).ids) & set(js.latin_hypercube(space, 21, key=0).ids)
 
 
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda draws: draws({"x": [1, 2]}, 0, 0), "n=0 is no number of configs"),
-        (lambda draws: draws({"x": [1, 2]}, 2.0, 0), "n=2.0 is no number"),
-        (lambda draws: draws({"x": [1, 2]}, True, 0), "n=True"),
-        (lambda draws: draws({"x": [1, 2]}, 2, -1), "key=-1 is not a seed"),
-        (lambda draws: draws({"x": [1, 2]}, 2, "seed"), "key='seed' is not a key"),
-        (lambda draws: draws({"x": [1, 2]}, 2, True), "key=True is not a key"),
-        (lambda draws: draws({"x": [1, 2]}, 2, jax.random.split(jax.random.key(0))), "give one key"),
-        (lambda draws: draws({"x": [1, 2]}, 2, np.zeros(2)), "float64 array"),
-        (lambda draws: draws({}, 2, 0), "space is empty"),
-        (lambda draws: draws({"x": 1}, 2, 0), "1 different configs"),
+        (lambda draws: draws({"x": [1, 2]}, 0, key=0), "n=0 is no number of configs"),
+        (lambda draws: draws({"x": [1, 2]}, 2.0, key=0), "n=2.0 is no number"),
+        (lambda draws: draws({"x": [1, 2]}, True, key=0), "n=True"),
+        (lambda draws: draws({"x": [1, 2]}, 2, key=-1), "key=-1 is not a seed"),
+        (lambda draws: draws({"x": [1, 2]}, 2, key="seed"), "key='seed' is not a key"),
+        (lambda draws: draws({"x": [1, 2]}, 2, key=True), "key=True is not a key"),
+        (lambda draws: draws({"x": [1, 2]}, 2, key=jax.random.split(jax.random.key(0))), "give one key"),
+        (lambda draws: draws({"x": [1, 2]}, 2, key=np.zeros(2)), "float64 array"),
+        (lambda draws: draws({}, 2, key=0), "space is empty"),
+        (lambda draws: draws({"x": 1}, 2, key=0), "1 different configs"),
     ],
 )
 @pytest.mark.parametrize("draws", DRAWS)
@@ -402,10 +402,10 @@ def test_a_mistake_in_a_search_gets_one_sentence(draws, make, words):
 
 def test_a_where_that_refuses_everything_says_so():
     with pytest.raises(ConfigError, match="kept 0 different configs .* 1 in 10,000"):
-        js.random({"x": js.uniform(0.0, 1.0)}, 1, 0, where=lambda config: config["x"] > 2)
+        js.random({"x": js.uniform(0.0, 1.0)}, 1, key=0, where=lambda config: config["x"] > 2)
 
 
 def test_a_where_that_keeps_one_in_a_thousand_is_served():
-    configs = js.random({"x": js.uniform(0.0, 1.0)}, 5, 0, where=lambda config: config["x"] > 0.999)
+    configs = js.random({"x": js.uniform(0.0, 1.0)}, 5, key=0, where=lambda config: config["x"] > 0.999)
     assert len(configs) == 5
     assert min(column(configs)) > 0.999

@@ -53,7 +53,9 @@ lists = st.lists(values, min_size=1, max_size=4).filter(different)
 @st.composite
 def spaces(draw):
     """Spaces of lists, distributions, constants, weights, and parts conditional on the first two names."""
-    weighted = st.lists(st.integers(), min_size=2, max_size=2, unique=True).map(lambda v: js.choice(v, [1, 2.5]))
+    weighted = st.lists(st.integers(), min_size=2, max_size=2, unique=True).map(
+        lambda v: js.choice(v, weights=[1, 2.5])
+    )
     simple = lists | distributions() | weighted | st.none() | st.integers() | st.text(max_size=3)
     parts = {"kind": ["a", "b", None], "size": js.int_uniform(1, 9)}
     conditions = st.sampled_from(

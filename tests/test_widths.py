@@ -28,7 +28,9 @@ def task_of(data, activation, optimizer):
         return js.models.apply_mlp(params, x, ACTIVATIONS[activation], widths=[config["width"]] * 2)
 
     loss = js.losses.softmax_cross_entropy
-    return js.supervised(init, apply, loss, OPTIMIZERS[optimizer], data, batch_size=32, name="widths")
+    return js.supervised(
+        init, apply, loss=loss, optimizer=OPTIMIZERS[optimizer], data=data, batch_size=32, name="widths"
+    )
 
 
 def swept(data, widths, activation="relu", optimizer="momentum", **options):
@@ -92,9 +94,9 @@ def test_the_plan_says_so_and_a_width_used_as_a_number_is_told(data):
     halved = js.supervised(
         lambda config, key: js.models.init_mlp(key, [64, config["width"] // 2, 10]),
         lambda config, params, x, key: js.models.apply_mlp(params, x),
-        js.losses.softmax_cross_entropy,
-        OPTIMIZERS["adam"],
-        data,
+        loss=js.losses.softmax_cross_entropy,
+        optimizer=OPTIMIZERS["adam"],
+        data=data,
     )
     with pytest.raises(js.JsweepError, match="'width' was given as a lane but cannot be one: used as a shape"):
         js.plan(js.Sweep(halved, js.grid({"learning_rate": [0.1], "width": js.lane(WIDTHS)}), steps=5))

@@ -47,7 +47,9 @@ def jsweep_rounds(lanes, steps, data):
     from jsweep.runner.sweep import Sweep
 
     optimizer = lambda config: optax.adam(config["learning_rate"])
-    task = js.supervised(init, apply, js.losses.softmax_cross_entropy, optimizer, data, batch_size=BATCH, name="gpu")
+    task = js.supervised(
+        init, apply, loss=js.losses.softmax_cross_entropy, optimizer=optimizer, data=data, batch_size=BATCH, name="gpu"
+    )
     rates = js.logspace(1e-4, 1e-1, lanes) if lanes > 1 else [1e-3]
     sweep = Sweep(task, js.grid({"learning_rate": rates}), steps=steps, evaluate_every=steps)
     prepared = prepare(sweep)

@@ -57,7 +57,7 @@ def ours(join):
 
     data = digits()
     loss, metrics = js.losses.softmax_cross_entropy, {"accuracy": js.metrics.accuracy}
-    task = js.supervised(init, apply, loss, optimizer, data, metrics, name="joined")
+    task = js.supervised(init, apply, loss=loss, optimizer=optimizer, data=data, metrics=metrics, name="joined")
     space = {
         "batch_size": list(BATCHES),
         "width": list(WIDTHS),

@@ -32,9 +32,9 @@ def wide():
     task = js.supervised(
         lambda config, key: js.models.init_mlp(key, [784, 1024, 1024, 10]),
         lambda config, params, x, key: js.models.apply_mlp(params, x),
-        js.losses.softmax_cross_entropy,
-        lambda config: optax.adam(config["learning_rate"]),
-        js.split(x.reshape(len(x), -1), y, validation=0.2, test=0.0, key=0),
+        loss=js.losses.softmax_cross_entropy,
+        optimizer=lambda config: optax.adam(config["learning_rate"]),
+        data=js.split(x.reshape(len(x), -1), y, validation=0.2, test=0.0, key=0),
         name="wide",
     )
     rates = [float(rate) for rate in np.geomspace(1e-4, 1e-2, 24)]
@@ -70,9 +70,9 @@ def convolutions():
     task = js.supervised(
         init,
         apply,
-        js.losses.softmax_cross_entropy,
-        lambda config: optax.sgd(config["learning_rate"], 0.9),
-        js.split(x[..., None], y, validation=0.2, test=0.0, key=0),
+        loss=js.losses.softmax_cross_entropy,
+        optimizer=lambda config: optax.sgd(config["learning_rate"], 0.9),
+        data=js.split(x[..., None], y, validation=0.2, test=0.0, key=0),
         name="convolutions",
     )
     space = {"learning_rate": [float(rate) for rate in np.geomspace(1e-3, 1e-1, 8)], "channels": [4, 8]}

@@ -166,9 +166,8 @@ def harm_row(rng, path):
 
 def make_sound(path):
     """A small record, with a name no terminal should see raw, an opened test split and a failed trial."""
-    from jsweep.engine.tile import Score
-    from jsweep.planning import Trial
-    from jsweep.storage import TestRow, open_store
+    from jsweep.storage import TestOpening, open_store
+    from jsweep.storage.records import Score, Trial
 
     store = open_store(path)
     names = ["train/loss", "validation/loss"]
@@ -186,7 +185,9 @@ def make_sound(path):
             score = Score(trial.id, step, dict.fromkeys(names, 1.0 / step), None, step == 20)
             store.record_segment(row.key, "program", 4, [score])
     store.record_failure(row.key, [trials[-1].id], "ValueError: no")
-    store.record_test(row.key, TestRow("0" * 16, {"a": 1}, "validation/loss", {"test/loss": [1.0]}, [0], False, "2026"))
+    store.record_test(
+        row.key, TestOpening("0" * 16, {"a": 1}, "validation/loss", {"test/loss": [1.0]}, [0], False, "2026")
+    )
     store._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     store.close()
 

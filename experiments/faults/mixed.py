@@ -26,7 +26,7 @@ def mixed(store, trials, steps, every, name="mixed", tile=4, seeds=2, **options)
     x, y = load_digits(return_X_y=True)
     data = js.split((x / 16).astype(np.float32), y.astype(np.int32), key=0)
     loss, metrics = js.losses.softmax_cross_entropy, {"accuracy": js.metrics.accuracy}
-    task = js.supervised(init, apply, loss, optimizer, data, metrics, name=name)
+    task = js.supervised(init, apply, loss=loss, optimizer=optimizer, data=data, metrics=metrics, name=name)
     space = {
         "learning_rate": js.log_uniform(1e-3, 1e-1),
         "width": [16, 48],

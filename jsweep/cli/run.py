@@ -159,7 +159,9 @@ def replay(trial: str, file: str, store: str, name: str, alone: bool, solo: bool
 
     if alone and solo:
         raise ConfigError("--alone and --solo ask for different company: give one of them.")
-    found = replay_trial(_load(file, store, name=name), trial, "none" if solo else "copies" if alone else "neighbours")
+    found = replay_trial(
+        _load(file, store, name=name), trial, batch_with="none" if solo else "copies" if alone else "neighbours"
+    )
     if as_json:
         print_json(found)
     else:

@@ -78,7 +78,7 @@ def print_ranking(title: str, ranking: Sequence[Any], most: int) -> None:
             s.mean,
             s.std,
             len(s.values),
-            "" if s.sound else "not finite or unfinished",
+            "" if s.complete else "not finite or unfinished",
         ]
         for place, s in enumerate(ranking[:most], 1)
     ]

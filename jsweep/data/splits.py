@@ -48,6 +48,7 @@ class Splits:
 def split(
     x: Any,
     y: Any,
+    *,
     validation: float = 0.2,
     test: float = 0.2,
     key: jax.Array | int = 0,

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from jsweep.engine.tile import Segment
-from jsweep.planning import Tile, Trial
+from jsweep.planning import Tile
+from jsweep.storage.records import Trial
 
 
 @dataclass(frozen=True)

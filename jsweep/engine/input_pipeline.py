@@ -18,7 +18,8 @@ from jsweep.data.loader import Batches
 from jsweep.data.shuffle import batch_indices
 from jsweep.data.splits import Splits, train_like
 from jsweep.engine.program import STEPS_PER_CALL
-from jsweep.planning import Group, Tile, Trial
+from jsweep.planning import Group, Tile
+from jsweep.storage.records import Trial
 from jsweep.task.task import Task
 
 WINDOW_BYTES = 64 << 20  # of a streamed window; two are in flight in each tile

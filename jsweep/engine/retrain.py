@@ -8,8 +8,9 @@ import jax
 from jsweep.engine.executors.threads import Work, default_workers, on_device
 from jsweep.engine.input_pipeline import streams, window_rows
 from jsweep.engine.program import lower_tile
-from jsweep.engine.tile import Score, Setting, train_tile
+from jsweep.engine.tile import Setting, train_tile
 from jsweep.planning import Group, Tile
+from jsweep.storage.records import Score
 
 
 def retrain(setting: Setting, share: Work, device: jax.Device) -> tuple[dict[str, dict[int, Score]], dict[str, Any]]:

@@ -10,7 +10,8 @@ import numpy as np
 from jsweep._runtime.prng import config_words
 from jsweep.engine.input_pipeline import Feed
 from jsweep.engine.program import TileProgram
-from jsweep.planning import Group, Tile, Trial
+from jsweep.planning import Group, Tile
+from jsweep.storage.records import Score, Trial
 from jsweep.task.task import Task
 
 
@@ -22,17 +23,6 @@ class Setting:
     root: np.ndarray
     pairing: str
     evaluate_every: int
-
-
-@dataclass(frozen=True)
-class Score:
-    """One trial's metrics after ``step`` steps, by name ("validation/loss"); ``nonfinite`` is the step NaN began."""
-
-    trial: str
-    step: int
-    metrics: dict[str, float]
-    nonfinite: int | None
-    finished: bool
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from jsweep.planning.groups import Tile as Tile
 from jsweep.planning.groups import make_groups as make_groups
 from jsweep.planning.roles import Role as Role
 from jsweep.planning.traced import LaneType as LaneType
-from jsweep.planning.trials import Trial as Trial
 from jsweep.planning.trials import make_trials as make_trials
 from jsweep.planning.trials import seed_list as seed_list
 from jsweep.planning.trials import trial_id as trial_id

@@ -48,14 +48,14 @@ def assign_buckets(
         try:
             found[name] = _decide(_Case(task, configs, found, name), role, steps, told, recorded)
         except Exception:  # the typical config cannot be traced, which is told of its trials alone
-            found[name] = replace(role, padded=None) if role.kind == "group" else role
+            found[name] = replace(role, padded=None) if role.kind == "static" else role
     return found
 
 
 def _decide(case: "_Case", role: Role, steps: Counter, told: Mapping[str, str], recorded: RecordedRoles) -> Role:
     name = role.name
     if role.kind == "lane" and all(isinstance(value, str) for value in steps):
-        if recorded.kinds.get(name) in ("lane", "group"):
+        if recorded.kinds.get(name) in ("lane", "static"):
             return _options_as(role, recorded.kinds[name])
         return role if len(steps) == 1 or told.get(name) == "lane" else _decide_options(case, role, steps)
     if role.padded is not None or (name == "batch_size" and role.kind == "lane"):
@@ -64,14 +64,14 @@ def _decide(case: "_Case", role: Role, steps: Counter, told: Mapping[str, str], 
 
 
 def _options_as(role: Role, kind: str) -> Role:
-    return role if kind == "lane" else replace(role, kind="group", reason="each name a program: so the record has it")
+    return role if kind == "lane" else replace(role, kind="static", reason="each name a program: so the record has it")
 
 
 def _without_what_fails_together(
     task: Task, configs: Sequence[Mapping[str, Any]], roles: dict[str, Role]
 ) -> dict[str, Role]:
     """No untold width is padded where the task does not trace with all of them padded at once."""
-    names = [name for name, role in roles.items() if role.kind == "group" and role.padded is not None]
+    names = [name for name, role in roles.items() if role.kind == "static" and role.padded is not None]
     config = next((config for config in configs if all(name in config for name in names)), None)
     if len(names) > 1 and config is not None:
         lanes = {name: padded for name in names if (padded := roles[name].padded) is not None}
@@ -92,7 +92,7 @@ class _Case:
         size = lambda config: sum(v for n, v in config.items() if n != name and roles[n].padded is not None)
         self.task, self.name = task, name
         self.config = sorted(having, key=size)[len(having) // 2]
-        others = [n for n, role in roles.items() if n != name and role.kind == "group"]
+        others = [n for n, role in roles.items() if n != name and role.kind == "static"]
         self.programs = len({config_id({n: c[n] for n in others if n in c}) for c in having})
         self._lanes = {
             n: lane
@@ -125,7 +125,7 @@ def _decide_options(case: _Case, role: Role, steps: Counter) -> Role:
     told = f"about {_seconds(wasted)} of options computed in vain, {_seconds(spared)} of compiling spared"
     if wasted <= spared:
         return replace(role, reason=f"{role.reason}, joined: {told}")
-    return replace(role, kind="group", reason=f"a program for each name, for joined: {told}")
+    return replace(role, kind="static", reason=f"a program for each name, for joined: {told}")
 
 
 def _decide_tiers(case: _Case, role: Role, steps: Counter, told: Mapping[str, str], recorded: RecordedRoles) -> Role:
@@ -217,8 +217,8 @@ def _with_tiers(role: Role, tiers: Mapping[int, int], why: str) -> Role:
     single = [format_value(tier) for tier, part in parts.items() if len(part) == 1]
     because = f" ({why})" if why else ""
     if not shared:
-        reason = role.reason if role.kind == "group" else "used as a shape: the rows of a batch"
-        return replace(role, kind="group", tiers=dict(tiers), reason=f"{reason}{'; ' + why if why else ''}")
+        reason = role.reason if role.kind == "static" else "used as a shape: the rows of a batch"
+        return replace(role, kind="static", tiers=dict(tiers), reason=f"{reason}{'; ' + why if why else ''}")
     apart = f"; {', '.join(single)} compiled in" if single else ""
     return replace(role, kind="lane", tiers=dict(tiers), reason=f"{'; '.join(shared)}, and masked{apart}{because}")
 

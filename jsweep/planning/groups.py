@@ -12,8 +12,8 @@ from jsweep.errors import ConfigError
 from jsweep.planning.bucketing import RecordedRoles, assign_buckets, rows_of
 from jsweep.planning.roles import Role, assign_roles
 from jsweep.planning.traced import LaneType, Traced, lane_type, trace
-from jsweep.planning.trials import Trial
 from jsweep.space import config_id, format_value
+from jsweep.storage.records import Trial
 from jsweep.task.task import Task
 
 
@@ -166,7 +166,7 @@ def _signature(trial: Trial, roles: Mapping[str, Role]) -> Any:
     """Equal for trials of one program: the names that are read, the values compiled in, what sizes are padded to."""
     config = _seen_by_task(trial)
     tiers = {name: tiers[config[name]] for name, role in roles.items() if name in config and (tiers := role.tiers)}
-    names = frozenset(name for name in config if roles[name].kind in ("lane", "group"))
+    names = frozenset(name for name in config if roles[name].kind in ("lane", "static"))
     return names, config_id(_compiled_in(config, roles)), config_id(tiers)
 
 

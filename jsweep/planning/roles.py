@@ -21,7 +21,7 @@ ENGINE_NAMES = ("steps", "epochs", "batch_size")
 
 @dataclass(frozen=True)
 class Role:
-    """How one name takes part: ``kind`` is "lane", "group" (of compilation), "engine" or "unread"; ``reason`` says why."""
+    """How one name takes part: ``kind`` is "lane", "static" (of compilation), "engine" or "unread"; ``reason`` says why."""
 
     name: str
     kind: str
@@ -32,7 +32,7 @@ class Role:
     def compiled_in(self, value: Any) -> bool:
         """Whether this value is part of the program: that of a compile group, or a size that shares no program."""
         if self.kind != "lane" or self.tiers is None:
-            return self.kind == "group"
+            return self.kind == "static"
         return list(self.tiers.values()).count(self.tiers[value]) == 1
 
 
@@ -41,14 +41,14 @@ class _WronglyTold(ConfigError):
 
 
 def assign_roles(task: Task, configs: Sequence[Mapping[str, Any]], told: Mapping[str, str]) -> dict[str, Role]:
-    """The role of every name in ``configs``. ``told`` maps names to "lane" or "group" where the user has recorded.
+    """The role of every name in ``configs``. ``told`` maps names to "lane" or "static" where the user has recorded.
 
     All candidates are traced together first; only where that fails is each traced alone.
     """
     examples = _one_config_per_presence(configs)
     candidates = {}
     for name in {n: None for config in configs for n in config}:
-        if told.get(name) == "group" or name == "epochs" or (name == "batch_size" and not task.masks_batch):
+        if told.get(name) == "static" or name == "epochs" or (name == "batch_size" and not task.masks_batch):
             continue
         lane = lane_type([config[name] for config in configs if name in config])
         if lane is not None:
@@ -65,7 +65,7 @@ def assign_roles(task: Task, configs: Sequence[Mapping[str, Any]], told: Mapping
     if len(errors) == len(examples) or any(isinstance(error, _WronglyTold) for error in errors):
         raise errors[0]
     for name in {n: None for config in configs for n in config}:
-        roles.setdefault(name, Role(name, "group", "the configs that have it cannot be traced"))
+        roles.setdefault(name, Role(name, "static", "the configs that have it cannot be traced"))
         if name == "epochs":
             roles[name] = Role(name, "engine", "the length of training")
         elif name in ENGINE_NAMES and roles[name].kind == "unread":
@@ -75,7 +75,7 @@ def assign_roles(task: Task, configs: Sequence[Mapping[str, Any]], told: Mapping
 
 def _engine_role(name: str) -> tuple[str, str]:
     if name == "batch_size":
-        return "group", "used as a shape: the rows of a batch"
+        return "static", "used as a shape: the rows of a batch"
     return "engine", "the length of training"
 
 
@@ -91,7 +91,7 @@ def _roles_of_example(
     refused: dict[str, str] = {}
     for name in [name for name in lanes if told.get(name) == "lane"]:
         lanes[name] = _padded_if_needed(task, example, name, lanes[name], rows)
-    known = {name: role.reason for name in lanes if (role := roles.get(name)) is not None and role.kind == "group"}
+    known = {name: role.reason for name in lanes if (role := roles.get(name)) is not None and role.kind == "static"}
     lanes = {name: lane for name, lane in lanes.items() if name not in known}  # what one config refuses, none may have
     try:
         traced = trace(task, _without(example, lanes), lanes, rows)
@@ -112,15 +112,15 @@ def _roles_of_example(
         elif name in known:
             continue
         elif name in refused:
-            new = Role(name, "group", refused[name], _padded_if_masked(task, example, name, lanes[name], rows))
+            new = Role(name, "static", refused[name], _padded_if_masked(task, example, name, lanes[name], rows))
         elif name in lanes and lanes[name].most:
             new = Role(name, "lane", f"told so by lane: padded to {lanes[name].most} and masked", lanes[name])
         elif name in candidates:
             new = Role(name, "lane", "traces" if not candidates[name].names else "handed to a select")
-        elif told.get(name) == "group":
-            new = Role(name, "group", "told so by static")
+        elif told.get(name) == "static":
+            new = Role(name, "static", "told so by static")
         else:
-            new = Role(name, "group", f"its values are {_kind_of(example[name])}")
+            new = Role(name, "static", f"its values are {_kind_of(example[name])}")
         old = roles.get(name)
         if old is None or _RANK[new.kind] > _RANK[old.kind]:
             roles[name] = new
@@ -166,7 +166,7 @@ def _padded_if_masked(task: Task, example: dict[str, Any], name: str, lane: Lane
         return None
 
 
-_RANK = {"unread": 0, "lane": 1, "engine": 1, "group": 2}  # what one config needs, all configs get
+_RANK = {"unread": 0, "lane": 1, "engine": 1, "static": 2}  # what one config needs, all configs get
 
 
 def reason_of(error: BaseException) -> str:

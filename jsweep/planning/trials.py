@@ -3,25 +3,14 @@
 import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from jsweep import space
 from jsweep.data.loader import Batches
 from jsweep.errors import ConfigError
+from jsweep.storage.records import Trial
 from jsweep.task.config import check_count
 from jsweep.task.task import Task
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One config under one seed. ``id`` is a stable hash of the task's name, the config and the seed."""
-
-    id: str
-    config_id: str
-    config: Mapping[str, Any]
-    seed: int
-    steps: int
 
 
 def make_trials(

@@ -18,7 +18,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 
 
 def plot_score(
-    result: Result, x: str, path: str | Path, metric: str = "validation/loss", by: str | None = None
+    result: Result, x: str, path: str | Path, *, metric: str = "validation/loss", by: str | None = None
 ) -> Path:
     """Draw ``metric`` against the hyperparameter ``x`` as a PNG: a line for each value of ``by``, a band for the seeds.
 
@@ -61,9 +61,9 @@ def _families(result: Result, ranking: Sequence[ConfigScore], x: str, by: str | 
 
 def _draw_family(axes: Any, colour: str, label: str, scores: Sequence[ConfigScore], x: str) -> None:
     at = np.array([score.config[x] for score in scores], float)
-    mean = np.array([score.mean if score.sound else np.nan for score in scores])
-    low = np.array([min(score.values) if score.sound else np.nan for score in scores])
-    high = np.array([max(score.values) if score.sound else np.nan for score in scores])
+    mean = np.array([score.mean if score.complete else np.nan for score in scores])
+    low = np.array([min(score.values) if score.complete else np.nan for score in scores])
+    high = np.array([max(score.values) if score.complete else np.nan for score in scores])
     axes.plot(at, mean, color=colour, linewidth=1.8, marker="o", markersize=3, label=label)
     axes.fill_between(at, low, high, color=colour, alpha=0.18, linewidth=0)
     wild = at[~np.isfinite(mean)]
@@ -74,7 +74,7 @@ def _draw_family(axes: Any, colour: str, label: str, scores: Sequence[ConfigScor
 
 def _mark_best(axes: Any, result: Result, ranking: Sequence[ConfigScore], x: str, metric: str) -> None:
     top = ranking[0]
-    if not top.sound or not _drawable(top.config.get(x)):
+    if not top.complete or not _drawable(top.config.get(x)):
         return
     axes.plot([top.config[x]], [top.mean], "*", color="black", markersize=13, zorder=5)
     told = ", ".join(f"{_shown(name)} {_shown(value)}" for name, value in list(top.config.items())[:8])
@@ -87,7 +87,7 @@ def _dress(axes: Any, result: Result, ranking: Sequence[ConfigScore], x: str, me
     values = [float(s.config[x]) for s in ranking if _drawable(s.config.get(x))]
     if min(values) > 0 and max(values) / min(values) > 50:
         axes.set_xscale("log")
-    sound = [score.mean for score in ranking if score.sound]
+    sound = [score.mean for score in ranking if score.complete]
     if sound and min(sound) > 0 and max(sound) / min(sound) > 20:
         axes.set_yscale("log")
     axes.set_xlabel(_shown(x.replace("_", " ")))
@@ -112,12 +112,12 @@ def _cycle(count: int) -> list[str]:
     return [COLOURS[i % len(COLOURS)] for i in range(count)]
 
 
-def plot_best(result: Result, name: str, path: str | Path, metric: str = "validation/loss") -> Path:
+def plot_best(result: Result, name: str, path: str | Path, *, metric: str = "validation/loss") -> Path:
     """Draw, for each value of the hyperparameter ``name``, its best config: every seed a dot, the mean a bar, as a PNG."""
     figure_module = import_optional("matplotlib.figure", "plots")
     best: dict[str, ConfigScore] = {}
     for score in result.ranking(metric):
-        if score.sound and name in score.config:
+        if score.complete and name in score.config:
             best.setdefault(_shown(score.config[name]), score)
     if not best:
         raise ConfigError(f"no config of {result.name!r} has {name!r} and a finite {metric} under all its seeds.")

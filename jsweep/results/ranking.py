@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jsweep.space import format_value
-from jsweep.storage import TestRow, TrialRow
+from jsweep.storage import TestOpening, Trial
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class ConfigScore:
     """One config's score by one metric: mean and spread over its seeds, and the trials behind it.
 
     ``values`` are the seeds' last scores in order of seed; ``std`` is their sample standard deviation (0.0 for one
-    seed). ``sound`` is False where a seed failed, is unfinished, or has a score that is not finite: such a config is
+    seed). ``complete`` is False where a seed failed, is unfinished, or has a score that is not finite: such a config is
     never chosen.
     """
 
@@ -29,7 +29,7 @@ class ConfigScore:
     values: tuple[float, ...]
     seeds: tuple[int, ...]
     trials: tuple[str, ...]
-    sound: bool
+    complete: bool
 
     def __str__(self) -> str:
         config = ", ".join(f"{name}={format_value(value)}" for name, value in self.config.items())
@@ -59,10 +59,10 @@ class TestScore:
         return f"{', '.join(parts)} over {len(self.seeds)} seeds ({source} {self.opened})"
 
 
-def _config_score(metric: str, trials: Sequence[TrialRow], last: Mapping[int, Mapping[str, float]]) -> ConfigScore:
+def _config_score(metric: str, trials: Sequence[Trial], last: Mapping[int, Mapping[str, float]]) -> ConfigScore:
     trials = sorted(trials, key=lambda trial: trial.seed)
     values = tuple(last.get(trial.key, {}).get(metric, math.nan) for trial in trials)
-    sound = all(math.isfinite(v) for v in values) and all(
+    complete = all(math.isfinite(v) for v in values) and all(
         trial.status == "finished" and trial.nonfinite is None for trial in trials
     )
     return ConfigScore(
@@ -74,7 +74,7 @@ def _config_score(metric: str, trials: Sequence[TrialRow], last: Mapping[int, Ma
         values,
         tuple(trial.seed for trial in trials),
         tuple(trial.id for trial in trials),
-        sound,
+        complete,
     )
 
 
@@ -82,6 +82,6 @@ def _spread(values: Sequence[float]) -> float:
     return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
-def _test_score(entry: TestRow, from_ledger: bool) -> TestScore:
+def _test_score(entry: TestOpening, from_ledger: bool) -> TestScore:
     scores = {name: tuple(values) for name, values in entry.scores.items()}
     return TestScore(entry.config, scores, tuple(entry.seeds), entry.opened, from_ledger)

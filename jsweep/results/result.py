@@ -4,7 +4,7 @@ from typing import Any
 
 from jsweep.errors import ConfigError
 from jsweep.results.ranking import ConfigScore, _config_score
-from jsweep.storage import CheckpointRow, Store, SweepRow, TestRow, TrialRow
+from jsweep.storage import Checkpoint, Store, SweepRecord, TestOpening, Trial
 
 
 class Result:
@@ -15,7 +15,7 @@ class Result:
         row = store.sweep(name)
         if row is None:
             raise ConfigError(f"no sweep {name!r} in {store.path}: it has {_listed(r.name for r in store.sweeps())}.")
-        self._row: SweepRow = row
+        self._row: SweepRecord = row
         self.name = name
         self.trial_ids = trial_ids if trial_ids is not None else frozenset(t.id for t in store.trials(row.key))
 
@@ -30,15 +30,15 @@ class Result:
         return self._store.path
 
     @property
-    def row(self) -> SweepRow:
+    def row(self) -> SweepRecord:
         """The sweep as recorded."""
         return self._row
 
-    def trials(self) -> list[TrialRow]:
+    def trials(self) -> list[Trial]:
         """The trials that were asked for, in the order they were added to the record."""
         return [trial for trial in self._store.trials(self._row.key) if trial.id in self.trial_ids]
 
-    def trial(self, start: str) -> TrialRow:
+    def trial(self, start: str) -> Trial:
         """The trial whose id begins with ``start``; ConfigError unless there is exactly one."""
         matching = [row for row in self.trials() if row.id.startswith(start)]
         if len(matching) != 1:
@@ -65,12 +65,12 @@ class Result:
         """Every config's score, best first; unsound ones come last. Ties keep the order of the record."""
         self._check_metric(metric)
         last = self._store.last_scores(self._row.key)
-        members: dict[str, list[TrialRow]] = {}
+        members: dict[str, list[Trial]] = {}
         for trial in self.trials():
             members.setdefault(trial.config_id, []).append(trial)
         scored = [_config_score(metric, trials, last) for trials in members.values()]
         sign = -1 if self.higher_is_better(metric) else 1
-        return sorted(scored, key=lambda s: (not s.sound, sign * s.mean if s.sound else 0.0))
+        return sorted(scored, key=lambda s: (not s.complete, sign * s.mean if s.complete else 0.0))
 
     def best(self, metric: str = "validation/loss") -> ConfigScore:
         """The config with the best mean over seeds of a validation metric at the end of training.
@@ -83,7 +83,7 @@ class Result:
                 f"metric={metric!r} is measured on the training examples: choose by one of {_listed(self._choosable())}."
             )
         ranking = self.ranking(metric)
-        if not ranking or not ranking[0].sound:
+        if not ranking or not ranking[0].complete:
             raise ConfigError(
                 f"no config of {self.name!r} has finished with a finite {metric} under all its seeds: the trials of "
                 "result.trials() say at which step each went wrong (from the first on by labels that are no class, or inputs "
@@ -95,12 +95,12 @@ class Result:
         """Whether more of this metric is better, as the task said."""
         return metric.split("/", 1)[-1] in self._row.settings.get("higher_is_better", [])
 
-    def saved(self, trial: str) -> CheckpointRow | None:
+    def saved(self, trial: str) -> Checkpoint | None:
         """The checkpoint of a finished trial at its end, if it was kept."""
         rows = self._store.checkpoints(self._row.key)
         return next((row for row in rows if row.finished and row.tile == trial), None)
 
-    def ledger(self) -> list[TestRow]:
+    def ledger(self) -> list[TestOpening]:
         """Every opening of the test split, oldest first."""
         return self._store.tests(self._row.key)
 

@@ -13,11 +13,12 @@ import numpy as np
 
 from jsweep.engine.executors.threads import Keeper
 from jsweep.engine.tile import Carry, Segment
-from jsweep.planning import Group, Tile, Trial
-from jsweep.storage import CheckpointRow, Store
+from jsweep.planning import Group, Tile
+from jsweep.storage import Checkpoint, Store
 from jsweep.storage.arrays import _named, restore
 from jsweep.storage.checkpoints import read_checkpoint, remove_checkpoint, write_checkpoint
 from jsweep.storage.locks import is_alive, others_alive
+from jsweep.storage.records import Trial
 
 KEPT = 2  # checkpoints of a tile: should the last be damaged, there is the one before
 
@@ -28,7 +29,7 @@ class RecordKeeper(Keeper):
     def __init__(self, store: Store, sweep: int, owner: str, folder: Path, policy: str, environment: Mapping[str, Any]):
         self._store, self._sweep, self.owner, self.folder = store, sweep, owner, folder
         self._policy, self._environment = policy, environment
-        self._kept: dict[str, list[CheckpointRow]] = {}
+        self._kept: dict[str, list[Checkpoint]] = {}
         self.retried: set[str] = set()  # trials that failed in an earlier run, to be tried once more
 
     def may_take(self, owner: str | None, status: str, trial: str = "") -> bool:
@@ -58,7 +59,7 @@ class RecordKeeper(Keeper):
                     return carry
         return None
 
-    def save(self, tile: Tile, segment: Segment) -> list[CheckpointRow]:
+    def save(self, tile: Tile, segment: Segment) -> list[Checkpoint]:
         """Write what the policy asks for; the rows that name the files are recorded with the segment's scores."""
         if self._policy == "off":
             return []
@@ -77,7 +78,7 @@ class RecordKeeper(Keeper):
                     written.append(self._write(trial.id, carry.step, own, texts, [trial.id], True))
         return written
 
-    def outdated(self, tile: Tile, segment: Segment, written: Sequence[CheckpointRow]) -> list[CheckpointRow]:
+    def outdated(self, tile: Tile, segment: Segment, written: Sequence[Checkpoint]) -> list[Checkpoint]:
         """The checkpoints that a segment's end makes superfluous: all but the last two, and all of a tile that ended."""
         kept = self._kept.setdefault(tile_id(self._sweep, [trial.id for trial in tile.trials]), [])
         kept += [row for row in written if not row.finished]
@@ -85,7 +86,7 @@ class RecordKeeper(Keeper):
         del kept[: len(old)]
         return old
 
-    def remove(self, rows: Sequence[CheckpointRow]) -> None:
+    def remove(self, rows: Sequence[Checkpoint]) -> None:
         """Remove files that the record no longer names."""
         for row in rows:
             remove_checkpoint(self.folder, row.file)
@@ -107,11 +108,11 @@ class RecordKeeper(Keeper):
 
     def _write(
         self, tile: str, step: int, arrays: Mapping[str, Any], texts: Mapping[str, str], ids: list[str], finished: bool
-    ) -> CheckpointRow:
+    ) -> Checkpoint:
         file, sha256 = write_checkpoint(self.folder, tile, step, arrays, texts)
-        return CheckpointRow(tile, step, file, sha256, ids, finished)
+        return Checkpoint(tile, step, file, sha256, ids, finished)
 
-    def _lanes_of(self, row: CheckpointRow, group: Group) -> dict[str, Any]:
+    def _lanes_of(self, row: Checkpoint, group: Group) -> dict[str, Any]:
         """Each trial's (since, state, sums, bad) in a checkpoint; empty, with a warning, where it is damaged."""
         found = read_checkpoint(self.folder, row.file, row.sha256)
         if found is None:

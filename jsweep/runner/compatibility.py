@@ -6,17 +6,18 @@ from typing import Any
 
 from jsweep._runtime.environment import describe_environment
 from jsweep.errors import IncompatibleSweepError
-from jsweep.planning import RecordedRoles, Trial
+from jsweep.planning import RecordedRoles
 from jsweep.planning.identity import code_hash
 from jsweep.runner.prepare import Prepared, as_recorded
-from jsweep.storage import Store, SweepRow
+from jsweep.storage import Store, SweepRecord
+from jsweep.storage.records import Trial
 
 # What of the environment results depend on; the rest (Python, number of cores) is recorded for the reader.
 DECISIVE = ("jsweep", "jax", "jaxlib", "optax", "numpy", "platform", "device", "processor", "reductions_flag", "x64")
 DECISIVE += ("matmul_precision",)
 
 
-def open_sweep(store: Store, prepared: Prepared) -> tuple[SweepRow, Prepared]:
+def open_sweep(store: Store, prepared: Prepared) -> tuple[SweepRecord, Prepared]:
     """The sweep's row, new or found, and the sweep with what the record decides; IncompatibleSweepError for another one."""
     sweep, task = prepared.sweep, prepared.sweep.task
     name = sweep.name or task.name
@@ -48,7 +49,7 @@ def open_sweep(store: Store, prepared: Prepared) -> tuple[SweepRow, Prepared]:
     return old, as_recorded(prepared, _recorded(old))
 
 
-def keep_settings(store: Store, row: SweepRow, prepared: Prepared) -> None:
+def keep_settings(store: Store, row: SweepRecord, prepared: Prepared) -> None:
     """Record what was recorded about names and values that the sweep did not have before."""
     known, now = _recorded(row), _settings(prepared)
     tiers = {name: {**known.tiers.get(name, {}), **mine} for name, mine in prepared.recorded.tiers.items()}
@@ -74,7 +75,7 @@ def _pairs(tiers: Mapping[int, int]) -> list[list[int]]:
     return [[value, tiers[value]] for value in sorted(tiers)]
 
 
-def _recorded(row: SweepRow) -> RecordedRoles:
+def _recorded(row: SweepRecord) -> RecordedRoles:
     try:
         tiers = {
             name: {int(value): int(tier) for value, tier in pairs} for name, pairs in row.settings["tiers"].items()
@@ -94,7 +95,7 @@ def _values(key: str, before: Any, now: Any) -> str:
     return "" if key in ("code", "data", "key") else f" ({before!r}, now {now!r})"
 
 
-def check_environment(store: Store, row: SweepRow) -> None:
+def check_environment(store: Store, row: SweepRecord) -> None:
     """Raise IncompatibleSweepError where trials of the sweep were trained under other versions or on another device."""
     now = describe_environment()
     known = store.environments()
@@ -112,7 +113,7 @@ def check_environment(store: Store, row: SweepRow) -> None:
             )
 
 
-def extensions(store: Store, row: SweepRow, prepared: Prepared) -> dict[str, int]:
+def extensions(store: Store, row: SweepRecord, prepared: Prepared) -> dict[str, int]:
     """The recorded trials that are to train longer than they were, with their steps.
 
     Raises IncompatibleSweepError where fewer steps are asked for, and where the task reads ``config["steps"]``, so that a longer

@@ -12,9 +12,9 @@ from jsweep.engine.executors.threads import Work, default_workers
 from jsweep.engine.input_pipeline import streams, window_rows
 from jsweep.engine.program import compiler_options, lower_test
 from jsweep.engine.retrain import retrain
-from jsweep.engine.tile import Score
 from jsweep.errors import ConfigError
 from jsweep.results.ranking import ConfigScore
+from jsweep.storage.records import Score
 
 
 def test_scores(

@@ -11,7 +11,7 @@ import numpy as np
 from jsweep.engine.executors.threads import default_workers
 from jsweep.engine.retrain import retrain, tiles_to_retrain
 from jsweep.errors import ConfigError
-from jsweep.storage import TrialRow
+from jsweep.storage import Trial
 from jsweep.storage.arrays import restore
 from jsweep.storage.checkpoints import folder_of, read_checkpoint, to_bytes, write_whole
 from jsweep.task.config import Config
@@ -36,7 +36,7 @@ def state_of(result: Any, trial: str) -> Any:
     return _at_own_width(result, row, retrain(result.prepared.setting, share, default_workers()[0])[1][row.id])
 
 
-def _at_own_width(result: Any, row: TrialRow, state: Any) -> Any:
+def _at_own_width(result: Any, row: Trial, state: Any) -> Any:
     """A state without the masked units of widths that were padded: of every array the first, which are the real ones."""
     prepared = result.prepared
     group = next(group for group in prepared.groups if any(trial.id == row.id for trial in group.trials))

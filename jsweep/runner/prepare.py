@@ -10,10 +10,11 @@ from jsweep._runtime.backend import configure
 from jsweep._runtime.prng import root_key_data
 from jsweep.data.splits import check_data, epoch_examples
 from jsweep.engine.tile import Setting
-from jsweep.planning import Group, RecordedRoles, Role, Trial, make_groups, make_trials
+from jsweep.planning import Group, RecordedRoles, Role, make_groups, make_trials
 from jsweep.planning.identity import data_hash
 from jsweep.runner.sweep import Sweep
 from jsweep.space import Configs
+from jsweep.storage.records import Trial
 
 
 @dataclass(frozen=True)

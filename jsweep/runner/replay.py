@@ -47,22 +47,22 @@ class Replay:
         return "; ".join([found, *changed])
 
 
-def replay(sweep: Sweep, trial: str, company: Literal["neighbours", "copies", "none"] = "neighbours") -> Replay:
+def replay(sweep: Sweep, trial: str, *, batch_with: Literal["neighbours", "copies", "none"] = "neighbours") -> Replay:
     """Train a recorded trial again from its seed and compare every score with the record.
 
-    ``trial`` is its id, or the beginning of it. It trains in the tile width it was recorded with, in the company of
+    ``trial`` is its id, or the beginning of it. It trains in the tile width it was recorded with, in the batch_with of
     "neighbours" of its compile group or of "copies" of itself, neither of which may change a bit on CPU; or, with
     "none", in a program of its own that is not vmapped, which may round otherwise. Raises ConfigError for a trial that is
     not recorded whole.
     """
-    if company not in ("neighbours", "copies", "none"):
-        raise ConfigError(f"company={company!r} is none of 'neighbours', 'copies' and 'none': give one of them.")
+    if batch_with not in ("neighbours", "copies", "none"):
+        raise ConfigError(f"batch_with={batch_with!r} is none of 'neighbours', 'copies' and 'none': give one of them.")
     result = attach(sweep)
     row = result.trial(trial)
     if row.status != "finished" or row.width is None:
         raise ConfigError(f"trial {row.id} is {row.status}, so there is nothing whole to compare: run the sweep first.")
-    width = 1 if company == "none" else row.width
-    return replay_many(result, [row.id], width, company == "neighbours")[0]
+    width = 1 if batch_with == "none" else row.width
+    return replay_many(result, [row.id], width, batch_with == "neighbours")[0]
 
 
 def replay_many(

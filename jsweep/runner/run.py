@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from jsweep.engine.executors.threads import run as run_tiles
 from jsweep.engine.input_pipeline import streams, window_rows
 from jsweep.engine.tile_size import choose_width
 from jsweep.errors import ConfigError
-from jsweep.planning import Group, Tile, Trial
+from jsweep.planning import Group, Tile
 from jsweep.results.result import Result
 from jsweep.runner.checkpointing import RecordKeeper
 from jsweep.runner.compatibility import check_environment, extensions, keep_settings, open_sweep
@@ -27,7 +27,7 @@ from jsweep.runner.prepare import Prepared, prepare
 from jsweep.runner.progress import Progress, progress_for
 from jsweep.runner.session import Session
 from jsweep.runner.sweep import Sweep
-from jsweep.storage import CheckpointRow, Store, SweepRow, TrialRow, open_store
+from jsweep.storage import Checkpoint, Store, SweepRecord, Trial, open_store
 from jsweep.storage.checkpoints import folder_of
 from jsweep.storage.locks import owner
 from jsweep.task.task import Task
@@ -38,16 +38,15 @@ POLL_SECONDS = 0.3  # between two looks at trials that another process trains
 def sweep(
     task: Task,
     configs: Sequence[Mapping[str, Any]],
-    seeds: int | Iterable[int] = 1,
-    steps: int | None = None,
     **options: Any,
 ) -> Session:
     """Train every config under every seed and return the result; the options are those of `Sweep`."""
-    return run(Sweep(task, configs, seeds, steps, **options))
+    return run(Sweep(task, configs, **options))
 
 
 def run(
     sweep: Sweep | Prepared,
+    *,
     progress: bool | None = None,
     workers: Sequence[jax.Device] | None = None,
     any_environment: bool = False,
@@ -118,7 +117,7 @@ def _broken(prepared: Prepared) -> dict[str, list[str]]:
     return found
 
 
-def _keeper(store: Store, row: SweepRow, prepared: Prepared, stack: contextlib.ExitStack) -> RecordKeeper | None:
+def _keeper(store: Store, row: SweepRecord, prepared: Prepared, stack: contextlib.ExitStack) -> RecordKeeper | None:
     """Claims and checkpoints while ``stack`` is open; None for a record in memory, which nobody shares or outlives."""
     if prepared.sweep.store is None:
         return None
@@ -133,7 +132,7 @@ def _keeper(store: Store, row: SweepRow, prepared: Prepared, stack: contextlib.E
 
 def _train_all(
     store: Store,
-    row: SweepRow,
+    row: SweepRecord,
     prepared: Prepared,
     result: Result,
     workers: Sequence[jax.Device],
@@ -164,9 +163,9 @@ def _train_all(
 def divide(
     prepared: Prepared,
     ended: Set[str],
-    rows: Sequence[TrialRow],
+    rows: Sequence[Trial],
     workers: Sequence[jax.Device],
-    checkpoints: Sequence[CheckpointRow] = (),
+    checkpoints: Sequence[Checkpoint] = (),
 ) -> list[Work]:
     """Each group's trials that have not ``ended``, in tiles: those of a checkpoint together, in the width they had."""
     shares = []
@@ -186,7 +185,7 @@ def divide(
 
 
 def _interrupted(
-    group: Group, left: dict[str, Trial], widths: Mapping[str, int], checkpoints: Sequence[CheckpointRow]
+    group: Group, left: dict[str, Trial], widths: Mapping[str, int], checkpoints: Sequence[Checkpoint]
 ) -> list[Tile]:
     """Take the trials that have a checkpoint out of ``left``, in tiles that go on from the same step."""
     ended_alike: dict[tuple[int, int], list[Trial]] = {}
@@ -204,7 +203,7 @@ def _interrupted(
 
 def _train(
     store: Store,
-    row: SweepRow,
+    row: SweepRecord,
     prepared: Prepared,
     work: Sequence[Work],
     workers: Sequence[jax.Device],

@@ -10,7 +10,7 @@ from jsweep.runner.holdout import test_scores
 from jsweep.runner.parameters import state_of
 from jsweep.runner.prepare import Prepared
 from jsweep.space import format_value
-from jsweep.storage import Store, TestRow, now
+from jsweep.storage import Store, TestOpening, now
 
 
 class Session(Result):
@@ -41,7 +41,7 @@ class Session(Result):
 
         width = next(trial.width for trial in self.trials() if trial.id == best.trials[0]) or 1
         scores = test_scores(self.prepared, best, width, self._recorded_curves(best))
-        entry = TestRow(best.config_id, best.config, metric, scores, best.seeds, bool(ledger), now())
+        entry = TestOpening(best.config_id, best.config, metric, scores, best.seeds, bool(ledger), now())
         self._store.record_test(self._row.key, entry)
         return _test_score(entry, from_ledger=False)
 

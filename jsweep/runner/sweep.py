@@ -1,7 +1,7 @@
 """The sweep: a task and its trials, checked and analysed."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +34,7 @@ class Sweep:
 
     task: Task
     configs: Sequence[Mapping[str, Any]]
+    _: KW_ONLY
     seeds: int | Iterable[int] = 1
     steps: int | None = None
     epochs: float | None = None

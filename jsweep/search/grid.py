@@ -14,7 +14,7 @@ from jsweep.space._space import Space, as_space
 Where = Callable[[dict[str, Any]], bool]
 
 
-def grid(space: Mapping[str, Any], where: Where | None = None) -> Configs:
+def grid(space: Mapping[str, Any], *, where: Where | None = None) -> Configs:
     """Every combination of the space's values, in the order of `itertools.product`: the last name varies fastest.
 
     A conditional name (`when`) takes its values in the configs where its condition holds and is absent from the others

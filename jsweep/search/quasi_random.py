@@ -17,7 +17,7 @@ from jsweep.space._space import as_space
 _SOBOL_NAMES = 21_201  # dimensions for which SciPy has direction numbers
 
 
-def sobol(space: Mapping[str, Any], n: int, key: Any, where: Where | None = None) -> Configs:
+def sobol(space: Mapping[str, Any], n: int, *, key: Any, where: Where | None = None) -> Configs:
     """``n`` different configs from a scrambled Sobol sequence, which fills the space more evenly than chance does.
 
     The sequence is SciPy's ``qmc.Sobol``, scrambled by ``key`` (a JAX key, or a whole number). Every name that is
@@ -50,7 +50,7 @@ def sobol(space: Mapping[str, Any], n: int, key: Any, where: Where | None = None
     return _first_different(space, _check_n(n), source, where)
 
 
-def latin_hypercube(space: Mapping[str, Any], n: int, key: Any) -> Configs:
+def latin_hypercube(space: Mapping[str, Any], n: int, *, key: Any) -> Configs:
     """``n`` configs such that each name, looked at alone, has one draw in each of ``n`` equally likely parts.
 
     The sample is SciPy's ``qmc.LatinHypercube``, by ``key`` (a JAX key, or a whole number). It is made for its ``n``:

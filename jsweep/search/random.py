@@ -26,7 +26,7 @@ Source = Callable[[int], Mapping[str, np.ndarray]]
 """Gives the next n numbers of every drawn name, each of shape (n,)."""
 
 
-def random(space: Mapping[str, Any], n: int, key: Any, where: Where | None = None) -> Configs:
+def random(space: Mapping[str, Any], n: int, *, key: Any, where: Where | None = None) -> Configs:
     """``n`` different configs drawn at random: from a list each value alike, from a distribution as that says.
 
     ``key`` is a JAX key (typed or old) or a whole number; the whole number s is the key ``jax.random.key(s)``. Every

@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Annotated:
-    """A part of a space with the role its name is annotations to have: "lane", or "group" of compilation."""
+    """A part of a space with the role its name is annotations to have: "lane", or "static" of compilation."""
 
-    role: Literal["lane", "group"]
+    role: Literal["lane", "static"]
     part: Any
 
 
@@ -25,6 +25,6 @@ def static(part: Any) -> Annotated:
     """This name's values are compiled in, one program each, even where they would trace.
 
     >>> grid({"momentum": static([0.0, 0.9])}).annotations
-    {'momentum': 'group'}
+    {'momentum': 'static'}
     """
-    return Annotated("group", part)
+    return Annotated("static", part)

@@ -160,7 +160,7 @@ def normal(mean: float, standard_deviation: float) -> Distribution:
     return Distribution("normal", (float(m), float(s)))
 
 
-def choice(values: Iterable[Any], weights: Iterable[float] | None = None) -> Values:
+def choice(values: Iterable[Any], *, weights: Iterable[float] | None = None) -> Values:
     """One of ``values``, drawn in proportion to ``weights``; without weights, what the list alone means: all alike.
 
     Raises ConfigError for weights that are not one number above 0 for each value.

@@ -121,10 +121,10 @@ def _part_from_data(data: Any, resolve: bool) -> Any:
     match data:
         case {"lane": part, **rest} if not rest:
             return Annotated("lane", _part_from_data(part, resolve))
-        case {"group": part, **rest} if not rest:
-            return Annotated("group", _part_from_data(part, resolve))
+        case {"static": part, **rest} if not rest:
+            return Annotated("static", _part_from_data(part, resolve))
         case {"values": [*values], "weights": [*weights], **rest} if not rest:
-            return choice(decode(values, resolve), weights)
+            return choice(decode(values, resolve), weights=weights)
         case {"values": [*values], **rest} if not rest:
             return values_of(decode(values, resolve))
         case {"when": dict(conditions), "then": then, **rest} if not set(rest) - {"otherwise"}:

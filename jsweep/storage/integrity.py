@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from jsweep.errors import StoreError
-from jsweep.storage import Store, SweepRow, open_store
+from jsweep.storage import Store, SweepRecord, open_store
 from jsweep.storage.checkpoints import folder_of, read_checkpoint, remove_checkpoint
 from jsweep.storage.locks import is_alive
 
@@ -59,7 +59,7 @@ def verify(store: str | Path) -> Verified:
     return Verified(len(record.sweeps()), trials, scores, checkpoints, 0, tuple(faults))
 
 
-def _count_scores(record: Store, row: SweepRow) -> tuple[int, list[str]]:
+def _count_scores(record: Store, row: SweepRecord) -> tuple[int, list[str]]:
     """The number of a sweep's scores, and its finished trials that lack one at their last step."""
     last, count = record.last_scores(row.key), 0
     metrics = record.metrics(row.key)

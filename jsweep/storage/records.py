@@ -5,13 +5,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
 from jsweep.space import decode, encode
 
 
 @dataclass(frozen=True)
-class SweepRow:
+class SweepRecord:
     """A sweep as recorded."""
 
     key: int
@@ -22,29 +23,53 @@ class SweepRow:
     created: str
 
 
-@dataclass(frozen=True)
-class TrialRow:
-    """A trial as recorded; ``config`` holds callables as `jsweep.space.Named`, so that reading runs no code."""
+class Status(StrEnum):
+    """Where a trial stands."""
 
-    key: int
+    WAITING = "waiting"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One config under one seed, and where the record says it stands.
+
+    ``id`` is a stable hash of the task's name, the config and the seed. ``steps`` are to be trained, ``done`` are trained.
+    ``config`` of a trial read from a record holds callables as `jsweep.space.Named`, so that reading runs no code.
+    """
+
     id: str
     config_id: str
     config: Mapping[str, Any]
     seed: int
     steps: int
-    done: int
-    status: str
-    nonfinite: int | None
-    reason: str | None
-    program: str | None
-    width: int | None
-    owner: str | None
-    environment: int | None
-    digest: str | None
+    done: int = 0
+    status: Status = Status.WAITING
+    nonfinite: int | None = None  # the first step at which a metric was not finite
+    reason: str | None = None
+    program: str | None = None
+    width: int | None = None
+    owner: str | None = None
+    environment: int | None = None
+    digest: str | None = None
+    key: int = -1  # its row; -1: not in a record
 
 
 @dataclass(frozen=True)
-class CheckpointRow:
+class Score:
+    """One trial's metrics after ``step`` steps, by name ("validation/loss"); ``nonfinite`` is the step NaN began."""
+
+    trial: str
+    step: int
+    metrics: Mapping[str, float]
+    nonfinite: int | None
+    finished: bool
+
+
+@dataclass(frozen=True)
+class Checkpoint:
     """A checkpoint as recorded; ``finished``: of one trial at its end, in place of a tile's stacked state."""
 
     tile: str
@@ -56,7 +81,7 @@ class CheckpointRow:
 
 
 @dataclass(frozen=True)
-class TestRow:
+class TestOpening:
     """One opening of the test split."""
 
     config_id: str
@@ -111,19 +136,19 @@ def load_object(text: str) -> dict[str, Any]:
     return value
 
 
-def sweep_row(row: Sequence[Any]) -> SweepRow:
+def sweep_from_row(row: Sequence[Any]) -> SweepRecord:
     """A row of the table as a sweep, every field of its type whatever the file holds."""
     key, name, task, identity, settings, created = row
-    return SweepRow(int(key), str(name), str(task), load_object(identity), load_object(settings), str(created))
+    return SweepRecord(int(key), str(name), str(task), load_object(identity), load_object(settings), str(created))
 
 
-def trial_row(row: Sequence[Any]) -> TrialRow:
+def trial_from_row(row: Sequence[Any]) -> Trial:
     """A row of the table as a trial, every field of its type whatever the file holds."""
     key, trial, config_id, config, seed, steps, done, status, nonfinite, reason, program, width, *rest = row
     whole = lambda value: None if value is None else int(value)
     text = lambda value: None if value is None else str(value)
     owner, environment, digest = rest
-    return TrialRow(
+    return Trial(
         key=int(key),
         id=str(trial),
         config_id=str(config_id),
@@ -131,7 +156,7 @@ def trial_row(row: Sequence[Any]) -> TrialRow:
         seed=int(seed),
         steps=int(steps),
         done=int(done),
-        status=str(status),
+        status=Status(status),
         nonfinite=whole(nonfinite),
         reason=text(reason),
         program=text(program),
@@ -142,18 +167,18 @@ def trial_row(row: Sequence[Any]) -> TrialRow:
     )
 
 
-def checkpoint_row(row: Sequence[Any]) -> CheckpointRow:
+def checkpoint_from_row(row: Sequence[Any]) -> Checkpoint:
     """A row of the table as a checkpoint."""
     tile, step, file, sha256, trials, finished = row
-    return CheckpointRow(
+    return Checkpoint(
         str(tile), int(step), str(file), str(sha256), [str(trial) for trial in load(trials)], bool(finished)
     )
 
 
-def test_row(row: Sequence[Any]) -> TestRow:
+def opening_from_row(row: Sequence[Any]) -> TestOpening:
     """A row of the ledger as an opening of the test split."""
     config_id, config, chosen_by, scores, seeds, again, opened = row
-    return TestRow(
+    return TestOpening(
         str(config_id),
         load_config(config),
         str(chosen_by),

@@ -12,20 +12,20 @@ from typing import Any, TypeVar
 from jsweep.errors import StoreError
 from jsweep.storage.connection import connect, readable, shown_path
 from jsweep.storage.records import (
-    CheckpointRow,
-    SweepRow,
-    TestRow,
-    TrialRow,
-    checkpoint_row,
+    Checkpoint,
+    SweepRecord,
+    TestOpening,
+    Trial,
+    checkpoint_from_row,
     dump,
     dump_config,
     dump_number,
     load_number,
     load_object,
     now,
-    sweep_row,
-    test_row,
-    trial_row,
+    opening_from_row,
+    sweep_from_row,
+    trial_from_row,
 )
 
 _Method = TypeVar("_Method", bound=Callable)
@@ -81,7 +81,7 @@ class Store:
         task: str,
         identity: Mapping[str, Any],
         settings: Mapping[str, Any],
-    ) -> SweepRow:
+    ) -> SweepRecord:
         """Record a new sweep under ``name``; the one that is there, if another process was first."""
         with self._transaction():
             self._db.execute(
@@ -153,8 +153,8 @@ class Store:
         program: str,
         width: int,
         scores: Sequence[Any],
-        checkpoints: Sequence[CheckpointRow] = (),
-        outdated: Sequence[CheckpointRow] = (),
+        checkpoints: Sequence[Checkpoint] = (),
+        outdated: Sequence[Checkpoint] = (),
     ) -> None:
         """Record one segment of a tile: how it was run, its scores, the checkpoints written before; forget outdated ones."""
         with self._transaction():
@@ -211,21 +211,21 @@ class Store:
         return [trial for key, trial, digest in rows if self._digest(key) != digest]
 
     @_guarded
-    def checkpoints(self, sweep: int) -> list[CheckpointRow]:
+    def checkpoints(self, sweep: int) -> list[Checkpoint]:
         """The checkpoints of a sweep, those of the most steps first."""
         rows = self._db.execute(
             "SELECT tile, step, file, sha256, trials, finished FROM checkpoints WHERE sweep = ? "
             "ORDER BY step DESC, tile",
             (sweep,),
         ).fetchall()
-        return [checkpoint_row(row) for row in rows]
+        return [checkpoint_from_row(row) for row in rows]
 
-    def forget_checkpoints(self, sweep: int, rows: Iterable[CheckpointRow]) -> None:
+    def forget_checkpoints(self, sweep: int, rows: Iterable[Checkpoint]) -> None:
         """Take checkpoints out of the record; their files may be removed afterwards."""
         with self._transaction():
             self._forget(sweep, rows)
 
-    def _forget(self, sweep: int, rows: Iterable[CheckpointRow]) -> None:
+    def _forget(self, sweep: int, rows: Iterable[Checkpoint]) -> None:
         self._db.executemany(
             "DELETE FROM checkpoints WHERE sweep = ? AND tile = ? AND step = ?",
             ((sweep, row.tile, row.step) for row in rows),
@@ -270,7 +270,7 @@ class Store:
                 ((reason, sweep, trial) for trial in trials),
             )
 
-    def record_test(self, sweep: int, row: TestRow) -> None:
+    def record_test(self, sweep: int, row: TestOpening) -> None:
         """Enter an opening of the test split in the ledger."""
         with self._transaction():
             self._db.execute(
@@ -291,24 +291,24 @@ class Store:
     # -- reading ------------------------------------------------------------------------------------------------
 
     @_guarded
-    def sweeps(self) -> list[SweepRow]:
+    def sweeps(self) -> list[SweepRecord]:
         """All sweeps, oldest first."""
         rows = self._db.execute("SELECT id, name, task, identity, settings, created FROM sweeps ORDER BY id").fetchall()
-        return [sweep_row(row) for row in rows]
+        return [sweep_from_row(row) for row in rows]
 
-    def sweep(self, name: str) -> SweepRow | None:
+    def sweep(self, name: str) -> SweepRecord | None:
         """The sweep of that name, or None."""
         return next((row for row in self.sweeps() if row.name == name), None)
 
     @_guarded
-    def trials(self, sweep: int) -> list[TrialRow]:
+    def trials(self, sweep: int) -> list[Trial]:
         """The trials of a sweep in the order they were added."""
         rows = self._db.execute(
             "SELECT key, id, config_id, config, seed, steps, done, status, nonfinite, reason, program, width, "
             "owner, environment, digest FROM trials WHERE sweep = ? ORDER BY key",
             (sweep,),
         )  # read one by one: the table may have many rows
-        return [trial_row(row) for row in rows]
+        return [trial_from_row(row) for row in rows]
 
     @_guarded
     def scores(self, sweep: int, metric: str) -> dict[int, list[tuple[int, float]]]:
@@ -345,13 +345,13 @@ class Store:
         return [str(name) for name in settings.get("metrics", [])]
 
     @_guarded
-    def tests(self, sweep: int) -> list[TestRow]:
+    def tests(self, sweep: int) -> list[TestOpening]:
         """The ledger of a sweep, oldest first."""
         rows = self._db.execute(
             "SELECT config_id, config, chosen_by, scores, seeds, again, opened FROM tests WHERE sweep = ? ORDER BY id",
             (sweep,),
         ).fetchall()
-        return [test_row(row) for row in rows]
+        return [opening_from_row(row) for row in rows]
 
     # -- inside -------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ EVALUATION_CHUNK = 2048  # examples evaluated at once; bounds the memory of acti
 def supervised(
     init: Callable[[Config, jax.Array], Any],
     apply: Callable[[Config, Any, Any, jax.Array | None], Any],
+    *,
     loss: Callable[..., jax.Array],
     optimizer: Callable[[Config], optax.GradientTransformation],
     data: Splits,

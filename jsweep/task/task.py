@@ -1,7 +1,7 @@
 """The task: three pure functions and the data; `supervised` writes them for the common case."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import jax
@@ -32,6 +32,7 @@ class Task:
     init: Callable[[Config, jax.Array], Any]
     step: Callable[[Config, Any, Any, jax.Array], tuple[Any, Mapping[str, jax.Array]]]
     evaluate: Callable[[Config, Any, Any], Mapping[str, jax.Array]]
+    _: KW_ONLY
     data: Splits
     batch_size: int = 64
     name: str = "task"

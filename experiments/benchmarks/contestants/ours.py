@@ -16,9 +16,9 @@ def sweep(w: Workload, tile="measure"):
     task = js.supervised(
         lambda config, key: init(key),
         lambda config, params, x, key: apply(params, x),
-        js.losses.softmax_cross_entropy,
-        lambda config: jax_models.optimizer(w, config["learning_rate"]),
-        js.Splits((x, y), (x[:_EVALUATED], y[:_EVALUATED])),
+        loss=js.losses.softmax_cross_entropy,
+        optimizer=lambda config: jax_models.optimizer(w, config["learning_rate"]),
+        data=js.Splits((x, y), (x[:_EVALUATED], y[:_EVALUATED])),
         batch_size=BATCH,
         name=w.name,
     )

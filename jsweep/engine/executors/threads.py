@@ -19,7 +19,8 @@ from jsweep.engine.compilation_cache import Watched, watching
 from jsweep.engine.events import Compiled, Event, Failed, Halved, Trained
 from jsweep.engine.program import TileProgram, compiler_options, lower_tile
 from jsweep.engine.tile import Carry, OnDevice, Segment, Setting, train_tile
-from jsweep.planning import Group, Tile, Trial
+from jsweep.planning import Group, Tile
+from jsweep.storage.records import Trial
 
 WORKER = "jsweep-tile"  # the name of a worker's thread
 

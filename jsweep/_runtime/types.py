@@ -1,0 +1,10 @@
+"""Types that several packages share."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+Value: TypeAlias = "None | bool | int | float | str | Callable[..., Any] | Sequence[Value] | Mapping[str, Value]"
+"""What a config holds under a name."""
+
+Mode = Literal["min", "max"]
+"""Which values of a metric are better: the smallest or the largest."""
