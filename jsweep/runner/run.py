@@ -148,6 +148,7 @@ def _train_all(
     with _shown(progress_callback(progress, result)) as shown:
         while True:
             rows = result.trials()
+            shown.on_record(result, rows)
             ended = {t.id for t in rows if t.status == "finished" or (t.status == "failed" and t.id not in failed)}
             ended |= prepared.broken.keys()
             if keeper is None or any(keeper.may_take(t.owner, t.status, t.id) for t in rows if t.id not in ended):

@@ -45,7 +45,8 @@ def _write(op: Op, operands: list[Laid | Spread], wanted: Order | None) -> Seque
     if op.is_product:
         return [write_product(op, operands[0].laid(), operands[1].laid(), wanted)]
     if op.is_spread:
-        return [Spread(operands[0].plainly(), op.params["shape"], op.params["broadcast_dimensions"])]
+        axes = tuple(int(axis) for axis in op.params["broadcast_dimensions"])  # JAX gives some as NumPy's integers
+        return [Spread(operands[0].plainly(), op.params["shape"], axes)]
     if op.is_of_elements:
         return [_of_elements(op, operands, wanted)]
     if op.is_reduction:
