@@ -12,7 +12,7 @@ from jsweep.cli.show import config_cells, names_of, print_json, print_ranking, p
 from jsweep.errors import ConfigError
 from jsweep.results.ranking import ConfigScore
 from jsweep.results.result import Result
-from jsweep.storage import open_store
+from jsweep.storage import Status, Store, SweepRecord, open_store
 
 store_option = click.option("--store", default="sweeps.db", show_default=True, help="The record's file.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
@@ -24,21 +24,8 @@ metric_option = click.option("--metric", default="validation/loss", show_default
 @json_option
 def list_sweeps(store: str, as_json: bool) -> None:
     """List the sweeps of a record."""
-    record = open_store(store, write=False)
-    rows = []
-    for sweep in record.sweeps():
-        states = Counter(trial.status for trial in record.trials(sweep.key))
-        rows.append(
-            {
-                "name": sweep.name,
-                "task": sweep.task,
-                "trials": sum(states.values()),
-                "finished": states["finished"],
-                "failed": states["failed"],
-                "tested": len(record.tests(sweep.key)),
-                "created": sweep.created,
-            }
-        )
+    with open_store(store, write=False) as opened:
+        rows = [_listed(opened, sweep) for sweep in opened.sweeps()]
     if as_json:
         print_json(rows)
     elif not rows:
@@ -80,7 +67,7 @@ def show(sweep: str | None, trial: str | None, store: str, metric: str, top: int
         shown = ("jsweep", "jax", "jaxlib", "platform", "device", "cores")
         click.echo("run with " + ", ".join(f"{n} {clean(environment[n])}" for n in shown if n in environment))
     for entry in result.ledger():
-        click.echo(f"test split opened {clean(entry.opened)}, chosen by {clean(entry.chosen_by)}")
+        click.echo(f"test split opened {clean(entry.opened)}, chosen by {clean(entry.metric)}")
 
 
 @click.command(epilog="Example:  jsweep best digits --metric validation/accuracy")
@@ -136,6 +123,19 @@ def compare(sweeps: tuple[str, ...], store: str, metric: str, as_json: bool) -> 
             for row, (_, score) in zip(rows, chosen)
         ],
     )
+
+
+def _listed(store: Store, sweep: SweepRecord) -> dict[str, Any]:
+    states = Counter(trial.status for trial in store.trials(sweep.key))
+    return {
+        "name": sweep.name,
+        "task": sweep.task,
+        "trials": sum(states.values()),
+        "finished": states[Status.FINISHED],
+        "failed": states[Status.FAILED],
+        "tested": len(store.tests(sweep.key)),
+        "created": sweep.created,
+    }
 
 
 def _result(store: str, name: str | None) -> Result:

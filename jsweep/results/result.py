@@ -1,6 +1,7 @@
 """Results: read from the record, compared and chosen by validation; the test split opened once, on record."""
 
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 from jsweep.errors import ConfigError
 from jsweep.results.ranking import ConfigScore, _config_score
@@ -24,10 +25,25 @@ class Result:
         counts = ", ".join(f"{states.count(s)} {s}" for s in dict.fromkeys(states))
         return f"Result({self.name!r}: {counts})"
 
+    def close(self) -> None:
+        """Close the store; the result cannot be read afterwards."""
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     @property
     def path(self) -> str:
-        """The record's file; ":memory:" for one in memory."""
+        """The store as the user wrote it; ":memory:" for one in memory."""
         return self._store.path
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the store's checkpoints."""
+        return self._store.folder
 
     @property
     def row(self) -> SweepRecord:
