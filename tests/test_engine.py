@@ -42,7 +42,7 @@ def test_every_trial_is_trained_once_and_scored_at_every_evaluation(whole):
     }
     assert len(trials) == len(CONFIGS) * 3
     for metric in ("train/loss", "validation/loss", "validation/accuracy"):
-        assert all([step for step, _ in curve] == [20, 40, 60] for curve in whole.curves(metric).values())
+        assert all([step for step, _ in curve] == [20, 40, 60] for _, curve in whole.curves(metric).items())
 
 
 def test_the_same_sweep_twice_is_bit_equal(task, whole):
@@ -104,7 +104,7 @@ def test_seeds_are_paired_across_configs_unless_told_otherwise(data):
     configs = [{"learning_rate": lr} for lr in RATES]
     first = lambda **options: [
         curve[0][1]
-        for curve in js.sweep(still, configs, seeds=1, steps=3, **options).curves("validation/loss").values()
+        for _, curve in js.sweep(still, configs, seeds=1, steps=3, **options).curves("validation/loss").items()
     ]
     assert len(set(first())) == 1  # without learning only initialisation counts
     assert len(set(first(pairing="independent"))) == len(RATES)

@@ -7,8 +7,8 @@ import click
 
 from jsweep._runtime.backend import configure
 from jsweep._runtime.text import clean
+from jsweep.cli._tables import print_json, print_ranking, print_table
 from jsweep.cli.load import load_sweep
-from jsweep.cli.show import print_json, print_ranking, print_table
 from jsweep.errors import ConfigError
 from jsweep.storage import open_store
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jsweep.errors import ConfigError
-from jsweep.results.ranking import ConfigScore, TestScore, _test_score
+from jsweep.results.ranking import ConfigScore, TestScore, score_of_opening
 from jsweep.results.result import Result
 from jsweep.runner.holdout import test_scores
 from jsweep.runner.parameters import state_of
@@ -19,6 +19,7 @@ class Session(Result):
     def __init__(self, store: Store, name: str, prepared: Prepared):
         super().__init__(store, name, frozenset(trial.id for trial in prepared.trials))
         self.prepared = prepared
+        self._own_configs = {trial.config_id: trial.config for trial in prepared.trials}
 
     def test(self, metric: str = "validation/loss", again: bool = False) -> TestScore:
         """Open the test split for the config that is best by ``metric``, once, and enter it in the ledger.
@@ -31,7 +32,7 @@ class Session(Result):
         ledger = self._store.tests(self._row.key)
         for entry in ledger:
             if entry.config_id == best.config_id:  # seeds added since do not open it again
-                return _test_score(entry, from_ledger=True)
+                return score_of_opening(entry, from_ledger=True)
         if ledger and not again:
             shown = ", ".join(f"{name}={format_value(value)}" for name, value in ledger[0].config.items())
             raise ConfigError(
@@ -53,7 +54,7 @@ class Session(Result):
             opened=now(),
         )
         self._store.record_test(self._row.key, entry)
-        return _test_score(entry, from_ledger=False)
+        return score_of_opening(entry, from_ledger=False)
 
     def params(self, trial: str) -> Any:
         """A finished trial's parameters at its end: a plain pytree of JAX arrays, as the task's ``init`` made it.
