@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import jax
+import jax.core
 import jax.numpy as jnp
 from jax.extend import core
 from jaxtyping import Array, Bool, Int, PyTree
@@ -41,7 +42,7 @@ def pick(position: Int[Array, ""], results: Sequence[PyTree]) -> PyTree:
 
 
 def _carries_derivatives(value: object) -> bool:
-    return isinstance(value, jax.core.Tracer) and jnp.issubdtype(value.dtype, jnp.inexact)
+    return isinstance(value, jax.core.Tracer) and jnp.issubdtype(jnp.result_type(value), jnp.inexact)
 
 
 @jax.custom_jvp

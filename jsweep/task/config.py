@@ -177,7 +177,7 @@ class _Identity:
         return id(self.value)
 
 
-def check_count(name: str, value: object, least: int = 1) -> int:
+def check_count(name: str, value: Any, least: int = 1) -> int:
     """``value`` as an int; ConfigError unless it is a whole number (NumPy's included) of at least ``least``."""
     if isinstance(value, bool) or not hasattr(value, "__index__") or (count := operator.index(value)) < least:
         raise ConfigError(f"{name}={value!r} is not valid: pass a whole number of at least {least}.")

@@ -2,7 +2,7 @@
 
 import operator
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 import jax
@@ -99,7 +99,7 @@ class Width:
         """How often the mask of this width was asked for, by functions that were traced with it as an argument too."""
         return self._uses.count
 
-    def mask(self) -> Bool[Array, "{self.most}"]:
+    def mask(self) -> Bool[Array, " most"]:
         """Which of the ``most`` units there are."""
         self._uses.count += 1
         return jnp.arange(self.most) < self.size
@@ -128,13 +128,13 @@ class _Uses:
         return hash(_Uses)
 
 
-def _unflatten_choice(names: tuple[str, ...], children: Sequence[Any]) -> Choice:
+def _unflatten_choice(names: tuple[str, ...], children: Iterable[Any]) -> Choice:
     choice = Choice.__new__(Choice)
     (choice.code,), choice.names = children, names
     return choice
 
 
-def _unflatten_width(static: tuple[int, _Uses], children: Sequence[Any]) -> Width:
+def _unflatten_width(static: tuple[int, _Uses], children: Iterable[Any]) -> Width:
     width = Width.__new__(Width)
     (width.size,), (width.most, width._uses) = children, static
     return width
