@@ -72,7 +72,7 @@ def resume(
     """Go on with the sweep that FILE defines: as run, but only where the record has begun it."""
     sweep = _load(file, store, name=name, seeds=seeds, steps=steps)
     record = open_store(sweep.store, write=False)
-    wanted = sweep.name or sweep.task.name
+    wanted = sweep.name or sweep.task.name or "sweep"
     if record.sweep(wanted) is None:
         raise ConfigError(f"{record.path} has no sweep {wanted!r} to go on with: begin it with jsweep run {file}.")
     record.close()

@@ -61,7 +61,7 @@ class _Live(Progress):
         self.bar = bar
         self.task = bar.add_task(
             "train",
-            name=prepared.sweep.name or prepared.sweep.task.name,
+            name=prepared.sweep.name or prepared.sweep.task.name or "sweep",
             total=sum(trial.steps for trial in trials),
             trials=f"{finished}/{self.total}",
             speed="-",

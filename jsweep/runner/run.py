@@ -101,9 +101,9 @@ def attach(sweep: Sweep) -> Session:
     """The result of a sweep that is in its record already; nothing is trained. ConfigError where it is not there."""
     prepared = prepare(sweep)
     store = open_store(sweep.store, write=sweep.store is None or Path(sweep.store).exists())
-    if store.sweep(sweep.name or sweep.task.name) is None:
-        store.close()
-        raise ConfigError(f"{store.path} has no sweep {sweep.name or sweep.task.name!r}: run it first.")
+    name = sweep.name or sweep.task.name or "sweep"
+    if store.sweep(name) is None:
+        raise ConfigError(f"{store.path} has no sweep {name!r}: run it first.")
     row, prepared = open_sweep(store, prepared)
     return Session(store, row.name, prepared)
 
