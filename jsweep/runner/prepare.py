@@ -83,5 +83,5 @@ def as_recorded(prepared: Prepared, recorded: RecordedRoles) -> Prepared:
     return replace(prepared, groups=groups, roles=roles, broken=broken)
 
 
-def _told(sweep: Sweep) -> dict[str, str]:
+def _told(sweep: Sweep) -> Mapping[str, str]:
     return sweep.configs.annotations if isinstance(sweep.configs, Configs) else {}
