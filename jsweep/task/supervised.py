@@ -91,7 +91,7 @@ def supervised(
         data=data,
         batch_size=batch_size,
         name=name or _name_of(apply),
-        higher_is_better=frozenset(n for n, metric in metrics.items() if getattr(metric, "higher_is_better", False)),
+        higher_is_better=frozenset(n for n, metric in metrics.items() if getattr(metric, "mode", None) == "max"),
         masks_batch=True,
     )
 
