@@ -20,7 +20,7 @@ from jsweep._runtime.limits import cores as cores
 # fusion alone; XLA reads it once, when the CPU backend starts.
 _YNN_FLAG = "xla_cpu_experimental_ynn_fusion_type"
 CORRECT_REDUCTIONS = f"--{_YNN_FLAG}=-reduce"
-_FIRST_CORRECT = (0, 12)  # the first jaxlib whose reductions were tested and are right without the flag
+_FIRST_CORRECT = (0, 11)  # 0.10.2 is wrong; 0.11.0, 0.11.2 and 0.12.0 were tested and are right
 
 JAXLIB_VERSION = tuple(int(part) for part in jaxlib.__version__.split(".")[:2])
 
@@ -83,24 +83,41 @@ def _warn_once_of_late_start() -> None:
     )
 
 
+def compilation_cache_folder() -> Path | None:
+    """Where JAX keeps compiled programs of sweeps: a folder the user gave JAX, else jsweep's own; None if turned off."""
+    users = _users_cache_folder()
+    if users is not None:
+        return Path(users)
+    return cache_folder() / "xla" if _choice.cache else None
+
+
+def cache_keeps_every_program() -> bool:
+    """Whether programs are kept however fast they compile; a cache of the user's may leave some out."""
+    least_seconds = jax.config.jax_persistent_cache_min_compile_time_secs  # pyright: ignore[reportAttributeAccessIssue]
+    return compilation_cache_folder() is not None and (_users_cache_folder() is None or least_seconds <= 0)
+
+
 @contextmanager
-def compilation_cache() -> Iterator[Path | None]:
-    """Compile with the cache on disk while the block runs; yields its folder, or None where there is none."""
-    chosen = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
-    if chosen is not None or not _choice.cache:
-        yield None if chosen is None else Path(chosen)
+def compilation_cache() -> Iterator[None]:
+    """Compile with the cache in `compilation_cache_folder` while the block runs."""
+    folder = compilation_cache_folder()
+    if folder is None or _users_cache_folder() is not None:
+        yield
         return
-    folder = cache_folder() / "xla"
     with _lock:
         _choice.compiling += 1
     try:
         with persistent_cache(folder):
-            yield folder
+            yield
     finally:
         with _lock:
             _choice.compiling -= 1
             if not _choice.compiling:
                 close_persistent_cache()
+
+
+def _users_cache_folder() -> str | None:
+    return jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def cache_folder() -> Path:

@@ -1,7 +1,7 @@
 """A carry: all that the training of a tile goes on from, and how its lanes are taken apart and put together."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -31,7 +31,7 @@ class Carry:
     step: int
     since: int
     state: PyTree
-    sums: dict[str, Float32[Array | np.ndarray, " lanes"]]
+    sums: Mapping[str, Float32[Array | np.ndarray, " lanes"]]
     first_nonfinite_step: Int32[Array | np.ndarray, " lanes"]
 
     @property
@@ -40,13 +40,18 @@ class Carry:
         return len(self.first_nonfinite_step)
 
 
+def take(carry: Carry, lane: int) -> Carry:
+    """One lane's carry, whose arrays have no lane axis."""
+    return jax.tree.map(lambda array: array[lane], carry)
+
+
 def split(carry: Carry) -> list[Carry]:
-    """One carry for each lane, whose arrays have no lane axis."""
-    return [jax.tree.map(lambda array, lane=lane: array[lane], carry) for lane in range(carry.lanes)]
+    """One carry for each lane; see `take`."""
+    return [take(carry, lane) for lane in range(carry.lanes)]
 
 
 def stack(carries: Sequence[Carry]) -> Carry:
-    """Single lanes, as `split` returns them, as one carry; ValueError where they stand at different steps."""
+    """Single lanes, as `take` returns them, as one carry; ValueError where they stand at different steps."""
     _check_alike(carries)
     return jax.tree.map(lambda *leaves: _numpy_or_jax(leaves).stack(leaves), *carries)
 

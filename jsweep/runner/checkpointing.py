@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jsweep.engine.executors.threads import Keeper
-from jsweep.engine.tile import Carry, Segment
+from jsweep.engine.carry import Carry
+from jsweep.engine.tile import Segment
 from jsweep.planning import Group, Tile
 from jsweep.storage import Checkpoint, Store
 from jsweep.storage.arrays import _named, restore
@@ -23,7 +23,7 @@ from jsweep.storage.records import Trial
 KEPT = 2  # checkpoints of a tile: should the last be damaged, there is the one before
 
 
-class RecordKeeper(Keeper):
+class RecordKeeper:
     """Claims trials in a record for ``owner``, and keeps checkpoints in ``folder``."""
 
     def __init__(self, store: Store, sweep: int, owner: str, folder: Path, policy: str, environment: Mapping[str, Any]):
@@ -64,7 +64,9 @@ class RecordKeeper(Keeper):
         if self._policy == "off":
             return []
         carry, written = segment.carry, []
-        host = _named(carry.state) | {f"sums.{n}": v for n, v in carry.sums.items()} | {"bad": carry.bad}
+        host = (
+            _named(carry.state) | {f"sums.{n}": v for n, v in carry.sums.items()} | {"bad": carry.first_nonfinite_step}
+        )
         host = jax.device_get(host)
         texts = {"step": str(carry.step), "since": str(carry.since)}
         if not segment.last:

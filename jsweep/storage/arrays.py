@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jsweep._runtime.jax_internals import generator_name
+
 
 def _named(state: Any) -> dict[str, Any]:
     """A state's arrays by their path in the pytree; JAX keys as the words they are made of."""
@@ -22,7 +24,7 @@ def restore(shapes: Any, arrays: Mapping[str, np.ndarray]) -> Any:
         if array is None:
             return None
         if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            array = jax.random.wrap_key_data(jnp.asarray(array), impl=str(leaf.dtype._impl.name))
+            array = jax.random.wrap_key_data(jnp.asarray(array), impl=generator_name(leaf.dtype))
         if array.shape[1:] != leaf.shape or array.dtype != leaf.dtype:
             return None
         leaves.append(array)
