@@ -389,7 +389,7 @@ def test_latin_hypercubes_of_different_lengths_share_nothing():
         (lambda draws: draws({"x": [1, 2]}, 2, key=-1), "key=-1 is not a seed"),
         (lambda draws: draws({"x": [1, 2]}, 2, key="seed"), "key='seed' is not a key"),
         (lambda draws: draws({"x": [1, 2]}, 2, key=True), "key=True is not a key"),
-        (lambda draws: draws({"x": [1, 2]}, 2, key=jax.random.split(jax.random.key(0))), "give one key"),
+        (lambda draws: draws({"x": [1, 2]}, 2, key=jax.random.split(jax.random.key(0))), "pass one key"),
         (lambda draws: draws({"x": [1, 2]}, 2, key=np.zeros(2)), "float64 array"),
         (lambda draws: draws({}, 2, key=0), "space is empty"),
         (lambda draws: draws({"x": 1}, 2, key=0), "1 different configs"),

@@ -225,14 +225,17 @@ def _train(
     keeper: _Keeper | None,
 ) -> None:
     stop = threading.Event()
-    with _interrupt_sets(stop), contextlib.closing(run_tiles(prepared.setting, work, workers, stop, keeper)) as events:
+    with (
+        _interrupt_sets(stop),
+        contextlib.closing(run_tiles(prepared.setting, work, workers, stop, keeper, keeper)) as events,
+    ):
         for event in events:
             match event:
                 case Compiled(group):
                     shown.compiled(group)
                 case Trained(_, tile, segment, fingerprint, saved):
-                    outdated = keeper.checkpoints.outdated(tile, segment, saved) if keeper else []
-                    store.record_segment(row.key, fingerprint, tile.width, segment.scores, saved or [], outdated)
+                    outdated = keeper.outdated(tile, segment, saved) if keeper else []
+                    store.record_segment(row.key, fingerprint, tile.width, segment.scores, list(saved), outdated)
                     if keeper:
                         keeper.checkpoints.remove(outdated)
                     shown.trained(segment)
