@@ -27,7 +27,7 @@ from jsweep.runner.checkpointing import Checkpointing
 from jsweep.runner.claims import Claims
 from jsweep.runner.compatibility import check_environment, extensions, keep_settings, open_sweep
 from jsweep.runner.prepare import Prepared, prepare
-from jsweep.runner.progress import Progress, progress_for
+from jsweep.runner.progress import Progress, ProgressMode, check_progress, progress_callback
 from jsweep.runner.session import Session
 from jsweep.runner.sweep import Sweep
 from jsweep.storage import Checkpoint, Store, SweepRecord, Trial, open_store
@@ -49,7 +49,7 @@ def sweep(
 def run(
     sweep: Sweep | Prepared,
     *,
-    progress: bool | None = None,
+    progress: ProgressMode | None = None,
     workers: Sequence[jax.Device] | None = None,
     any_environment: bool = False,
 ) -> Session:
@@ -59,13 +59,15 @@ def run(
     checkpoint, failed ones are tried again, and trials given more steps train the rest. Several processes may run one
     sweep at once; each trial is trained by one of them, and each returns when all are done.
 
-    ``progress`` shows a live line (default: where standard error is a terminal). ``workers`` is the device of each
+    ``progress`` is "live", "plain" (a line every few seconds), "off", or None: live where standard error is a terminal
+    or a notebook, else off. ``workers`` is the device of each
     worker (default: every device, on CPU one a core); it changes speed, never results. ``any_environment`` goes on with
     a sweep that was begun under other versions or on another machine. Ctrl-C ends the sweep after the present segments
     with everything recorded; a second one at once.
 
     Raises ConfigError where the record has another sweep of that name.
     """
+    check_progress(progress)
     prepared = sweep if isinstance(sweep, Prepared) else prepare(sweep)
     store = open_store(prepared.sweep.store)
     row, prepared = open_sweep(store, prepared)
@@ -146,16 +148,16 @@ def _train_all(
     store: Store,
     row: SweepRecord,
     prepared: Prepared,
-    result: Result,
+    result: Session,
     workers: Sequence[jax.Device],
-    keeper: _Keeper | None,
-    progress: bool | None,
+    keeper: RecordKeeper | None,
+    progress: ProgressMode | None,
 ) -> None:
     """Train what may be taken, then wait for what other processes train, and take it over should they end."""
     failed = {trial.id for trial in result.trials() if trial.status == "failed"} - prepared.broken.keys()
     if keeper is not None:
-        keeper.claims.retry(failed)
-    with progress_for(progress, prepared, len(_finished(result))) as shown:
+        keeper.retried = set(failed)
+    with _shown(progress_callback(progress, result)) as shown:
         while True:
             rows = result.trials()
             ended = {t.id for t in rows if t.status == "finished" or (t.status == "failed" and t.id not in failed)}
@@ -172,6 +174,18 @@ def _train_all(
                 time.sleep(POLL_SECONDS)
             if keeper is None:
                 return
+
+
+@contextlib.contextmanager
+def _shown(progress: Progress) -> Iterator[Progress]:
+    """Show the progress while the block runs."""
+    progress.on_start(None)
+    try:
+        yield progress
+    except BaseException as error:
+        progress.on_end(error)
+        raise
+    progress.on_end(None)
 
 
 def divide(
@@ -231,17 +245,17 @@ def _train(
     ):
         for event in events:
             match event:
-                case Compiled(group):
-                    shown.compiled(group)
+                case Compiled():
+                    shown.on_compiled(event)
                 case Trained(_, tile, segment, fingerprint, saved):
                     outdated = keeper.outdated(tile, segment, saved) if keeper else []
                     store.record_segment(row.key, fingerprint, tile.width, segment.scores, list(saved), outdated)
                     if keeper:
-                        keeper.checkpoints.remove(outdated)
-                    shown.trained(segment)
+                        keeper.remove(outdated)
+                    shown.on_segment(event)
                 case Failed(_, trials, error):
-                    store.record_failure(row.key, [trial.id for trial in trials], _one_line(error), _traceback(error))
-                    shown.failed(trials, error)
+                    store.record_failure(row.key, [trial.id for trial in trials], _one_line(error))
+                    shown.on_failed(event)
                 case Halved(group, width):
                     label = work[group].group.label
                     warnings.warn(
