@@ -24,8 +24,8 @@ metric_option = click.option("--metric", default="validation/loss", show_default
 @json_option
 def list_sweeps(store: str, as_json: bool) -> None:
     """List the sweeps of a record."""
-    with open_store(store, write=False) as opened:
-        rows = [_listed(opened, sweep) for sweep in opened.sweeps()]
+    opened = _opened(store)
+    rows = [_listed(opened, sweep) for sweep in opened.sweeps()]
     if as_json:
         print_json(rows)
     elif not rows:
@@ -96,7 +96,7 @@ def compare(sweeps: tuple[str, ...], store: str, metric: str, as_json: bool) -> 
     The difference to the first is taken seed by seed where seeds are shared, and shown with its standard error.
     """
     chosen = []
-    for name in sweeps or [sweep.name for sweep in open_store(store, write=False).sweeps()]:
+    for name in sweeps or [sweep.name for sweep in _opened(store).sweeps()]:
         chosen.append((name, _chosen(store, name, metric)))
     if not chosen:
         raise ConfigError(f"{store} has no sweeps to compare: make some with jsweep run FILE --store {store}.")
@@ -125,6 +125,11 @@ def compare(sweeps: tuple[str, ...], store: str, metric: str, as_json: bool) -> 
     )
 
 
+def _opened(store: str) -> Store:
+    """A store opened for reading; it is closed when the command ends."""
+    return click.get_current_context().with_resource(open_store(store, write=False))
+
+
 def _listed(store: Store, sweep: SweepRecord) -> dict[str, Any]:
     states = Counter(trial.status for trial in store.trials(sweep.key))
     return {
@@ -139,7 +144,7 @@ def _listed(store: Store, sweep: SweepRecord) -> dict[str, Any]:
 
 
 def _result(store: str, name: str | None) -> Result:
-    record = open_store(store, write=False)
+    record = _opened(store)
     if name is None:
         sweeps = record.sweeps()
         if not sweeps:

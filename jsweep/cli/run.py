@@ -71,11 +71,10 @@ def resume(
 ) -> None:
     """Go on with the sweep that FILE defines: as run, but only where the record has begun it."""
     sweep = _load(file, store, name=name, seeds=seeds, steps=steps)
-    record = open_store(sweep.store, write=False)
     wanted = sweep.name or sweep.task.name
-    if record.sweep(wanted) is None:
-        raise ConfigError(f"{record.path} has no sweep {wanted!r} to go on with: begin it with jsweep run {file}.")
-    record.close()
+    with open_store(sweep.store, write=False) as opened:
+        if opened.sweep(wanted) is None:
+            raise ConfigError(f"{sweep.store} has no sweep {wanted!r} to resume: start it with jsweep run {file}.")
     _run(sweep, metric, top, any_environment, quiet, as_json)
 
 
@@ -87,7 +86,9 @@ def _run(sweep: Any, metric: str, top: int, any_environment: bool, quiet: bool, 
     prepared = prepare(sweep)
     if metric not in prepared.metrics:  # now, rather than when everything is trained
         raise ConfigError(f"metric={metric!r} will not be recorded: choose one of {', '.join(prepared.metrics)}.")
-    result = run_sweep(prepared, progress=False if quiet or as_json else None, any_environment=any_environment)
+    result = _closed_at_end(
+        run_sweep(prepared, progress=False if quiet or as_json else None, any_environment=any_environment)
+    )
     ranking = result.ranking(metric)
     if as_json:
         print_json({"sweep": result.name, "store": str(sweep.store), "metric": metric, "ranking": ranking[:top]})
@@ -115,7 +116,7 @@ def test(file: str, store: str, name: str, metric: str, again: bool, as_json: bo
     configure()
     from jsweep.runner.run import attach
 
-    result = attach(_load(file, store, name=name))
+    result = _closed_at_end(attach(_load(file, store, name=name)))
     score = result.test(metric, again=again)
     if as_json:
         print_json(score)
@@ -186,7 +187,7 @@ def params(trial: str, file: str, out: str, store: str, name: str, as_json: bool
     from jsweep.runner.parameters import write_params
     from jsweep.runner.run import attach
 
-    shapes = write_params(attach(_load(file, store, name=name)), trial, out)
+    shapes = write_params(_closed_at_end(attach(_load(file, store, name=name))), trial, out)
     if as_json:
         print_json({"file": out, "arrays": {array: {"shape": shape, "type": kind} for array, shape, kind in shapes}})
     else:
@@ -239,6 +240,11 @@ def drop(sweep: str, trials: tuple[str, ...], store: str, yes: bool, as_json: bo
         print_json({"dropped": count})
     else:
         click.echo(f"dropped {count} trials")
+
+
+def _closed_at_end(result: Any) -> Any:
+    """A result whose store is closed when the command ends."""
+    return click.get_current_context().with_resource(result)
 
 
 def _load(file: str, store: str | None, **changes: Any) -> Any:

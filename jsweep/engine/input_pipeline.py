@@ -8,7 +8,7 @@ come the same way: each order of examples is a stream of them.
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -37,7 +37,7 @@ class Feed:
         ``resident`` is the training split on the device, or None where ``window`` rows of it are sent at a time.
         """
         self.words = [(int(a), int(b)) for a, b in order]
-        self.sizes = [trial.config.get("batch_size", group.rows) for trial in trials]
+        self.sizes = [_batch_size(trial, group) for trial in trials]
         self.rows, self._train, self._resident, self._window = group.rows, task.data.train, resident, window
         self._drawn: dict[Any, tuple[int, Iterator[Any]]] = {}  # the next step of each order's stream of batches
         self._shared = group.shared
@@ -103,6 +103,10 @@ class Feed:
         return sum(size for _, size in self._orders)
 
 
+def _batch_size(trial: Trial, group: Group) -> int:
+    return cast(int, trial.config.get("batch_size", group.rows))
+
+
 def streams(data: Splits, device: jax.Device) -> bool:
     """Whether the training split is sent in windows: batches, a memory map, or larger than its share of the memory."""
     if isinstance(data.train, Batches):
@@ -118,8 +122,7 @@ def window_rows(group: Group, tiles: Sequence[Tile], data: Splits, pairing: str)
     most = 1
     for tile in tiles:
         orders = {
-            (t.seed if pairing == "common" else (t.seed, t.config_id), t.config.get("batch_size", group.rows))
-            for t in tile.trials
+            (t.seed if pairing == "common" else (t.seed, t.config_id), _batch_size(t, group)) for t in tile.trials
         }
         most = max(most, sum(size for _, size in orders))
     bytes_a_row = sum(leaf[:1].nbytes for leaf in jax.tree.leaves(train_like(data)))
