@@ -10,7 +10,7 @@ from jsweep.cli._options import json_option, objective_of, objective_options, st
 from jsweep.cli._tables import print_json, print_table
 from jsweep.results import verbs
 from jsweep.results.ranking import At, Rule
-from jsweep.results.text_table import value_cells
+from jsweep.results.text_table import config_lines
 
 
 @click.command(epilog="Example:  jsweep best digits --metric validation/accuracy --at best")
@@ -44,6 +44,5 @@ def best(
         return
     seeds = f"{len(score.values)} seed{'s' * (len(score.values) != 1)}"
     click.echo(f"{clean(score.metric)} {score.mean:.5g} ± {score.std:.2g} over {seeds} at step {score.step}")
-    names = [*score.config]
-    print_table("", ["name", "value"], [*zip(map(clean, names), value_cells(score.config, names))])
+    click.echo(f"{config_lines(score.config)}\n")
     print_table("", ["trial", "seed", score.metric], [*zip(score.trials, score.seeds, score.values)])

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from jsweep.errors import ConfigError
 from jsweep.results.objective import Objective
 from jsweep.results.ranking import At, ConfigScore, check_at
 from jsweep.results.result import Result
-from jsweep.results.text_table import format_table, names_of, spread, value_cells
+from jsweep.results.text_table import config_columns, format_table, spread
 
 
 @dataclass(frozen=True)
@@ -47,20 +47,24 @@ class Comparison:
 
     def text(self, width: int = 80) -> str:
         """The table, in lines of at most ``width`` characters where a cell allows."""
-        names = names_of(row.config for row in self.rows)
-        metric = self.objective.metric
-        columns = ["sweep", f"{metric} mean", "std", "seeds", "difference", "std. error", "shared seeds", *names]
+        metric, rows = self.objective.metric, self.rows
+        columns: list[tuple[str, Sequence[object]]] = [
+            ("sweep", [row.sweep for row in rows]),
+            (f"{metric} mean", [row.mean for row in rows]),
+            ("std", [spread(row.std) for row in rows]),
+            ("seeds", [len(row.seeds) for row in rows]),
+            ("difference", [row.difference for row in rows]),
+            ("std. error", [spread(row.standard_error) for row in rows]),
+            ("shared seeds", [row.shared_seeds for row in rows]),
+        ]
         if self.at == "best":
-            columns.insert(4, "step")
-        cells = []
-        for row in self.rows:
-            numbers: list[object] = [row.mean, spread(row.std), len(row.seeds)] + (
-                [row.step] if self.at == "best" else []
-            )
-            paired = [row.difference, spread(row.standard_error), row.shared_seeds]
-            cells.append([row.sweep, *numbers, *paired, *value_cells(row.config, names)])
+            columns.insert(4, ("step", [row.step for row in rows]))
+        columns += config_columns([row.config for row in rows]).items()
+        cells = [*zip(*(column for _, column in columns))]
         when = {"last": "", "best": ", each at its best step"}.get(str(self.at), f" at step {self.at}")
-        return format_table(f"best by {clean(metric)} ({self.objective.mode}){when}", columns, cells, width)
+        return format_table(
+            f"best by {clean(metric)} ({self.objective.mode}){when}", [name for name, _ in columns], cells, width
+        )
 
 
 def compare(*results: Result, metric: str | Objective | None = None, at: At = "last") -> Comparison:

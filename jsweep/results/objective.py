@@ -111,6 +111,7 @@ def check_recorded(metric: str, recorded: Sequence[str], sweep: str) -> None:
         return
     own = lambda name: name.partition("/")[2] or name  # without the split
     close = difflib.get_close_matches(own(metric), [own(name) for name in recorded], n=1)
+    close = close or [own(name) for name in recorded if own(name).startswith(own(metric))]
     alike = sorted((name for name in recorded if own(name) in close), key=lambda name: _same_split(name, metric))
     hint = f" (the closest is {alike[0]!r})" if alike else ""
     raise UnknownNameError(

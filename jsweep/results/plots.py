@@ -12,6 +12,7 @@ from jsweep.errors import ConfigError, UnknownNameError
 from jsweep.results.objective import Objective
 from jsweep.results.ranking import ConfigScore
 from jsweep.results.result import Result
+from jsweep.results.text_table import distinct
 from jsweep.space import format_value
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's palette, whose colours are distinguishable with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-DIGITS = (4, 6, 9, 12, 17)  # significant digits of a value in a label: as few as keep different values apart
 
 
 def plot_score(
@@ -119,19 +119,8 @@ def _families(ranking: Sequence[ConfigScore], x: str, by: str | None) -> dict[st
 
 
 def _labels(values: Iterable[Any]) -> list[str]:
-    """Labels of values, of as few digits as tell different values apart; where text is cut, a number does."""
-    values = list(values)
-    shown: list[str] = []
-    for digits in DIGITS:
-        shown = [_digits(value, digits) if type(value) is float else _plain(value) for value in values]
-        if len(set(shown)) == len(dict.fromkeys(map(repr, values))):
-            return shown
-    places = {text: index for index, text in enumerate(dict.fromkeys(map(repr, values)), 1)}
-    return [f"{text} ({places[repr(value)]})" for text, value in zip(shown, values)]
-
-
-def _digits(value: float, digits: int) -> str:
-    return _plain(value) if digits == DIGITS[0] else f"{value:.{digits}g}"
+    """Labels that tell different values apart, without what Matplotlib would read as mathematics."""
+    return [label.replace("$", r"\$") for label in distinct([*values])]
 
 
 def _draw_family(axes: "Axes", colour: str, label: str, scores: Sequence[ConfigScore], x: str) -> None:

@@ -9,7 +9,7 @@ from jsweep._runtime.text import clean
 from jsweep.results.incomplete import divergences, failures
 from jsweep.results.ranking import ConfigScore
 from jsweep.results.summary import counts_of
-from jsweep.results.text_table import format_table, names_of, spread, value_cells
+from jsweep.results.text_table import config_columns, config_lines, format_table, spread
 from jsweep.storage import SweepRecord, TestOpening, Trial
 
 WIDTH = 80
@@ -76,17 +76,18 @@ class TrialReport:
 
     def text(self, width: int = WIDTH) -> str:
         """The trial's config, state and scores, in lines of about ``width`` characters."""
-        trial, names = self.trial, [*self.trial.config]
+        trial = self.trial
         state = f"seed {trial.seed}, {trial.status}, {trial.done} of {trial.steps} steps"
         if trial.nonfinite is not None:
             state += f", NaN or infinite from step {trial.nonfinite}"
-        lines = [state, f"{clean(trial.reason, 500)} (--traceback shows where)" if trial.reason else ""]
+        lines = [
+            f"trial {clean(trial.id)}: {state}",
+            f"{clean(trial.reason, 500)} (--traceback shows where)" if trial.reason else "",
+        ]
         steps = sorted({step for curve in self.curves.values() for step in curve})
         rows = [[step, *(curve.get(step, math.nan) for curve in self.curves.values())] for step in steps]
-        config = [*zip(names, value_cells(trial.config, names))]
         parts = [
-            format_table(f"trial {clean(trial.id)}", ["name", "value"], config, width),
-            "\n".join(line for line in lines if line),
+            "\n".join(line for line in [*lines, config_lines(trial.config)] if line),
             format_table("", ["step", *self.curves], rows, width) if rows else "",
         ]
         return "\n\n".join(part for part in parts if part)
@@ -95,19 +96,22 @@ class TrialReport:
 def ranking_text(title: str, ranking: Sequence[ConfigScore], width: int = WIDTH, top: int = TOP) -> str:
     """The first ``top`` configs of a ranking as a table, best first, in lines of about ``width`` characters."""
     shown = ranking[:top]
-    names = names_of(score.config for score in ranking)
     metric = ranking[0].metric if ranking else "score"
-    columns = ["", f"{metric} mean", "std", "seeds", *names]
-    rows = [
-        [place, s.mean, spread(s.std), len(s.values), *value_cells(s.config, names)] for place, s in enumerate(shown, 1)
-    ]
+    columns: dict[str, Sequence[object]] = {
+        "": range(1, len(shown) + 1),
+        f"{metric} mean": [score.mean for score in shown],
+        "std": [spread(score.std) for score in shown],
+        "seeds": [len(score.values) for score in shown],
+    }
     if len({score.step for score in ranking}) > 1:
-        columns.insert(4, "step")
-        rows = [[*row[:4], score.step, *row[4:]] for row, score in zip(rows, shown)]
+        columns["step"] = [score.step for score in shown]
     if not all(score.complete for score in shown):
-        columns.append("note")
-        rows = [[*row, "" if score.complete else "incomplete"] for row, score in zip(rows, shown)]
-    table = format_table(title, columns, rows, width)
+        columns["note"] = ["" if score.complete else "incomplete" for score in shown]
+    headings, cells = [*columns], [*columns.values()]
+    for name, texts in config_columns([score.config for score in shown]).items():
+        headings.append(name)
+        cells.append(texts)
+    table = format_table(title, headings, [*zip(*cells)], width)
     return table + (f"\n... and {len(ranking) - top} more configs (--top N shows more)" if len(ranking) > top else "")
 
 

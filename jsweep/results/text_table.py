@@ -13,6 +13,7 @@ from jsweep._runtime.text import MOST_TEXT, clean
 from jsweep.space import format_value
 
 GAP = 2  # spaces between columns
+DIGITS = (4, 6, 9, 12, 17)  # significant digits of a float, as few as keep different values apart
 NARROWEST = 12  # characters below which a cell's text is not broken
 
 
@@ -31,9 +32,35 @@ def names_of(configs: Iterable[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(name for config in configs for name in config))
 
 
-def value_cells(config: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    """The values of ``names`` in a config as text; "-" where it has none."""
-    return [clean(format_value(config[name])) if name in config else "-" for name in names]
+def config_columns(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """The values of every name in ``configs`` as text, by name: a text for each config, "-" where it has none."""
+    columns = {}
+    for name in names_of(configs):
+        shown = iter(distinct([config[name] for config in configs if name in config]))
+        columns[name] = [next(shown) if name in config else "-" for config in configs]
+    return columns
+
+
+def distinct(values: Sequence[Any]) -> list[str]:
+    """Values as text, floats with as few digits as tell different values apart; where text is cut, a number does."""
+    shown: list[str] = []
+    different = list(dict.fromkeys(map(repr, values)))
+    for digits in DIGITS:
+        shown = [_with_digits(value, digits) for value in values]
+        if len(set(shown)) == len(different):
+            return shown
+    return [f"{text} ({different.index(repr(value)) + 1})" for text, value in zip(shown, values)]
+
+
+def config_lines(config: Mapping[str, Any]) -> str:
+    """A config with a line for each name, floats with all their digits."""
+    size = max((cell_len(clean(name)) for name in config), default=0)
+    lines = []
+    for name, value in config.items():
+        shown = format_value(value)
+        exact = repr(value) if type(value) is float and float(shown) != value else shown
+        lines.append(f"  {clean(name)}{' ' * (size - cell_len(clean(name)))}  {clean(exact)}")
+    return "\n".join(lines)
 
 
 def format_table(
@@ -89,6 +116,11 @@ class _Column:
         if self.numeric or cell_len(cell) <= NARROWEST:
             return cell_len(cell)
         return max(NARROWEST, *(cell_len(word) for word in cell.split(" ")))
+
+
+def _with_digits(value: Any, digits: int) -> str:
+    plain = clean(value if isinstance(value, str) else format_value(value))
+    return plain if type(value) is not float or digits == DIGITS[0] else f"{value:.{digits}g}"
 
 
 def _column(heading: str, cells: Sequence[object], most: int) -> _Column:
