@@ -42,7 +42,8 @@ def record(trials, name="made", settings=SETTINGS, path=None):
 def last_scores(table):
     """Trials of five steps with given last losses and accuracies: {(rate, seed): (loss, accuracy)}."""
     return [
-        ({"rate": rate}, seed, {5: {LOSS: loss, ACCURACY: accuracy}}) for (rate, seed), (loss, accuracy) in table.items()
+        ({"rate": rate}, seed, {5: {LOSS: loss, ACCURACY: accuracy}})
+        for (rate, seed), (loss, accuracy) in table.items()
     ]
 
 

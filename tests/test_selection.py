@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from records import ACCURACY, LOSS, MODES, SETTINGS, curves, last_scores, record
+from records import ACCURACY, LOSS, SETTINGS, curves, last_scores, record
 
 import jsweep as js
 from jsweep.results.result import Result
@@ -177,7 +177,9 @@ def test_one_seed_has_no_standard_error():
 
 def test_text_has_no_order_of_simplicity():
     trials = [({"kind": kind}, s, {5: {LOSS: 0.5 + s}}) for kind in ("a", "b") for s in (0, 1)]
-    with pytest.raises(js.ConfigError, match="simplest names 'kind', whose values are text such as 'a': pass a function"):
+    with pytest.raises(
+        js.ConfigError, match="simplest names 'kind', whose values are text such as 'a': pass a function"
+    ):
         record(trials)[1].best(rule="one-standard-error", simplest=["kind"])
 
 
@@ -258,7 +260,9 @@ def test_unfinished_and_missing_trials_are_named():
     with pytest.raises(js.ConfigError, match="it has no trials"):
         record([])[1].best()
     _, result = record([({"n": n}, s, {10 * n + 10 * s: {LOSS: 0.5}}) for n in (1, 3) for s in (0, 1)])
-    with pytest.raises(js.ConfigError, match="finite validation/loss at step 10 under all its seeds: some of each config's"):
+    with pytest.raises(
+        js.ConfigError, match="finite validation/loss at step 10 under all its seeds: some of each config's"
+    ):
         result.best(at=10)
 
 
@@ -347,4 +351,3 @@ def test_objectives_are_checked():
         js.Objective("a", "up")  # pyright: ignore[reportArgumentType]
     with pytest.raises(js.ConfigError, match="metric=3 is not valid"):
         js.maximize(3)  # pyright: ignore[reportArgumentType]
-    assert MODES["loss"] == "min"
