@@ -17,6 +17,11 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.data.loader import Batches as Batches
     from jsweep.data.splits import Splits as Splits
     from jsweep.data.splits import split as split
+    from jsweep.engine.events import Callback as Callback
+    from jsweep.engine.events import Compiled as Compiled
+    from jsweep.engine.events import Failed as Failed
+    from jsweep.engine.events import Halved as Halved
+    from jsweep.engine.events import Trained as Trained
     from jsweep.errors import ConfigError as ConfigError
     from jsweep.errors import IncompatibleSweepError as IncompatibleSweepError
     from jsweep.errors import JsweepError as JsweepError
@@ -80,6 +85,11 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
 
 _PUBLIC = {
     "configure": "jsweep._runtime.backend",
+    "Callback": "jsweep.engine.events",
+    "Compiled": "jsweep.engine.events",
+    "Failed": "jsweep.engine.events",
+    "Halved": "jsweep.engine.events",
+    "Trained": "jsweep.engine.events",
     "JsweepError": "jsweep.errors",
     "ConfigError": "jsweep.errors",
     "UnknownNameError": "jsweep.errors",
@@ -153,7 +163,6 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"jsweep.{name}")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'jsweep' has no attribute {name!r}")
-    importlib.import_module("jsweep._runtime.backend").configure()
     value = getattr(importlib.import_module(_PUBLIC[name]), name)
     globals()[name] = value
     return value

@@ -102,7 +102,7 @@ def test_the_whole_way_from_run_to_test(capsys, experiment):
         (["compare", "line:zzz", "--store", "a.db"], "'zzz' matches 0 configs"),
         (["test", "line.py", "--store", "missing.db"], "does not exist"),
         (["frobnicate"], "No such command"),
-        (["list", "--store", "line.py"], "cannot be used as a record"),
+        (["list", "--store", "line.py"], "cannot be read"),
     ],
 )
 def test_a_users_mistake_is_one_sentence_and_no_traceback(capsys, experiment, arguments, sentence):

@@ -1,4 +1,4 @@
-"""Optional packages: imported when used, with an error that names the extra."""
+"""Optional packages: imported when used, with an error that names the extra to install."""
 
 import importlib
 from types import ModuleType
@@ -13,6 +13,5 @@ def import_optional(module: str, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not module.startswith(error.name.split(".")[0]):
             raise
-        raise MissingExtraError(
-            f"this needs the package {module.split('.')[0]}: pip install 'jsweep[{extra}]'"
-        ) from error
+        package = module.split(".")[0]
+        raise MissingExtraError(f"the package {package} is not installed: pip install 'jsweep[{extra}]'.") from error

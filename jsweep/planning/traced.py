@@ -73,10 +73,11 @@ def trace(task: Task, static: Mapping[str, Any], lanes: Mapping[str, LaneType], 
     seen: dict[str, Any] = {}
 
     def one(values: dict[str, jax.Array], words: jax.Array, batch: Any, validation: Any) -> Any:
-        config = Config({**static, **{n: lanes[n].wrap(v) for n, v in values.items()}}, reads)
+        wrapped = {n: lanes[n].wrap(v) for n, v in values.items()}
+        config = Config({**static, **wrapped}, reads)
         key = jax.random.wrap_key_data(words, impl=GENERATOR)
         state = jax.tree.map(jnp.asarray, task.init(config, key))
-        widths = [value for value in dict.values(config) if isinstance(value, Width)]
+        widths = [value for value in wrapped.values() if isinstance(value, Width)]
         before = [width.masked for width in widths]
         outcome = task.step(config, state, batch, key)
         seen["masks"] = all(width.masked > count for width, count in zip(widths, before, strict=True))

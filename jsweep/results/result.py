@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 from jsweep._runtime.types import Value
 from jsweep.errors import ConfigError, UnknownNameError
@@ -53,7 +54,7 @@ class Result:
     def _repr_html_(self) -> str:
         return self._summary().html()
 
-    def __enter__(self) -> "Result":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -67,8 +68,13 @@ class Result:
 
     @property
     def path(self) -> str:
-        """The store's file; ":memory:" for one in memory."""
+        """The store as the user wrote it; ":memory:" for one in memory."""
         return self._store.path
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the store's checkpoints."""
+        return self._store.folder
 
     @property
     def row(self) -> SweepRecord:

@@ -20,13 +20,13 @@ DECISIVE += ("matmul_precision",)
 def open_sweep(store: Store, prepared: Prepared) -> tuple[SweepRecord, Prepared]:
     """The sweep's row, new or found, and the sweep with what the record decides; IncompatibleSweepError for another one."""
     sweep, task = prepared.sweep, prepared.sweep.task
-    name = sweep.name or task.name
+    name = sweep.name or task.name or "sweep"
     old = store.sweep(name)
     if old is not None and sweep.evaluate_every is None:  # the record's, which a longer sweep must not shift
         every = old.identity.get("evaluate_every", prepared.setting.evaluate_every)
         prepared = dataclasses.replace(prepared, setting=dataclasses.replace(prepared.setting, evaluate_every=every))
     identity = {
-        "task": task.name,
+        "task": task.name or "task",
         "code": code_hash(task.init, task.step, task.evaluate),
         "data": prepared.data_hash,
         "key": [int(word) for word in prepared.setting.root],
@@ -36,7 +36,7 @@ def open_sweep(store: Store, prepared: Prepared) -> tuple[SweepRecord, Prepared]
         "batch_size": task.batch_size,
     }
     if old is None:
-        old = store.add_sweep(name, task.name, identity, _settings(prepared))
+        old = store.add_sweep(name, task.name or "task", identity, _settings(prepared))
     changed = [key for key in identity if old.identity.get(key) != identity[key]]
     if changed:
         shown = ", ".join(
@@ -65,7 +65,7 @@ def keep_settings(store: Store, row: SweepRecord, prepared: Prepared) -> None:
 def _settings(prepared: Prepared) -> dict[str, Any]:
     return {
         "metrics": prepared.metrics,
-        "higher_is_better": sorted(prepared.sweep.task.higher_is_better),
+        "higher_is_better": sorted(name for name, mode in prepared.sweep.task.modes.items() if mode == "max"),
         "roles": {role.name: [role.kind, role.reason] for role in prepared.roles.values()},
         "tiers": {name: _pairs(tiers) for name, tiers in prepared.recorded.tiers.items()},
     }

@@ -10,7 +10,7 @@ import numpy as np
 
 from jsweep.engine.executors.threads import Work, default_workers
 from jsweep.engine.input_pipeline import streams, window_rows
-from jsweep.engine.program import compiler_options, lower_test
+from jsweep.engine.program import compile_program, lower_test
 from jsweep.engine.retrain import retrain
 from jsweep.errors import ConfigError
 from jsweep.results.ranking import ConfigScore
@@ -31,7 +31,7 @@ def test_scores(
     by_id = {trial.id: trial for trial in group.trials}
     trials = [by_id[trial] for trial in best.trials]
     device = default_workers()[0]
-    evaluate = lower_test(task, group, width, device).compile(compiler_options())
+    evaluate = compile_program(lower_test(task, group, width, device), device)
     tiles = tuple(replace(group, trials=tuple(trials)).tiles(width))
     window = window_rows(group, tiles, task.data, prepared.sweep.pairing) if streams(task.data, device) else None
     scores, states = retrain(prepared.setting, Work(group, tiles, window), device)

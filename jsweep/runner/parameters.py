@@ -13,7 +13,7 @@ from jsweep.engine.retrain import retrain, tiles_to_retrain
 from jsweep.errors import ConfigError
 from jsweep.storage import Trial
 from jsweep.storage.arrays import restore
-from jsweep.storage.checkpoints import folder_of, read_checkpoint, to_bytes, write_whole
+from jsweep.storage.checkpoints import read_checkpoint, to_bytes, write_atomically
 from jsweep.task.config import Config
 
 
@@ -24,7 +24,7 @@ def state_of(result: Any, trial: str) -> Any:
         raise ConfigError(f"trial {row.id} is {row.status}: its parameters are there when it has finished.")
     saved = result.saved(row.id)
     if saved is not None and saved.step == row.steps:
-        found = read_checkpoint(folder_of(result.path), saved.file, saved.sha256)
+        found = read_checkpoint(result.folder, saved.file, saved.sha256)
         group = next(group for group in result.prepared.groups if any(t.id == row.id for t in group.trials))
         if found is not None:
             lanes = {name: value[None] for name, value in found[0].items()}
@@ -54,7 +54,7 @@ def write_params(result: Any, trial: str, out: str) -> list[list[str]]:
     leaves = jax.tree_util.tree_leaves_with_path(params)
     arrays = {_dotted(path): np.asarray(leaf) for path, leaf in leaves}
     try:
-        write_whole(Path(out), to_bytes(arrays, {"trial": result.trial(trial).id}))
+        write_atomically(Path(out), to_bytes(arrays, {"trial": result.trial(trial).id}))
     except OSError as error:
         raise ConfigError(f"--out {out!r} cannot be written ({error.strerror}): give another path.") from error
     return [[name, str(array.shape), str(array.dtype)] for name, array in arrays.items()]

@@ -4,8 +4,6 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-import jax
-
 from jsweep._runtime.backend import configure
 from jsweep._runtime.prng import root_key_data
 from jsweep.data.splits import check_data, epoch_examples
@@ -45,12 +43,7 @@ class Prepared:
 
 def prepare(sweep: Sweep) -> Prepared:
     """Check a sweep and find its compile groups by abstract tracing. Raises ConfigError for a user's mistake."""
-    if not configure() and jax.default_backend() == "cpu":
-        warnings.warn(
-            "JAX was started before jsweep could set XLA's flag for right reductions: sweeps compile without XLA's fastest "
-            "kernels. Call jsweep.configure() before the first JAX array, or use jsweep first.",
-            stacklevel=4,
-        )
+    configure()
     task = sweep.task
     root = root_key_data(sweep.key)
     check_data(task.data)
@@ -83,5 +76,5 @@ def as_recorded(prepared: Prepared, recorded: RecordedRoles) -> Prepared:
     return replace(prepared, groups=groups, roles=roles, broken=broken)
 
 
-def _told(sweep: Sweep) -> dict[str, str]:
+def _told(sweep: Sweep) -> Mapping[str, str]:
     return sweep.configs.annotations if isinstance(sweep.configs, Configs) else {}

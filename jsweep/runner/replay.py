@@ -57,12 +57,14 @@ def replay(sweep: Sweep, trial: str, *, batch_with: Literal["neighbours", "copie
     """
     if batch_with not in ("neighbours", "copies", "none"):
         raise ConfigError(f"batch_with={batch_with!r} is none of 'neighbours', 'copies' and 'none': give one of them.")
-    result = attach(sweep)
-    row = result.trial(trial)
-    if row.status != "finished" or row.width is None:
-        raise ConfigError(f"trial {row.id} is {row.status}, so there is nothing whole to compare: run the sweep first.")
-    width = 1 if batch_with == "none" else row.width
-    return replay_many(result, [row.id], width, batch_with == "neighbours")[0]
+    with attach(sweep) as result:
+        row = result.trial(trial)
+        if row.status != "finished" or row.width is None:
+            raise ConfigError(
+                f"trial {row.id} is {row.status}, so there is nothing whole to compare: run the sweep first."
+            )
+        width = 1 if batch_with == "none" else row.width
+        return replay_many(result, [row.id], width, batch_with == "neighbours")[0]
 
 
 def replay_many(
@@ -92,13 +94,13 @@ def replay_many(
 
 def verify_against(found: Verified, sweep: Sweep, count: int) -> Verified:
     """Add to ``found`` whether every trial of ``sweep`` is recorded, and what replaying ``count`` of them shows."""
-    result = attach(sweep)
-    rows = result.trials()
+    with attach(sweep) as result:
+        rows = result.trials()
+        replayed = replay_many(result, sample([row.id for row in rows if row.status == "finished"], count))
     faults = [
         f"trial {trial} is asked for and not recorded" for trial in sorted(result.trial_ids - {r.id for r in rows})
     ]
     faults += [f"trial {row.id} is {row.status}" for row in rows if row.status != "finished"]
-    replayed = replay_many(result, sample([row.id for row in rows if row.status == "finished"], count))
     faults += [str(one) for one in replayed if one.difference is not None]
     return dataclasses.replace(found, replayed=len(replayed), faults=(*found.faults, *faults))
 

@@ -4,9 +4,10 @@ import contextlib
 import signal
 import threading
 import time
+import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,22 @@ import jax
 
 from jsweep._runtime.environment import describe_environment
 from jsweep.engine.events import Compiled, Failed, Halved, Trained
-from jsweep.engine.executors.threads import Work, default_workers
+from jsweep.engine.executors.threads import Keeper, Work, default_workers
 from jsweep.engine.executors.threads import run as run_tiles
 from jsweep.engine.input_pipeline import streams, window_rows
+from jsweep.engine.tile import Carry, Segment
 from jsweep.engine.tile_size import choose_width
 from jsweep.errors import ConfigError
 from jsweep.planning import Group, Tile
 from jsweep.results.result import Result
-from jsweep.runner.checkpointing import RecordKeeper
+from jsweep.runner.checkpointing import Checkpointing
+from jsweep.runner.claims import Claims
 from jsweep.runner.compatibility import check_environment, extensions, keep_settings, open_sweep
 from jsweep.runner.prepare import Prepared, prepare
-from jsweep.runner.progress import Progress, progress_for
+from jsweep.runner.progress import Progress, ProgressMode, check_progress, progress_callback
 from jsweep.runner.session import Session
 from jsweep.runner.sweep import Sweep
 from jsweep.storage import Checkpoint, Store, SweepRecord, Trial, open_store
-from jsweep.storage.checkpoints import folder_of
 from jsweep.storage.locks import owner
 from jsweep.task.task import Task
 
@@ -47,7 +49,7 @@ def sweep(
 def run(
     sweep: Sweep | Prepared,
     *,
-    progress: bool | None = None,
+    progress: ProgressMode | None = None,
     workers: Sequence[jax.Device] | None = None,
     any_environment: bool = False,
 ) -> Session:
@@ -57,13 +59,15 @@ def run(
     checkpoint, failed ones are tried again, and trials given more steps train the rest. Several processes may run one
     sweep at once; each trial is trained by one of them, and each returns when all are done.
 
-    ``progress`` shows a live line (default: where standard error is a terminal). ``workers`` is the device of each
+    ``progress`` is "live", "plain" (a line every few seconds), "off", or None: live where standard error is a terminal
+    or a notebook, else off. ``workers`` is the device of each
     worker (default: every device, on CPU one a core); it changes speed, never results. ``any_environment`` goes on with
     a sweep that was begun under other versions or on another machine. Ctrl-C ends the sweep after the present segments
     with everything recorded; a second one at once.
 
     Raises ConfigError where the record has another sweep of that name.
     """
+    check_progress(progress)
     prepared = sweep if isinstance(sweep, Prepared) else prepare(sweep)
     store = open_store(prepared.sweep.store)
     row, prepared = open_sweep(store, prepared)
@@ -75,8 +79,8 @@ def run(
         keep_settings(store, row, prepared)
         store.add_trials(row.key, prepared.trials)
         store.extend_trials(row.key, longer)
-        for reason, trials in _broken(prepared).items():
-            store.record_failure(row.key, trials, reason)
+        for trial, error in prepared.broken.items():
+            store.record_failure(row.key, [trial], _one_line(error), _traceback(error))
         with contextlib.ExitStack() as stack:
             keeper = _keeper(store, row, prepared, stack)
             _train_all(store, row, prepared, result, workers or default_workers(), keeper, progress)
@@ -99,8 +103,9 @@ def attach(sweep: Sweep) -> Session:
     """The result of a sweep that is in its record already; nothing is trained. ConfigError where it is not there."""
     prepared = prepare(sweep)
     store = open_store(sweep.store, write=sweep.store is None or Path(sweep.store).exists())
-    if store.sweep(sweep.name or sweep.task.name) is None:
-        raise ConfigError(f"{store.path} has no sweep {sweep.name or sweep.task.name!r}: run it first.")
+    name = sweep.name or sweep.task.name or "sweep"
+    if store.sweep(name) is None:
+        raise ConfigError(f"{store.path} has no sweep {name!r}: run it first.")
     row, prepared = open_sweep(store, prepared)
     return Session(store, row.name, prepared)
 
@@ -109,46 +114,57 @@ def _finished(result: Result) -> set[str]:
     return {trial.id for trial in result.trials() if trial.status == "finished"}
 
 
-def _broken(prepared: Prepared) -> dict[str, list[str]]:
-    """The trials that cannot be traced, by reason."""
-    found: dict[str, list[str]] = {}
-    for trial, error in prepared.broken.items():
-        found.setdefault(_one_line(error), []).append(trial)
-    return found
+@dataclass(frozen=True)
+class _Keeper(Keeper):
+    """What the engine asks of claims and checkpoints."""
+
+    claims: Claims
+    checkpoints: Checkpointing
+
+    def claim(self, trials: tuple[Trial, ...]) -> tuple[Trial, ...]:
+        return self.claims.claim(trials)
+
+    def resume(self, group: Group, tile: Tile) -> Carry | None:
+        return self.checkpoints.resume(group, tile)
+
+    def save(self, tile: Tile, segment: Segment) -> list[Checkpoint]:
+        return self.checkpoints.save(tile, segment)
 
 
-def _keeper(store: Store, row: SweepRecord, prepared: Prepared, stack: contextlib.ExitStack) -> RecordKeeper | None:
-    """Claims and checkpoints while ``stack`` is open; None for a record in memory, which nobody shares or outlives."""
-    if prepared.sweep.store is None:
+def _keeper(store: Store, row: SweepRecord, prepared: Prepared, stack: contextlib.ExitStack) -> _Keeper | None:
+    """Claims and checkpoints while ``stack`` is open; None for a store in memory, which no other process sees."""
+    if store.file is None:
         return None
-    folder = folder_of(store.path)
-    name = stack.enter_context(owner(folder))
-    keeper = RecordKeeper(store, row.key, name, folder, prepared.sweep.checkpoints, describe_environment())
-    keeper.tidy()
-    stack.callback(keeper.tidy)
-    stack.callback(store.release, name)
-    return keeper
+    name = stack.enter_context(owner(store.folder))
+    claims = Claims(store, row.key, name, store.folder, describe_environment())
+    checkpoints = Checkpointing(store, row.key, prepared.sweep.checkpoints)
+    checkpoints.tidy(claims.alone)
+    stack.callback(checkpoints.tidy, claims.alone)
+    stack.callback(claims.release)
+    return _Keeper(claims, checkpoints)
 
 
 def _train_all(
     store: Store,
     row: SweepRecord,
     prepared: Prepared,
-    result: Result,
+    result: Session,
     workers: Sequence[jax.Device],
     keeper: RecordKeeper | None,
-    progress: bool | None,
+    progress: ProgressMode | None,
 ) -> None:
     """Train what may be taken, then wait for what other processes train, and take it over should they end."""
     failed = {trial.id for trial in result.trials() if trial.status == "failed"} - prepared.broken.keys()
     if keeper is not None:
         keeper.retried = set(failed)
-    with progress_for(progress, prepared, len(_finished(result))) as shown:
+    with _shown(progress_callback(progress, result)) as shown:
         while True:
             rows = result.trials()
             ended = {t.id for t in rows if t.status == "finished" or (t.status == "failed" and t.id not in failed)}
             ended |= prepared.broken.keys()
-            if keeper is None or any(keeper.may_take(t.owner, t.status, t.id) for t in rows if t.id not in ended):
+            if keeper is None or any(
+                keeper.claims.may_take(t.owner, t.status, t.id) for t in rows if t.id not in ended
+            ):
                 work = divide(prepared, ended, rows, workers, store.checkpoints(row.key))
                 _train(store, row, prepared, work, workers, shown, keeper)
                 failed = set()
@@ -158,6 +174,18 @@ def _train_all(
                 time.sleep(POLL_SECONDS)
             if keeper is None:
                 return
+
+
+@contextlib.contextmanager
+def _shown(progress: Progress) -> Iterator[Progress]:
+    """Show the progress while the block runs."""
+    progress.on_start(None)
+    try:
+        yield progress
+    except BaseException as error:
+        progress.on_end(error)
+        raise
+    progress.on_end(None)
 
 
 def divide(
@@ -208,23 +236,26 @@ def _train(
     work: Sequence[Work],
     workers: Sequence[jax.Device],
     shown: Progress,
-    keeper: RecordKeeper | None,
+    keeper: _Keeper | None,
 ) -> None:
     stop = threading.Event()
-    with _interrupt_sets(stop), contextlib.closing(run_tiles(prepared.setting, work, workers, stop, keeper)) as events:
+    with (
+        _interrupt_sets(stop),
+        contextlib.closing(run_tiles(prepared.setting, work, workers, stop, keeper, keeper)) as events,
+    ):
         for event in events:
             match event:
-                case Compiled(group):
-                    shown.compiled(group)
+                case Compiled():
+                    shown.on_compiled(event)
                 case Trained(_, tile, segment, fingerprint, saved):
                     outdated = keeper.outdated(tile, segment, saved) if keeper else []
-                    store.record_segment(row.key, fingerprint, tile.width, segment.scores, saved or [], outdated)
+                    store.record_segment(row.key, fingerprint, tile.width, segment.scores, list(saved), outdated)
                     if keeper:
                         keeper.remove(outdated)
-                    shown.trained(segment)
+                    shown.on_segment(event)
                 case Failed(_, trials, error):
                     store.record_failure(row.key, [trial.id for trial in trials], _one_line(error))
-                    shown.failed(trials, error)
+                    shown.on_failed(event)
                 case Halved(group, width):
                     label = work[group].group.label
                     warnings.warn(
@@ -259,3 +290,7 @@ def _one_line(error: Exception) -> str:
         return text.strip()[:500]
     text = " ".join(text.split()) or "no message"
     return f"{type(error).__name__}: {text[:500]}"
+
+
+def _traceback(error: Exception) -> str:
+    return "".join(traceback.format_exception(error))

@@ -42,7 +42,17 @@ class Session(Result):
 
         width = next(trial.width for trial in self.trials() if trial.id == best.trials[0]) or 1
         scores = test_scores(self.prepared, best, width, self._recorded_curves(best))
-        entry = TestOpening(best.config_id, best.config, metric, scores, best.seeds, bool(ledger), now())
+        entry = TestOpening(
+            config_id=best.config_id,
+            config=best.config,
+            metric=metric,
+            mode="max" if self.higher_is_better(metric) else "min",
+            step=max(trial.steps for trial in self.trials() if trial.id in best.trials),
+            scores=scores,
+            seeds=best.seeds,
+            again=bool(ledger),
+            opened=now(),
+        )
         self._store.record_test(self._row.key, entry)
         return score_of_opening(entry, from_ledger=False)
 

@@ -1,11 +1,12 @@
 """The sweep: a task and its trials, checked and analysed."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from jsweep.errors import ConfigError
+from jsweep.storage.paths import pin
 from jsweep.task.config import check_count
 from jsweep.task.task import Task
 
@@ -39,7 +40,7 @@ class Sweep:
     steps: int | None = None
     epochs: float | None = None
     evaluate_every: int | None = None
-    store: str | Path | None = None
+    store: str | os.PathLike[str] | None = None
     name: str | None = None
     key: Any = 0
     pairing: Literal["common", "independent"] = "common"
@@ -48,6 +49,7 @@ class Sweep:
     checkpoints: Literal["running", "all", "off"] = "running"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "store", pin(self.store))
         if not isinstance(self.task, Task):
             raise ConfigError(
                 f"task is a {type(self.task).__name__}: give a jsweep.Task, or make one with jsweep.supervised."
