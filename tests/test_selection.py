@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from records import ACCURACY, LOSS, MODES, SETTINGS, curves, last_scores, record
+from records import ACCURACY, LOSS, SETTINGS, curves, last_scores, record
 
 import jsweep as js
 from jsweep.results.result import Result
@@ -351,4 +351,3 @@ def test_objectives_are_checked():
         js.Objective("a", "up")  # pyright: ignore[reportArgumentType]
     with pytest.raises(js.ConfigError, match="metric=3 is not valid"):
         js.maximize(3)  # pyright: ignore[reportArgumentType]
-    assert MODES["loss"] == "min"
