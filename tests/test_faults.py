@@ -39,7 +39,7 @@ def test_a_sweep_killed_at_random_moments_ends_as_the_undisturbed_one(tmp_path):
 def test_processes_that_share_a_record_lose_and_double_nothing():
     found = python("hammer.py", "--processes", 2, "--seconds", 4, cwd=ROOT / "experiments" / "faults")
     assert found.returncode == 0, found.stdout + found.stderr
-    assert "0 lost, 0 doubled" in found.stdout
+    assert "0 lost, 0 trained twice" in found.stdout
 
 
 def test_bad_input_gives_a_sentence_and_leaves_the_record_alone():

@@ -23,10 +23,10 @@ _COMMANDS = {
     "params": "jsweep.cli.params",
     "verify": "jsweep.cli.verify",
     "drop": "jsweep.cli.drop",
-    "list": "jsweep.cli.read",
-    "show": "jsweep.cli.read",
-    "best": "jsweep.cli.read",
-    "compare": "jsweep.cli.read",
+    "list": "jsweep.cli.list",
+    "show": "jsweep.cli.show",
+    "best": "jsweep.cli.best",
+    "compare": "jsweep.cli.compare",
     "schedules": "jsweep.cli.schedules",
 }
 _ATTRIBUTES = {"list": "list_sweeps"}
