@@ -220,8 +220,8 @@ def test_a_swept_schedule_is_one_compile_group(data):
         rate = config["learning_rate"]
         families = {
             "constant": schedules.constant(rate),
-            "step": schedules.step_decay(rate, 10, 0.5),
-            "exponential": schedules.exponential_decay(rate, 10, 0.5),
+            "step": schedules.step_decay(rate, 10, factor=0.5),
+            "exponential": schedules.exponential_decay(rate, 10, decay_rate=0.5),
             "cosine": schedules.cosine_decay(rate, 30),
         }
         return optax.sgd(schedules.select(config["schedule"], families))
