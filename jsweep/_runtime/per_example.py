@@ -71,6 +71,12 @@ def classes_and_targets(
     return at_least_float32(outputs), targets
 
 
+def is_class(classes: int, labels: Int[Array, "*batch"]) -> Bool[Array, "*batch classes"]:
+    """Which class each label is: labels (...) compared with 0 to ``classes - 1`` on a new last axis."""
+    numbers = jnp.arange(classes, dtype=labels.dtype)
+    return labels[..., None] == jnp.expand_dims(numbers, tuple(range(labels.ndim)))
+
+
 def one_logit(
     name: str, outputs: Num[Array, "batch ..."], targets: Num[Array, "batch ..."], several: str
 ) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
