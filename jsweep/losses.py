@@ -23,8 +23,6 @@ from jsweep._runtime.per_example import (
     same_shape,
     without_ignored,
 )
-from jsweep._runtime.per_example import check_per_example as check_per_example
-from jsweep._runtime.per_example import per_example_values as per_example_values
 from jsweep.errors import ConfigError
 
 Loss = Callable[[PyTree, PyTree], Float[Array, " batch"]]
