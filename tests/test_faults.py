@@ -39,7 +39,7 @@ def test_a_sweep_killed_at_random_moments_ends_as_the_undisturbed_one(tmp_path):
 def test_processes_that_share_a_record_lose_and_double_nothing():
     found = python("hammer.py", "--processes", 2, "--seconds", 4, cwd=ROOT / "experiments" / "faults")
     assert found.returncode == 0, found.stdout + found.stderr
-    assert "0 lost, 0 doubled" in found.stdout
+    assert "0 lost, 0 trained twice" in found.stdout
 
 
 def test_bad_input_gives_a_sentence_and_leaves_the_record_alone():
@@ -52,7 +52,7 @@ import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
 from jsweep.cli import main
-main(["run", "line.py", "--store", "s.db", "--quiet"])
+main(["run", "line.py", "--store", "s.db", "--progress", "off"])
 """
 
 
@@ -67,7 +67,7 @@ def test_a_full_disk_ends_in_one_sentence_and_the_sweep_goes_on_when_there_is_ro
     assert full.stderr.count("jsweep: ") == 1
     assert "free some space" in full.stderr
     before = scores_of(tmp_path / "s.db")
-    done = python("-m", "jsweep", "run", "line.py", "--store", "s.db", "--quiet", cwd=tmp_path)
+    done = python("-m", "jsweep", "run", "line.py", "--store", "s.db", "--progress", "off", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     after = scores_of(tmp_path / "s.db")
     assert before.items() <= after.items()

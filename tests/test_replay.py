@@ -1,5 +1,6 @@
 """Any recorded trial trains again to the same bits, alone or in company; a record that was changed is found out."""
 
+import contextlib
 import sqlite3
 
 import pytest
@@ -37,7 +38,7 @@ def test_trials_of_a_mixed_sweep_replay_bit_equal_in_company_and_alone(sweep):
 def test_a_changed_record_is_told_with_its_place(sweep):
     result = js.run(sweep)
     trial = result.trials()[3]
-    with sqlite3.connect(sweep.store) as db:
+    with contextlib.closing(sqlite3.connect(sweep.store)) as db, db:
         db.execute("UPDATE scores SET value = value + 1e-3 WHERE trial = ? AND step = 20 AND metric = 1", (trial.key,))
     found = js.replay(sweep, trial.id)
     assert found.difference is not None

@@ -1,5 +1,6 @@
 """Bad input is refused in one sentence before anything compiles; the record outlives mistakes."""
 
+import contextlib
 import sqlite3
 
 import jax
@@ -76,28 +77,28 @@ def test_other_data_under_the_same_name_is_refused_and_the_record_kept(data, dig
     with pytest.raises(js.JsweepError, match="made with other code"):
         js.sweep(changed, GOOD, steps=10, store=store)
     js.sweep(make_task(other), GOOD, steps=10, store=store, name="other")
-    record = open_store(store, write=False)
-    assert [row.name for row in record.sweeps()] == ["small", "other"]
+    with open_store(store, write=False) as opened:
+        assert [row.name for row in opened.sweeps()] == ["small", "other"]
     assert rows_of(js.sweep(make_task(data), GOOD, steps=10, store=store)) == rows
 
 
 def test_a_file_that_is_no_record_is_left_alone(data, tmp_path):
     text = tmp_path / "notes.txt"
     text.write_text("not a database at all, but long enough to be taken for one" * 20)
-    with pytest.raises(js.JsweepError, match="cannot be used as a record"):
+    with pytest.raises(js.JsweepError, match="cannot be read"):
         js.sweep(make_task(data), GOOD, steps=5, store=text)
     assert text.read_text().startswith("not a database")
     foreign = tmp_path / "foreign.db"
-    with sqlite3.connect(foreign) as db:
+    with contextlib.closing(sqlite3.connect(foreign)) as db, db:
         db.execute("CREATE TABLE mine (x)")
-    with pytest.raises(js.JsweepError, match="is no jsweep record"):
+    with pytest.raises(js.JsweepError, match="is not a jsweep store"):
         js.sweep(make_task(data), GOOD, steps=5, store=foreign)
 
 
 def test_a_store_of_a_future_format_is_refused(data, tmp_path):
     store = tmp_path / "s.db"
     js.sweep(make_task(data), GOOD, steps=5, store=store)
-    with sqlite3.connect(store) as db:
+    with contextlib.closing(sqlite3.connect(store)) as db, db:
         db.execute("UPDATE meta SET value = '99' WHERE name = 'version'")
-    with pytest.raises(js.JsweepError, match="has format 99, and this jsweep reads format 2"):
+    with pytest.raises(js.JsweepError, match="has format 99, and this jsweep reads format 3"):
         js.sweep(make_task(data), GOOD, steps=5, store=store)

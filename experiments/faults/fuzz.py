@@ -1,9 +1,9 @@
-"""Bad input for the commands, spaces and records: no traceback, no hang, no change to the record.
+"""Feed bad input to commands, spaces and stores: no traceback, no hang, no change to the store.
 
     python experiments/faults/fuzz.py --inputs 10000
 
-Commands get random words, numbers and options; spaces get random Python values; records get flipped bits, cuts, and rows with
-hostile values. Every input must end in an exit code and a sentence, or a js.JsweepError, within ten seconds.
+Commands get random words, numbers and options; spaces get random Python values; stores get flipped bits, missing parts and
+hostile values. Each input must end within three seconds in an exit code and a sentence, or in a js.JsweepError.
 """
 
 import argparse
@@ -32,7 +32,7 @@ READING = ["list", "show", "best", "compare", "verify"]
 COMMANDS = [*READING, "schedules", "run", "plan", "test", "replay", "resume", "params", "drop", "--help", "nonsense"]
 OPTIONS = ["--store", "--metric", "--top", "--json", "--name", "--seeds", "--steps", "--plot", "--sample", "--again"]
 NAMES = [
-    "sound",
+    "intact",
     "validation/loss",
     "train/loss",
     "constant",
@@ -52,20 +52,20 @@ def alarm(*_):
 
 
 def attempt(function):
-    """What became of an input: "fine", "told" or, with its description, "fault"."""
+    """The outcome of an input: "accepted", "refused" or "fault"; and a description of a fault."""
     out, err = io.StringIO(), io.StringIO()
     signal.alarm(3)
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             function()
-        outcome, why = "fine", ""
+        outcome, why = "accepted", ""
     except SystemExit as stop:
-        outcome, why = ("fine", "") if stop.code in (0, None) else ("told", "")
+        outcome, why = ("accepted" if stop.code in (0, None) else "refused"), ""
         if stop.code not in (0, None, 1, 2, 130):
             outcome, why = "fault", f"exit code {stop.code}"
     except js.JsweepError as error:
-        outcome, why = ("told", "") if str(error).strip() else ("fault", "an empty sentence")
+        outcome, why = ("refused", "") if str(error).strip() else ("fault", "an empty sentence")
     except Hang:
         outcome, why = "fault", "hung"
     except BaseException as error:
@@ -126,12 +126,12 @@ def bad_space(rng):
     return build, "space"
 
 
-def bad_record(rng, sound, folder):
-    """A command on a record that was harmed; the sound one it came from is not touched."""
-    path = folder / "harmed.db"
-    for old in folder.glob("harmed.db*"):
+def bad_store(rng, intact, folder):
+    """A command on a damaged copy of a store; the store itself must not change."""
+    path = folder / "damaged.db"
+    for old in folder.glob("damaged.db*"):
         old.unlink()
-    content = bytearray(sound.read_bytes())
+    content = bytearray(intact.read_bytes())
     how = rng.choice(["flip", "cut", "noise", "row", "row"])
     if how == "flip":
         for _ in range(rng.randrange(1, 40)):
@@ -143,17 +143,17 @@ def bad_record(rng, sound, folder):
         content[start : start + 512] = rng.randbytes(512)
     path.write_bytes(content)
     if how == "row":
-        how = harm_row(rng, path)
+        how = damage_row(rng, path)
     words = [rng.choice(READING)]
     words += [str(path)] if words[0] == "verify" else ["--store", str(path)]
     if words[0] == "show" and rng.random() < 0.5:
-        words[1:1] = ["sound", rng.choice(["", "a", "0"])]
+        words[1:1] = ["intact", rng.choice(["", "a", "0"])]
     if rng.random() < 0.3:
         words.append("--json")
     return lambda: command_line(words), (how, words)
 
 
-def harm_row(rng, path):
+def damage_row(rng, path):
     """Put a hostile value into one column of one table."""
     value = rng.choice([*HOSTILE[:-1], 0, -1, 2**62, 1e308, None, b"\xff\xfe", '{"a": {"a": 1}}', "[]", '"x"'])
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
@@ -164,32 +164,43 @@ def harm_row(rng, path):
     return f"{table}.{column} = {value!r}"[:200]
 
 
-def make_sound(path):
-    """A small record, with a name no terminal should see raw, an opened test split and a failed trial."""
+def make_intact(path):
+    """A small store, with finished trials, a failed one and an opened test split."""
     from jsweep.storage import TestOpening, open_store
     from jsweep.storage.records import Score, Trial
 
-    store = open_store(path)
     names = ["train/loss", "validation/loss"]
-    row = store.add_sweep(
-        "sound", "task", {}, {"metrics": names, "higher_is_better": [], "roles": {"a": ["lane", "traces"]}}
-    )
+    settings = {
+        "metrics": names,
+        "objective": {"metric": "validation/loss", "mode": "min"},
+        "modes": {"loss": "min"},
+        "roles": {"a": ["lane", "traces"]},
+    }
     trials = [
         Trial(f"{i:016x}", f"{i // 2:016x}", {"learning_rate": 0.1 * i, "activation": "relu"}, i % 2, 20)
         for i in range(12)
     ]
-    store.add_trials(row.key, trials)
-    store.claim(row.key, [t.id for t in trials], "a" * 32, {"jax": "0"}, lambda *_: True)
-    for trial in trials[:-1]:
-        for step in (10, 20):
-            score = Score(trial.id, step, dict.fromkeys(names, 1.0 / step), None, step == 20)
-            store.record_segment(row.key, "program", 4, [score])
-    store.record_failure(row.key, [trials[-1].id], "ValueError: no")
-    store.record_test(
-        row.key, TestOpening("0" * 16, {"a": 1}, "validation/loss", {"test/loss": [1.0]}, [0], False, "2026")
+    tested = TestOpening(
+        config_id="0" * 16,
+        config={"a": 1},
+        metric="validation/loss",
+        mode="min",
+        step=20,
+        scores={"test/loss": [1.0]},
+        seeds=[0],
+        again=False,
+        opened="2026",
     )
-    store._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    store.close()
+    with open_store(path) as store:
+        key = store.add_sweep("intact", "task", {}, settings).key
+        store.add_trials(key, trials)
+        store.claim(key, [t.id for t in trials], "a" * 32, {"jax": "0"}, lambda *_: True)
+        for trial in trials[:-1]:
+            for step in (10, 20):
+                score = Score(trial.id, step, dict.fromkeys(names, 1.0 / step), None, step == 20)
+                store.record_segment(key, "program", 4, [score])
+        store.record_failure(key, [trials[-1].id], "ValueError: no", "ValueError: no")
+        store.record_test(key, tested)
 
 
 def main():
@@ -202,29 +213,29 @@ def main():
     counts, faults, begun = Counter(), [], time.monotonic()
     with tempfile.TemporaryDirectory() as name, contextlib.chdir(name):
         folder = Path(name)
-        sound = folder / "sound.db"
-        make_sound(sound)
+        intact = folder / "intact.db"
+        make_intact(intact)
         before = folder / "before.db"
-        shutil.copy(sound, before)
+        shutil.copy(intact, before)
         for number in range(given.inputs):
-            kind = ("command", "space", "record")[number % 3]
+            kind = ("command", "space", "store")[number % 3]
             make = {
-                "command": lambda: bad_command(rng, sound),
+                "command": lambda: bad_command(rng, intact),
                 "space": lambda: bad_space(rng),
-                "record": lambda: bad_record(rng, sound, folder),
+                "store": lambda: bad_store(rng, intact, folder),
             }[kind]
             function, shown = make()
             outcome, why = attempt(function)
             counts[kind, outcome] += 1
             if outcome == "fault":
                 faults.append(f"{kind} {str(shown)[:300]!r}: {why}")
-        changed = sound.read_bytes() != before.read_bytes()
+        changed = intact.read_bytes() != before.read_bytes()
     for fault in faults[:20]:
         print(fault)
     shown = ", ".join(f"{kind} {outcome} {count}" for (kind, outcome), count in sorted(counts.items()))
     print(
         f"{given.inputs} inputs in {time.monotonic() - begun:.0f} s: {shown}; {len(faults)} faults; "
-        f"the record {'changed' if changed else 'did not change'}"
+        f"the store {'changed' if changed else 'did not change'}"
     )
     sys.exit(1 if faults or changed else 0)
 

@@ -1,8 +1,9 @@
-"""Several processes hammer one record for a minute: sweeps that share trials, and readers; nothing lost, nothing doubled.
+"""Several processes use one store for a minute: sweeps that share trials, and a reader. No trial is lost or trained twice.
 
     python experiments/faults/hammer.py --processes 4 --seconds 60
 
-Every process runs the same growing sweep and one of its own, again and again; each counts the trials it finished.
+Each process runs a sweep that all of them share and a sweep of its own, again and again with more seeds, and counts the
+trials that it finished.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from mixed import mixed
 
 
 def worker(store, number, seconds, out):
-    """Run sweeps until the time is up; write down which trials this process finished."""
+    """Run sweeps until the time is up, and write down which trials this process finished."""
     from jsweep.runner.run import run
     from jsweep.storage import Store
 
@@ -32,14 +33,14 @@ def worker(store, number, seconds, out):
     until, seeds = time.monotonic() + seconds, 1
     while time.monotonic() < until:
         for name in ("shared", f"own{number}"):
-            run(mixed(store, 24 * seeds, steps=40, every=10, name=name, seeds=seeds), progress=False)
+            run(mixed(store, 24 * seeds, steps=40, every=10, name=name, seeds=seeds), progress="off")
         seeds += 1
     out.write_text(json.dumps(finished))
 
 
 def reader(store, seconds, out):
-    """Read rankings as fast as it goes."""
-    from jsweep.errors import ConfigError
+    """Read rankings until the time is up, and write down how many."""
+    from jsweep.errors import StoreError
     from jsweep.results.result import Result
     from jsweep.storage import open_store
 
@@ -47,15 +48,15 @@ def reader(store, seconds, out):
     while time.monotonic() < until:
         if store.exists():
             try:
-                record = open_store(store, write=False)
-            except ConfigError as error:
-                if reads or "no jsweep record" not in str(error):
+                opened = open_store(store, write=False)
+            except StoreError as error:
+                if reads or "is not a jsweep store" not in str(error):
                     raise
-                continue  # no process has made its tables yet
-            for row in record.sweeps():
-                Result(record, row.name).ranking("validation/loss")
-                reads += 1
-            record.close()
+                continue  # no process has created its tables yet
+            with opened:
+                for row in opened.sweeps():
+                    Result(opened, row.name).ranking("validation/loss")
+                    reads += 1
     out.write_text(json.dumps(reads))
 
 
@@ -65,7 +66,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=60)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        store = Path(folder) / "hammered.db"
+        store = Path(folder) / "shared.db"
         parts = [
             (lambda n=n: worker(store, n, given.seconds, Path(folder) / f"{n}.json")) for n in range(given.processes)
         ]
@@ -78,7 +79,7 @@ def main():
 
 
 def in_children(parts):
-    """Each part in a process of its own; their exit statuses."""
+    """Call each part in a process of its own; returns their exit statuses."""
     children = []
     for part in parts:
         child = os.fork()
@@ -100,18 +101,18 @@ def report(store, finished, failed, reads, given):
     from jsweep.storage import open_store
     from jsweep.storage.integrity import verify
 
-    record = open_store(store, write=False)
-    trials = [(row.key, trial) for row in record.sweeps() for trial in record.trials(row.key)]
+    with open_store(store, write=False) as opened:
+        trials = [(row.key, trial) for row in opened.sweeps() for trial in opened.trials(row.key)]
     lost = [trial.id for _, trial in trials if trial.status != "finished"]
-    doubled = [trial for trial, count in finished.items() if count > 1]
+    repeated = [trial for trial, count in finished.items() if count > 1]
     unseen = [trial.id for sweep, trial in trials if finished[sweep, trial.id] == 0]
     faults = verify(store).faults
     print(
         f"{given.processes} processes, {given.seconds:.0f} s: {len(trials)} trials recorded, {sum(finished.values())} "
-        f"finished by them, {len(lost)} lost, {len(doubled)} doubled, {len(unseen)} nobody's; {reads} rankings read "
-        f"meanwhile; {failed} processes failed; {len(faults)} faults in the record"
+        f"finished by them, {len(lost)} lost, {len(repeated)} trained twice, {len(unseen)} finished by no process; "
+        f"{reads} rankings read meanwhile; {failed} processes failed; {len(faults)} faults in the store"
     )
-    return int(bool(lost or doubled or unseen or failed or faults))
+    return int(bool(lost or repeated or unseen or failed or faults))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
-"""Kill a sweep with SIGKILL at random moments, go on with it, and compare it to the undisturbed sweep, bit by bit.
+"""Kill a sweep with SIGKILL at random times, resume it, and compare it with an uninterrupted sweep, bit by bit.
 
     python experiments/faults/kill.py --kills 200
 
-Sweeps are begun anew until there were so many kills. Each has two compile groups, tiles of four lanes, and checkpoints at
-every segment. Compared are the whole table of trials and scores, and the final state of every trial.
+New sweeps are started until there have been as many kills as asked for. Each sweep has two compile groups, tiles of four
+lanes, and a checkpoint at every segment. All trials, all scores and the final state of every trial are compared.
 """
 
 import argparse
+import contextlib
 import os
 import random
 import signal
@@ -23,11 +24,11 @@ from jsweep.storage.checkpoints import folder_of, from_bytes
 
 
 def in_a_child(sweep):
-    """Start ``sweep`` in a process of its own; this one must not start JAX."""
+    """Start ``sweep`` in a process of its own. This process must not start JAX."""
     child = os.fork()
     if child == 0:
         try:
-            run(sweep, progress=False)
+            run(sweep, progress="off")
         except BaseException:
             import traceback
 
@@ -38,8 +39,8 @@ def in_a_child(sweep):
 
 
 def kill_until_done(sweep, rng, longest, kills_left):
-    """Kill and go on; how many kills there were, and how many found work in progress."""
-    kills = amid = 0
+    """Kill and resume a sweep until it ends; the number of kills, and of those that left a checkpoint to resume from."""
+    kills = resumable = 0
     while True:
         child = in_a_child(sweep)
         deadline = time.monotonic() + rng.uniform(0.0, longest) if kills < kills_left else float("inf")
@@ -48,19 +49,19 @@ def kill_until_done(sweep, rng, longest, kills_left):
             if done:
                 if status:
                     sys.exit(f"a run ended with status {status}")
-                return kills, amid
+                return kills, resumable
             if time.monotonic() > deadline:
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
                 kills += 1
-                amid += bool(list(folder_of(str(sweep.store)).glob("*.safetensors")))
+                resumable += bool(list(folder_of(str(sweep.store)).glob("*.safetensors")))
                 break
             time.sleep(0.002)
 
 
 def contents(store):
-    """The record as comparable rows: trials, scores, and every array of every final state."""
-    with sqlite3.connect(store) as db:
+    """A store as comparable rows: trials, scores, and every array of every final state."""
+    with contextlib.closing(sqlite3.connect(store)) as db:
         trials = db.execute(
             "SELECT id, config, seed, steps, done, status, nonfinite, program, width, digest FROM trials ORDER BY id"
         ).fetchall()
@@ -80,7 +81,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--trials", type=int, default=160)
-    parser.add_argument("--longest", type=float, default=5.0, help="seconds a process lives at most")
+    parser.add_argument("--longest", type=float, default=5.0, help="longest time in seconds before a process is killed")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     rng = random.Random(given.seed)
@@ -88,15 +89,15 @@ def main():
         make = lambda name: mixed(
             Path(folder) / f"{name}.db", given.trials, steps=400, every=20, name="mixed", checkpoints="all"
         )
-        os.waitpid(in_a_child(make("whole")), 0)
-        whole = contents(Path(folder) / "whole.db")
-        kills = amid = sweeps = different = 0
+        os.waitpid(in_a_child(make("uninterrupted")), 0)
+        undisturbed = contents(Path(folder) / "uninterrupted.db")
+        kills = resumable = sweeps = different = 0
         while kills < given.kills:
             sweep = make(f"killed{sweeps}")
             more, found = kill_until_done(sweep, rng, given.longest, given.kills - kills)
-            kills, amid, sweeps = kills + more, amid + found, sweeps + 1
+            kills, resumable, sweeps = kills + more, resumable + found, sweeps + 1
             got = contents(sweep.store)
-            for part, rows in whole.items():
+            for part, rows in undisturbed.items():
                 if got[part] != rows:
                     different += 1
                     print(f"sweep {sweeps}: the {part} differ: {len(got[part])} against {len(rows)}")
@@ -105,10 +106,10 @@ def main():
                 different += 1
                 print(f"sweep {sweeps}: left over: {left[:5]}")
     print(
-        f"{kills} kills ({amid} with a checkpoint on disk) over {sweeps} sweeps of {len(whole['trials'])} trials, "
-        f"{len(whole['scores'])} scores and {len(whole['states'])} final states each: {different} differences"
+        f"{kills} kills ({resumable} with a checkpoint on disk) over {sweeps} sweeps of {len(undisturbed['trials'])} trials, "
+        f"{len(undisturbed['scores'])} scores and {len(undisturbed['states'])} final states each: {different} differences"
     )
-    sys.exit(1 if different or len(whole["trials"]) != given.trials else 0)
+    sys.exit(1 if different or len(undisturbed["trials"]) != given.trials else 0)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A mixed sweep for the fault experiments: two widths (compile groups); optimizers, batch sizes, dropout, rates (lanes)."""
+"""The sweep of the fault experiments: two widths (compile groups); optimizers, batch sizes, dropout, rates (lanes)."""
 
 import jax
 import numpy as np

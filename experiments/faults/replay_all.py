@@ -1,9 +1,9 @@
-"""Replay every trial of a mixed sweep that was run in odd ways, and say how many are bit-equal.
+"""Replay every trial of a sweep that was interrupted and run in different ways, and count those that are bit-equal.
 
     python experiments/faults/replay_all.py --trials 520
 
-The sweep is run in three parts by other tiles, orders and numbers of workers, interrupted, and gone on with; then each trial
-trains again under its recorded tile width among its neighbours, and among copies of itself.
+The sweep is run in three parts, with different tile widths, orders and numbers of workers, and is interrupted and resumed.
+Then each trial is trained again in its recorded tile width, among its neighbours and among copies of itself.
 """
 
 import argparse
@@ -18,12 +18,11 @@ from mixed import mixed
 
 import jsweep as js
 from jsweep.runner.replay import replay_many
-from jsweep.runner.run import attach
 from jsweep.storage import Store
 
 
 def interrupted(sweep, segments, **options):
-    """Run a sweep and stop it, as a crash would, after so many recorded segments."""
+    """Run a sweep and stop it, as a crash would, after ``segments`` recorded segments."""
     record, count = Store.record_segment, [0]
 
     def counted(self, *arguments):
@@ -34,7 +33,7 @@ def interrupted(sweep, segments, **options):
 
     Store.record_segment = counted
     try:
-        js.run(sweep, progress=False, **options)
+        js.run(sweep, progress="off", **options)
     except KeyboardInterrupt:
         pass
     finally:
@@ -50,12 +49,11 @@ def main():
         shuffled = list(sweep.configs)
         random.Random(0).shuffle(shuffled)
         third = len(shuffled) // 3
-        js.run(replace(sweep, configs=shuffled[:third], tile=5), progress=False, workers=jax.devices())
+        js.run(replace(sweep, configs=shuffled[:third], tile=5), progress="off", workers=jax.devices())
         interrupted(replace(sweep, configs=shuffled[: 2 * third], tile=16), 20)
         interrupted(sweep, 30, workers=jax.devices() * 3)
-        result = js.run(sweep, progress=False)
+        result = js.run(sweep, progress="off")
         print(js.verify(sweep.store))
-        result = attach(sweep)
         ids = [trial.id for trial in result.trials()]
         widths = sorted({trial.width for trial in result.trials()})
         different = 0
@@ -63,8 +61,8 @@ def main():
             found = replay_many(result, ids, neighbours=neighbours)
             unequal = [one for one in found if one.difference is not None]
             different += len(unequal)
-            company = "neighbours" if neighbours else "copies of themselves"
-            print(f"{len(found) - len(unequal)} of {len(found)} trials bit-equal among {company}, in tiles of {widths}")
+            beside = "their neighbours" if neighbours else "copies of themselves"
+            print(f"{len(found) - len(unequal)} of {len(found)} trials bit-equal beside {beside}, in tiles of {widths}")
             for one in unequal[:3]:
                 print(" ", one)
     sys.exit(1 if different or len(ids) < given.trials else 0)

@@ -1,123 +1,124 @@
-"""What a sweep keeps while it runs: claims on trials, so that several processes share a record, and checkpoints."""
+"""Checkpointing: saving the state of tiles while they train, and resuming from it."""
 
 import hashlib
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
-from jsweep.engine.executors.threads import Keeper
-from jsweep.engine.tile import Carry, Segment
+from jsweep.engine.carry import Carry, split, stack
+from jsweep.engine.tile import Segment
 from jsweep.planning import Group, Tile
-from jsweep.storage import Checkpoint, Store
-from jsweep.storage.arrays import _named, restore
+from jsweep.storage import Checkpoint, Status, Store
+from jsweep.storage.arrays import named_arrays, restore
 from jsweep.storage.checkpoints import read_checkpoint, remove_checkpoint, write_checkpoint
-from jsweep.storage.locks import is_alive, others_alive
-from jsweep.storage.records import Trial
 
-KEPT = 2  # checkpoints of a tile: should the last be damaged, there is the one before
+KEPT = 2  # checkpoints of a tile: if the last one is damaged, there is the one before
 
 
-class RecordKeeper(Keeper):
-    """Claims trials in a record for ``owner``, and keeps checkpoints in ``folder``."""
+@dataclass(frozen=True)
+class Checkpointing:
+    """Saves and resumes the tiles of a sweep.
 
-    def __init__(self, store: Store, sweep: int, owner: str, folder: Path, policy: str, environment: Mapping[str, Any]):
-        self._store, self._sweep, self.owner, self.folder = store, sweep, owner, folder
-        self._policy, self._environment = policy, environment
-        self._kept: dict[str, list[Checkpoint]] = {}
-        self.retried: set[str] = set()  # trials that failed in an earlier run, to be tried once more
+    ``policy`` says what is saved: with "running" the state of tiles at their last two segments until they end, with "all"
+    also the final state of every trial, with "off" nothing. Files lie in the store's ``folder``. Workers share one object.
+    """
 
-    def may_take(self, owner: str | None, status: str, trial: str = "") -> bool:
-        """Whether a trial in this state is this process's for the taking."""
-        if status == "finished" or (status == "failed" and trial not in self.retried):
-            return False
-        return owner in (None, self.owner) or not is_alive(self.folder, owner)
+    store: Store
+    sweep: int
+    policy: Literal["running", "all", "off"]
+    _kept: dict[str, list[Checkpoint]] = field(default_factory=dict, init=False, repr=False)
 
-    def claim(self, trials: tuple[Trial, ...]) -> tuple[Trial, ...]:
-        ids = [trial.id for trial in trials]
-        mine = set(self._store.claim(self._sweep, ids, self.owner, self._environment, self.may_take))
-        self.retried -= mine
-        return tuple(trial for trial in trials if trial.id in mine)
+    @property
+    def folder(self) -> Path:
+        """The folder of the files."""
+        return self.store.folder
 
     def resume(self, group: Group, tile: Tile) -> Carry | None:
-        """The latest sound checkpoint that has all of a tile's trials; None: they start from their seeds."""
+        """What a tile's trials resume from: the latest intact checkpoint of all of them, or None for their seeds."""
         wanted = {trial.id for trial in tile.trials}
-        rows = [row for row in self._store.checkpoints(self._sweep) if wanted & set(row.trials)]
+        rows = [row for row in self.store.checkpoints(self.sweep) if wanted & set(row.trials)]
         for step in sorted({row.step for row in rows}, reverse=True):
-            lanes: dict[str, Any] = {}
+            lanes: dict[str, Carry] = {}
             for row in rows:
                 if row.step == step:
-                    lanes |= self._lanes_of(row, group)
+                    lanes |= self._read(row, group)
             if wanted <= lanes.keys():
-                carry = _stacked([lanes[trial.id] for trial in tile.lanes], step)
-                if carry is not None:
-                    return carry
+                found = [lanes[trial.id] for trial in tile.lanes]
+                if len({lane.since for lane in found}) == 1:
+                    return stack(found)
         return None
 
     def save(self, tile: Tile, segment: Segment) -> list[Checkpoint]:
-        """Write what the policy asks for; the rows that name the files are recorded with the segment's scores."""
-        if self._policy == "off":
+        """Write the files that the policy asks for; their rows are to be recorded with the segment's scores."""
+        if self.policy == "off":
             return []
-        carry, written = segment.carry, []
-        host = _named(carry.state) | {f"sums.{n}": v for n, v in carry.sums.items()} | {"bad": carry.bad}
-        host = jax.device_get(host)
+        carry = segment.carry
+        sums = {f"sums.{name}": value for name, value in carry.sums.items()}
+        arrays = jax.device_get(
+            {**named_arrays(carry.state), **sums, "first_nonfinite_step": carry.first_nonfinite_step}
+        )
         texts = {"step": str(carry.step), "since": str(carry.since)}
+        written = []
         if not segment.last:
             ids = [trial.id for trial in tile.trials]
-            written.append(self._write(tile_id(self._sweep, ids), carry.step, host, texts, ids, False))
-        if self._policy == "all":
+            name = tile_id(self.sweep, ids)
+            file, sha256 = write_checkpoint(self.folder, name, carry.step, arrays, texts)
+            written.append(Checkpoint(name, carry.step, file, sha256, ids, finished=False))
+        if self.policy == "all":
             ended = {score.trial for score in segment.scores if score.finished}
             for lane, trial in enumerate(tile.trials):
                 if trial.id in ended:
-                    own = {name: value[lane] for name, value in host.items()}
-                    written.append(self._write(trial.id, carry.step, own, texts, [trial.id], True))
+                    own = {name: value[lane] for name, value in arrays.items()}
+                    stem = tile_id(self.sweep, ["finished", trial.id])  # a trial's id may occur in several sweeps
+                    file, sha256 = write_checkpoint(self.folder, stem, carry.step, own, texts)
+                    written.append(Checkpoint(trial.id, carry.step, file, sha256, [trial.id], finished=True))
         return written
 
     def outdated(self, tile: Tile, segment: Segment, written: Sequence[Checkpoint]) -> list[Checkpoint]:
-        """The checkpoints that a segment's end makes superfluous: all but the last two, and all of a tile that ended."""
-        kept = self._kept.setdefault(tile_id(self._sweep, [trial.id for trial in tile.trials]), [])
+        """The tile's checkpoints that are no longer needed: all but the last two, and all of them once it has ended."""
+        kept = self._kept.setdefault(tile_id(self.sweep, [trial.id for trial in tile.trials]), [])
         kept += [row for row in written if not row.finished]
         old = kept[:] if segment.last else kept[:-KEPT]
         del kept[: len(old)]
         return old
 
     def remove(self, rows: Sequence[Checkpoint]) -> None:
-        """Remove files that the record no longer names."""
+        """Remove files that the store no longer names."""
         for row in rows:
             remove_checkpoint(self.folder, row.file)
 
-    def tidy(self) -> None:
-        """Where no other process works on the record: remove checkpoints of ended trials, and files nobody names."""
-        if others_alive(self.folder, self.owner):
+    def tidy(self, alone: Callable[[], bool]) -> None:
+        """Remove the checkpoints of trials that have finished, and files that the store does not name.
+
+        ``alone`` says whether no other process uses the store; nothing is removed otherwise. It is asked after the files
+        are listed, so that those of a process that starts meanwhile are not among them.
+        """
+        files = [*self.folder.glob("*.safetensors"), *self.folder.glob(".*.partial")]
+        if not alone():
             return
-        finished = {trial.id for trial in self._store.trials(self._sweep) if trial.status == "finished"}
-        rows = self._store.checkpoints(self._sweep)
-        over = [row for row in rows if not row.finished and finished.issuperset(row.trials)]
-        self._store.forget_checkpoints(self._sweep, over)
-        named = {row.file for sweep in self._store.sweeps() for row in self._store.checkpoints(sweep.key)}
-        for path in self.folder.glob("*.safetensors"):
-            if path.name not in named:
+        finished = {trial.id for trial in self.store.trials(self.sweep) if trial.status == Status.FINISHED}
+        rows = self.store.checkpoints(self.sweep)
+        self.store.forget_checkpoints(
+            self.sweep, [row for row in rows if not row.finished and finished.issuperset(row.trials)]
+        )
+        named = {row.file for sweep in self.store.sweeps() for row in self.store.checkpoints(sweep.key)}
+        for path in files:
+            if path.suffix == ".partial":
+                path.unlink(missing_ok=True)
+            elif path.name not in named:
                 remove_checkpoint(self.folder, path.name)
-        for path in self.folder.glob(".*.partial"):
-            path.unlink(missing_ok=True)
 
-    def _write(
-        self, tile: str, step: int, arrays: Mapping[str, Any], texts: Mapping[str, str], ids: list[str], finished: bool
-    ) -> Checkpoint:
-        file, sha256 = write_checkpoint(self.folder, tile, step, arrays, texts)
-        return Checkpoint(tile, step, file, sha256, ids, finished)
-
-    def _lanes_of(self, row: Checkpoint, group: Group) -> dict[str, Any]:
-        """Each trial's (since, state, sums, bad) in a checkpoint; empty, with a warning, where it is damaged."""
+    def _read(self, row: Checkpoint, group: Group) -> dict[str, Carry]:
+        """Each trial's part of a checkpoint; nothing if it is of another program, or, with a warning, if it is damaged."""
         found = read_checkpoint(self.folder, row.file, row.sha256)
         if found is None:
             warnings.warn(
-                f"the checkpoint {row.file} is missing or damaged: its trials go on from an earlier one, or their start.",
+                f"the checkpoint {row.file} is missing or damaged: its trials resume from an earlier one, or start again.",
                 stacklevel=2,
             )
             return {}
@@ -125,28 +126,16 @@ class RecordKeeper(Keeper):
         if row.finished:
             arrays = {name: value[None] for name, value in arrays.items()}
         state = restore(group.traced.state, arrays)
-        sums = {name: arrays[f"sums.{name}"] for name in group.traced.train_metrics if f"sums.{name}" in arrays}
-        if state is None or len(sums) != len(group.traced.train_metrics):
-            return {}  # of another program
-        since = int(texts["since"])
-        return {
-            trial: (since, *jax.tree.map(lambda a, i=lane: a[i], (state, sums, arrays["bad"])))
-            for lane, trial in enumerate(row.trials)
-        }
-
-
-def _stacked(picked: Sequence[Any], step: int) -> Carry | None:
-    """Lanes as one carry; None where their means began at different steps."""
-    if len({lane[0] for lane in picked}) > 1:
-        return None
-    state, sums, bad = jax.tree.map(_stack, *(lane[1:] for lane in picked))
-    return Carry(step, picked[0][0], state, sums, bad)
-
-
-def _stack(*leaves: Any) -> Any:
-    return jnp.stack(leaves) if isinstance(leaves[0], jax.Array) else np.stack(leaves)
+        sums = {name: arrays.get(f"sums.{name}") for name in group.traced.train_metrics}
+        nonfinite = arrays.get("first_nonfinite_step")
+        parts = [*jax.tree.leaves(state), *sums.values(), nonfinite]
+        lanes = len(row.trials)
+        if state is None or not texts.get("since", "").isdecimal() or any(p is None or len(p) < lanes for p in parts):
+            return {}
+        carry = Carry(row.step, int(texts["since"]), state, {n: s for n, s in sums.items() if s is not None}, nonfinite)
+        return dict(zip(row.trials, split(carry)))
 
 
 def tile_id(sweep: int, trials: Sequence[str]) -> str:
-    """16 hex digits of a sweep's key and the ids of a tile's trials."""
+    """16 hexadecimal digits of a hash of a sweep's key and the ids of a tile's trials."""
     return hashlib.sha256(json.dumps([sweep, *trials]).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""The record of sweeps in one SQLite file."""
+"""Stores: sweeps recorded in one SQLite file, with a folder of checkpoints beside it."""
 
 from jsweep.storage.records import Checkpoint as Checkpoint
 from jsweep.storage.records import Score as Score

@@ -1,33 +1,47 @@
-"""A state's arrays by name: how a pytree is written to a file and read back."""
+"""A state's arrays by name: how a pytree is written to a checkpoint and read back."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
+
+from jsweep._runtime.jax_internals import generator_name
 
 
-def _named(state: Any) -> dict[str, Any]:
-    """A state's arrays by their path in the pytree; JAX keys as the words they are made of."""
+def named_arrays(state: PyTree) -> dict[str, jax.Array | np.ndarray]:
+    """A state's arrays by their path in the pytree; JAX keys become arrays of their key data."""
     leaves = jax.tree_util.tree_leaves_with_path(state)
-    return {f"state{jax.tree_util.keystr(path)}": _words(leaf) for path, leaf in leaves}
+    return {_name(path): jax.random.key_data(leaf) if _is_key(leaf) else leaf for path, leaf in leaves}
 
 
-def restore(shapes: Any, arrays: Mapping[str, np.ndarray]) -> Any:
-    """The state, lanes leading, of one lane's ``shapes`` from named arrays; None where they do not fit."""
+def restore(shapes: PyTree, arrays: Mapping[str, np.ndarray]) -> PyTree | None:
+    """A state from named arrays.
+
+    Args:
+        shapes: The shapes and types of one lane's state, as `jax.eval_shape` gives them.
+        arrays: The state's arrays by name, each with the lanes on its leading axis.
+
+    Returns:
+        The state with the lanes on the leading axis of every array; None if the arrays do not fit ``shapes``.
+    """
     leaves = []
     for path, leaf in jax.tree_util.tree_leaves_with_path(shapes):
-        array = arrays.get(f"state{jax.tree_util.keystr(path)}")
+        array = arrays.get(_name(path))
         if array is None:
             return None
-        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            array = jax.random.wrap_key_data(jnp.asarray(array), impl=str(leaf.dtype._impl.name))
+        if _is_key(leaf):
+            array = jax.random.wrap_key_data(jnp.asarray(array), impl=generator_name(leaf.dtype))
         if array.shape[1:] != leaf.shape or array.dtype != leaf.dtype:
             return None
         leaves.append(array)
     return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
 
 
-def _words(leaf: Any) -> Any:
-    return jax.random.key_data(leaf) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+def _name(path: jax.tree_util.KeyPath) -> str:
+    return f"state{jax.tree_util.keystr(path)}"
+
+
+def _is_key(leaf: jax.Array | np.ndarray | jax.ShapeDtypeStruct) -> bool:
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)

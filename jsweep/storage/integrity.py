@@ -1,20 +1,23 @@
-"""The care of a record: is it whole, and taking things out of it."""
+"""Checking a store, and removing sweeps and trials from it."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from jsweep.errors import StoreError
-from jsweep.storage import Store, SweepRecord, open_store
-from jsweep.storage.checkpoints import folder_of, read_checkpoint, remove_checkpoint
+from jsweep.errors import ConfigError, StoreError
+from jsweep.storage.checkpoints import read_checkpoint, remove_checkpoint
 from jsweep.storage.locks import is_alive
+from jsweep.storage.paths import resolve
+from jsweep.storage.records import SweepRecord, Trial
+from jsweep.storage.sqlite import Store, open_store
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What `verify` looked at (counts), and the faults it found, a sentence each; no faults means a sound record."""
+    """What `verify` checked (counts), and the faults that it found, one sentence each; a store without any is intact."""
 
     sweeps: int
     trials: int
@@ -24,91 +27,109 @@ class Verified:
     faults: tuple[str, ...]
 
     def __str__(self) -> str:
-        looked = (
+        counts = (
             f"{self.sweeps} sweeps, {self.trials} trials, {self.scores} scores, {self.checkpoints} checkpoints, "
             f"{self.replayed} trials replayed"
         )
-        return (
-            f"{looked}: sound" if not self.faults else "\n".join([f"{looked}: {len(self.faults)} faults", *self.faults])
-        )
+        if not self.faults:
+            return f"{counts}: intact"
+        return "\n".join([f"{counts}: {len(self.faults)} faults", *self.faults])
 
 
-def verify(store: str | Path) -> Verified:
-    """Check a record: the file's structure, each finished trial against its checksum, each checkpoint against its own.
+def verify(store: str | os.PathLike[str]) -> Verified:
+    """Check a store: the file's structure, each finished trial against its checksum, each checkpoint against its own.
 
-    Raises StoreError where the file cannot be read at all.
+    Raises StoreError if the file cannot be read at all.
     """
-    record = open_store(store, write=False)
-    faults = record.faults()
-    folder = folder_of(record.path)
-    trials = scores = checkpoints = 0
-    for row in record.sweeps():
-        found = record.trials(row.key)
-        trials += len(found)
-        faults += [
-            f"sweep {row.name!r}: trial {trial} is not what was recorded when it finished"
-            for trial in record.damaged(row.key)
-        ]
-        counted, short = _count_scores(record, row)
-        scores += counted
-        faults += short
-        for checkpoint in record.checkpoints(row.key):
-            checkpoints += 1
-            if read_checkpoint(folder, checkpoint.file, checkpoint.sha256) is None:
-                faults.append(f"sweep {row.name!r}: the checkpoint {checkpoint.file} is missing or damaged")
-    return Verified(len(record.sweeps()), trials, scores, checkpoints, 0, tuple(faults))
+    _check_on_disk(store)
+    with open_store(store, write=False) as opened:
+        faults = opened.faults()
+        trials = scores = checkpoints = 0
+        for row in opened.sweeps():
+            recorded = opened.trials(row.key)
+            trials += len(recorded)
+            faults += [
+                f"sweep {row.name!r}: trial {trial} is not what was recorded when it finished"
+                for trial in opened.damaged(row.key)
+            ]
+            counted, missing = _check_scores(opened, row, recorded)
+            scores += counted
+            faults += missing
+            for checkpoint in opened.checkpoints(row.key):
+                checkpoints += 1
+                if read_checkpoint(opened.folder, checkpoint.file, checkpoint.sha256) is None:
+                    faults.append(f"sweep {row.name!r}: the checkpoint {checkpoint.file} is missing or damaged")
+        return Verified(len(opened.sweeps()), trials, scores, checkpoints, 0, tuple(faults))
 
 
-def _count_scores(record: Store, row: SweepRecord) -> tuple[int, list[str]]:
-    """The number of a sweep's scores, and its finished trials that lack one at their last step."""
-    last, count = record.last_scores(row.key), 0
-    metrics = record.metrics(row.key)
-    for metric in metrics:
-        count += sum(len(curve) for curve in record.scores(row.key, metric).values())
-    short = [
-        f"sweep {row.name!r}: trial {trial.id} is finished, but has no {metric} at step {trial.steps}"
-        for trial in record.trials(row.key)
-        if trial.status == "finished"
-        for metric in metrics
-        if metric not in last.get(trial.key, {})
-    ]
-    return count, short
+def drop(store: str | os.PathLike[str], sweep: str, trials: Iterable[str] | None = None) -> int:
+    """Remove trials, or a whole sweep with its test ledger, from a store.
+
+    Args:
+        store: The store's file.
+        sweep: The sweep's name in the store.
+        trials: The ids of the trials to remove; None removes the sweep.
+
+    Returns:
+        The number of trials that were removed.
+
+    Raises:
+        StoreError: If the sweep or a trial is not in the store, or a trial is being trained by a running process.
+    """
+    path = _check_on_disk(store)
+    if not path.exists():
+        raise StoreError(f"store={str(store)!r} does not exist: pass the path of an existing store.")
+    with open_store(store) as opened:
+        row = opened.sweep(sweep)
+        if row is None:
+            names = ", ".join(r.name for r in opened.sweeps()) or "none"
+            raise StoreError(f"there is no sweep {sweep!r} in {opened.path}: it has {names}.")
+        known = {trial.id: trial for trial in opened.trials(row.key)}
+        unwanted = list(known) if trials is None else list(trials)
+        _check_idle(opened, sweep, known, unwanted)
+        lost = set(unwanted)
+        outdated = [c for c in opened.checkpoints(row.key) if lost & set(c.trials)]
+        opened.forget_checkpoints(row.key, outdated)
+        for checkpoint in outdated:
+            remove_checkpoint(opened.folder, checkpoint.file)
+        opened.drop_trials(row.key, unwanted)
+        if trials is None:
+            opened.drop_sweep(row.key)
+    return len(unwanted)
 
 
 def sample(trials: Iterable[str], count: int, seed: int = 0) -> list[str]:
-    """``count`` trials drawn evenly from their ids, the same ones for the same record."""
+    """``count`` ids drawn at random without replacement; the same ones for the same trials and seed."""
     ids = sorted(trials)
     order = np.random.Generator(np.random.Philox(key=seed)).permutation(len(ids))
     return [ids[i] for i in order[:count]]
 
 
-def drop(store: str | Path, sweep: str, trials: Iterable[str] | None = None) -> int:
-    """Take trials (ids), or with None the whole sweep and its test ledger, out of a record; returns how many trials.
+def _check_on_disk(store: str | os.PathLike[str]) -> Path:
+    path = resolve(store)
+    if path is None:
+        raise ConfigError(f"store={store!r} is in memory: pass the path of a store's file.")
+    return path
 
-    Raises StoreError for a sweep or trial that is not there, and for trials that a running process holds.
-    """
-    if not Path(store).exists():
-        raise StoreError(f"store={str(store)!r} does not exist: name the record's file.")
-    record = open_store(store)
-    row = record.sweep(sweep)
-    if row is None:
-        names = ", ".join(r.name for r in record.sweeps()) or "none"
-        raise StoreError(f"no sweep {sweep!r} in {record.path}: it has {names}.")
-    known = {trial.id: trial for trial in record.trials(row.key)}
-    wanted = list(known) if trials is None else list(trials)
-    folder = folder_of(record.path)
-    for trial in wanted:
+
+def _check_scores(store: Store, sweep: SweepRecord, trials: Iterable[Trial]) -> tuple[int, list[str]]:
+    """The number of a sweep's scores, and a sentence for each score that a finished trial lacks at its last step."""
+    last, metrics = store.last_scores(sweep.key), store.metrics(sweep.key)
+    count = sum(len(curve) for metric in metrics for curve in store.scores(sweep.key, metric).values())
+    missing = [
+        f"sweep {sweep.name!r}: trial {trial.id} is finished, but has no {metric} at step {trial.steps}"
+        for trial in trials
+        if trial.status == "finished"
+        for metric in metrics
+        if metric not in last.get(trial.key, {})
+    ]
+    return count, missing
+
+
+def _check_idle(store: Store, sweep: str, known: dict[str, Trial], ids: Iterable[str]) -> None:
+    for trial in ids:
         if trial not in known:
-            raise StoreError(f"no trial {trial!r} in {sweep!r}: give ids from jsweep show {sweep} --json.")
+            raise StoreError(f"there is no trial {trial!r} in {sweep!r}: pass ids from jsweep show {sweep} --json.")
         holder = known[trial].owner
-        if holder is not None and is_alive(folder, holder):
-            raise StoreError(f"trial {trial} is being trained by another process: stop that first.")
-    gone = set(wanted)
-    outdated = [c for c in record.checkpoints(row.key) if gone & set(c.trials)]
-    record.forget_checkpoints(row.key, outdated)
-    for checkpoint in outdated:
-        remove_checkpoint(folder, checkpoint.file)
-    record.drop_trials(row.key, wanted)
-    if trials is None:
-        record.drop_sweep(row.key)
-    return len(wanted)
+        if holder is not None and is_alive(store.folder, holder):
+            raise StoreError(f"trial {trial} is being trained by another process: stop that process first.")

@@ -1,6 +1,6 @@
-"""The tables of the record. Scores are one row a metric, so that any SQLite tool can ask about them."""
+"""The tables of a store. Scores are one row per trial, metric and step, so that any SQLite tool can query them."""
 
-VERSION = 2
+VERSION = 3
 
 TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -9,12 +9,12 @@ CREATE TABLE sweeps (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     task TEXT NOT NULL,
-    identity TEXT NOT NULL,      -- JSON: what must stay equal for the sweep to go on
-    settings TEXT NOT NULL,      -- JSON: how to read the record (metrics, directions, roles)
+    identity TEXT NOT NULL,      -- JSON: what must stay equal when the sweep is run again
+    settings TEXT NOT NULL,      -- JSON: how to read the sweep (metrics, objective, modes, roles)
     created TEXT NOT NULL        -- UTC, ISO 8601
 );
 
-CREATE TABLE environments (      -- where trials were trained: versions, device, flags
+CREATE TABLE environments (      -- versions, device and flags that trials were trained under
     id INTEGER PRIMARY KEY,
     described TEXT NOT NULL UNIQUE  -- JSON
 );
@@ -26,16 +26,17 @@ CREATE TABLE trials (
     config_id TEXT NOT NULL,
     config TEXT NOT NULL,        -- JSON
     seed INTEGER NOT NULL,
-    steps INTEGER NOT NULL,      -- to be trained
-    done INTEGER NOT NULL DEFAULT 0,
+    steps INTEGER NOT NULL,      -- how long the trial trains
+    done INTEGER NOT NULL DEFAULT 0,  -- steps trained and recorded
     status TEXT NOT NULL DEFAULT 'waiting' CHECK (status IN ('waiting', 'running', 'finished', 'failed')),
-    nonfinite INTEGER,           -- the step at which a metric stopped being finite
-    reason TEXT,                 -- why it failed
+    nonfinite INTEGER,           -- the first step at which a metric was not finite
+    reason TEXT,                 -- why it failed, in one line
+    traceback TEXT,              -- of the error that it failed with
     program TEXT,                -- fingerprint of the tile program
-    width INTEGER,               -- of the tile
+    width INTEGER,               -- lanes of the tile
     owner TEXT,                  -- the running process that trains it
     environment INTEGER REFERENCES environments,
-    digest TEXT,                 -- SHA-256 over what was recorded of it when it finished
+    digest TEXT,                 -- SHA-256 of the finished trial's row and scores
     UNIQUE (sweep, id)
 );
 
@@ -45,18 +46,18 @@ CREATE TABLE scores (
     trial INTEGER NOT NULL REFERENCES trials,
     metric INTEGER NOT NULL REFERENCES metrics,
     step INTEGER NOT NULL,
-    value REAL,                  -- NULL stands for NaN
+    value REAL,                  -- NULL is NaN
     PRIMARY KEY (trial, metric, step)
 ) WITHOUT ROWID;
 
-CREATE TABLE checkpoints (       -- files in STORE.checkpoints, written before their row
+CREATE TABLE checkpoints (       -- files in STORE.checkpoints, written before their rows
     sweep INTEGER NOT NULL REFERENCES sweeps,
-    tile TEXT NOT NULL,          -- a hash of its trials; of a finished trial's own state, its id
+    tile TEXT NOT NULL,          -- a hash of its trials; for a finished trial's own state, the trial's id
     step INTEGER NOT NULL,
     file TEXT NOT NULL,
     sha256 TEXT NOT NULL,
-    trials TEXT NOT NULL,        -- JSON: their ids, in the order of the lanes
-    finished INTEGER NOT NULL,   -- 1: one trial's state at its end
+    trials TEXT NOT NULL,        -- JSON: trial ids in the order of the lanes
+    finished INTEGER NOT NULL,   -- 1 for one trial's state at its end
     PRIMARY KEY (sweep, tile, step)
 ) WITHOUT ROWID;
 
@@ -65,10 +66,14 @@ CREATE TABLE tests (             -- the ledger: every opening of the test split
     sweep INTEGER NOT NULL REFERENCES sweeps,
     config_id TEXT NOT NULL,
     config TEXT NOT NULL,
-    chosen_by TEXT NOT NULL,
-    scores TEXT NOT NULL,        -- JSON: metric -> one value a seed
+    metric TEXT NOT NULL,        -- the objective that chose the config
+    mode TEXT NOT NULL,          -- "min" or "max"
+    rule TEXT NOT NULL,          -- how the selection compared configs, such as "mean"
+    at TEXT NOT NULL,            -- which evaluation it compared: "last", "best" or a step
+    step INTEGER NOT NULL,       -- the step whose parameters were tested
+    scores TEXT NOT NULL,        -- JSON: metric -> one value per seed
     seeds TEXT NOT NULL,         -- JSON
     again INTEGER NOT NULL,      -- 1 where a refusal was overridden
-    opened TEXT NOT NULL
+    opened TEXT NOT NULL         -- UTC, ISO 8601
 );
 """

@@ -1,88 +1,57 @@
-"""The record: one SQLite file, written at segment ends in one transaction, and read."""
+"""Writing a store: one SQLite file, each change one transaction."""
 
 import contextlib
-import functools
-import hashlib
+import os
 import sqlite3
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from jsweep.errors import StoreError
-from jsweep.storage.connection import connect, readable, shown_path
-from jsweep.storage.records import (
-    Checkpoint,
-    SweepRecord,
-    TestOpening,
-    Trial,
-    checkpoint_from_row,
-    dump,
-    dump_config,
-    dump_number,
-    load_number,
-    load_object,
-    now,
-    opening_from_row,
-    sweep_from_row,
-    trial_from_row,
-)
-
-_Method = TypeVar("_Method", bound=Callable)
+from jsweep.storage.connection import connect
+from jsweep.storage.paths import resolve, shown
+from jsweep.storage.reader import StoreReader
+from jsweep.storage.records import Checkpoint, JsonObject, Score, SweepRecord, TestOpening, Trial, now
+from jsweep.storage.rows import OPENING_COLUMNS, dump, dump_config, opening_to_row
 
 
-def open_store(path: str | Path | None, write: bool = True) -> "Store":
-    """Open the record at ``path`` (None: in memory), making it if it is to be written; StoreError where that fails."""
-    return Store(connect(path, write), shown_path(path))
+def open_store(path: str | os.PathLike[str] | None, write: bool = True) -> "Store":
+    """Open a store; use it as a context manager, or close it.
+
+    Args:
+        path: The store's file, as `jsweep.storage.paths.resolve` reads it; None for a store in memory.
+        write: Whether it will be written. A file that does not exist is then created.
+
+    Returns:
+        The open store.
+
+    Raises:
+        ConfigError: If ``path`` is not the path of a file.
+        StoreError: If the file cannot be opened, is damaged, or is not a store of this format.
+    """
+    file = resolve(path)
+    return Store(connect(file, shown(path), write=write), shown(path), file)
 
 
-def _guarded(method: _Method) -> _Method:
-    """A reading method whose failures are one sentence: what it finds may have been written by anyone."""
+class Store(StoreReader):
+    """An open store, made by `open_store`. Every method that writes is one transaction."""
 
-    @functools.wraps(method)
-    def reading(self: "Store", *arguments: Any) -> Any:
-        with self._reading():
-            try:
-                return method(self, *arguments)
-            except (
-                ValueError,
-                TypeError,
-                KeyError,
-                AttributeError,
-                IndexError,
-                RecursionError,
-                OverflowError,
-            ) as error:
-                raise StoreError(
-                    f"store={self.path!r} holds what no jsweep wrote ({type(error).__name__}): see jsweep verify, "
-                    "restore it from a copy, or give another path."
-                ) from error
-
-    return reading  # pyright: ignore[reportReturnType]
-
-
-class Store:
-    """A connection to a record. Made by `open_store`; every method is one transaction."""
-
-    def __init__(self, connection: sqlite3.Connection, path: str):
-        self._db, self.path = connection, path
+    def __init__(self, connection: sqlite3.Connection, path: str, file: Path | None):
+        super().__init__(connection, path, file)
         self._metrics: dict[str, int] = {}
-        self._lock = threading.RLock()  # the engine's workers share the connection
 
-    def close(self) -> None:
-        """Close the connection; what was recorded is on disk already."""
-        self._db.close()
+    def add_sweep(self, name: str, task: str, identity: JsonObject, settings: JsonObject) -> SweepRecord:
+        """Record a new sweep.
 
-    # -- writing ------------------------------------------------------------------------------------------------
+        Args:
+            name: The sweep's name in the store.
+            task: The task's name.
+            identity: What must be equal when the sweep is run again.
+            settings: How the sweep is read: metrics, objective, modes, roles.
 
-    def add_sweep(
-        self,
-        name: str,
-        task: str,
-        identity: Mapping[str, Any],
-        settings: Mapping[str, Any],
-    ) -> SweepRecord:
-        """Record a new sweep under ``name``; the one that is there, if another process was first."""
+        Returns:
+            The sweep as recorded; the one that another process has added under this name, if there is one.
+        """
         with self._transaction():
             self._db.execute(
                 "INSERT OR IGNORE INTO sweeps (name, task, identity, settings, created) VALUES (?, ?, ?, ?, ?)",
@@ -92,13 +61,13 @@ class Store:
         assert row is not None
         return row
 
-    def set_settings(self, sweep: int, settings: Mapping[str, Any]) -> None:
-        """Replace what the record says of how a sweep is read."""
+    def set_settings(self, sweep: int, settings: JsonObject) -> None:
+        """Replace the settings of a sweep."""
         with self._transaction():
             self._db.execute("UPDATE sweeps SET settings = ? WHERE id = ?", (dump(settings), sweep))
 
-    def add_trials(self, sweep: int, trials: Iterable[Any]) -> None:
-        """Record trials as waiting; those already there stay as they are."""
+    def add_trials(self, sweep: int, trials: Iterable[Trial]) -> None:
+        """Record trials as waiting; those that are recorded already stay as they are."""
         with self._transaction():
             self._db.executemany(
                 "INSERT OR IGNORE INTO trials (sweep, id, config_id, config, seed, steps) VALUES (?, ?, ?, ?, ?, ?)",
@@ -106,7 +75,7 @@ class Store:
             )
 
     def extend_trials(self, sweep: int, steps: Mapping[str, int]) -> None:
-        """Give trials more steps: finished ones wait for the rest."""
+        """Give trials more steps; a finished trial becomes a running one."""
         with self._transaction():
             self._db.executemany(
                 "UPDATE trials SET steps = ?, digest = NULL, "
@@ -120,22 +89,27 @@ class Store:
         sweep: int,
         trials: Sequence[str],
         owner: str,
-        environment: Mapping[str, Any],
-        free: Callable[[str | None, str, str], bool],
+        environment: JsonObject,
+        may_take: Callable[[str | None, str, str], bool],
     ) -> list[str]:
-        """Those of ``trials`` that ``owner`` may train now, marked as its own.
+        """Mark trials as ``owner``'s to train. It is one transaction, so that of two processes only one gets a trial.
 
-        ``free(owner, status, trial)`` says whether a trial may be taken. One transaction: of two processes one gets a trial.
+        Args:
+            sweep: The sweep's key.
+            trials: The ids of the trials that are wanted.
+            owner: The name of the running process, from `jsweep.storage.locks.owner`.
+            environment: What they will be trained under.
+            may_take: Called with a trial's owner, status and id; whether it may be claimed.
+
+        Returns:
+            The ids that were claimed, in the order of ``trials``.
         """
         with self._transaction():
-            self._db.execute("INSERT OR IGNORE INTO environments (described) VALUES (?)", (dump(environment),))
-            (place,) = self._db.execute(
-                "SELECT id FROM environments WHERE described = ?", (dump(environment),)
-            ).fetchone()
-            states = {
-                row[0]: (row[1], row[2]) for row in self._chunked("SELECT id, owner, status FROM trials", sweep, trials)
-            }
-            mine = [trial for trial in trials if trial in states and free(*states[trial], trial)]
+            described = dump(environment)
+            self._db.execute("INSERT OR IGNORE INTO environments (described) VALUES (?)", (described,))
+            (place,) = self._db.execute("SELECT id FROM environments WHERE described = ?", (described,)).fetchone()
+            states = {trial: (holder, status) for trial, holder, status in self._states(sweep, trials)}
+            mine = [trial for trial in trials if trial in states and may_take(*states[trial], trial)]
             self._db.executemany(
                 "UPDATE trials SET owner = ?, environment = ? WHERE sweep = ? AND id = ?",
                 ((owner, place, sweep, trial) for trial in mine),
@@ -143,7 +117,7 @@ class Store:
         return mine
 
     def release(self, owner: str) -> None:
-        """Give up what ``owner`` holds."""
+        """Give up the trials that ``owner`` holds."""
         with self._transaction():
             self._db.execute("UPDATE trials SET owner = NULL WHERE owner = ?", (owner,))
 
@@ -152,11 +126,20 @@ class Store:
         sweep: int,
         program: str,
         width: int,
-        scores: Sequence[Any],
+        scores: Sequence[Score],
         checkpoints: Sequence[Checkpoint] = (),
         outdated: Sequence[Checkpoint] = (),
     ) -> None:
-        """Record one segment of a tile: how it was run, its scores, the checkpoints written before; forget outdated ones."""
+        """Record one segment of a tile.
+
+        Args:
+            sweep: The sweep's key.
+            program: The fingerprint of the tile's program.
+            width: The lanes of the tile.
+            scores: The scores at the segment's end.
+            checkpoints: Checkpoints whose files have been written.
+            outdated: Checkpoints to forget; their files may be removed afterwards.
+        """
         with self._transaction():
             for score in scores:
                 self._record_score(sweep, program, width, score)
@@ -167,69 +150,34 @@ class Store:
                 )
             self._forget(sweep, outdated)
 
-    def _record_score(self, sweep: int, program: str, width: int, score: Any) -> None:
-        (key,) = self._db.execute(
-            "UPDATE trials SET done = ?, status = ?, nonfinite = ?, program = ?, width = ?, reason = NULL, "
-            "owner = CASE WHEN ? THEN NULL ELSE owner END WHERE sweep = ? AND id = ? RETURNING key",
-            (
-                score.step,
-                "finished" if score.finished else "running",
-                score.nonfinite,
-                program,
-                width,
-                score.finished,
-                sweep,
-                score.trial,
-            ),
-        ).fetchone()
-        self._db.executemany(
-            "INSERT OR REPLACE INTO scores (trial, metric, step, value) VALUES (?, ?, ?, ?)",
-            ((key, self._metric_id(name), score.step, value) for name, value in score.metrics.items()),
-        )
-        if score.finished:
-            self._db.execute("UPDATE trials SET digest = ? WHERE key = ?", (self._digest(key), key))
+    def record_failure(self, sweep: int, trials: Iterable[str], reason: str, traceback: str | None = None) -> None:
+        """Mark trials as failed. Their scores so far stay; trials that have finished stay finished.
 
-    def _digest(self, key: int) -> str:
-        """SHA-256 over a trial's row and its scores."""
-        row = self._db.execute(
-            "SELECT id, config_id, config, seed, steps, done, nonfinite, program, width FROM trials WHERE key = ?",
-            (key,),
-        ).fetchone()
-        scores = self._db.execute(
-            "SELECT metrics.name, step, value FROM scores JOIN metrics ON metrics.id = metric WHERE trial = ? "
-            "ORDER BY metrics.name, step",
-            (key,),
-        ).fetchall()
-        return hashlib.sha256(repr((row, scores)).encode()).hexdigest()
+        Args:
+            sweep: The sweep's key.
+            trials: The ids of the trials.
+            reason: Why they failed, in one line.
+            traceback: The whole traceback of the error, if there is one.
+        """
+        with self._transaction():
+            self._db.executemany(
+                "UPDATE trials SET status = 'failed', reason = ?, traceback = ?, owner = NULL "
+                "WHERE sweep = ? AND id = ? AND status != 'finished'",
+                ((reason, traceback, sweep, trial) for trial in trials),
+            )
 
-    @_guarded
-    def damaged(self, sweep: int) -> list[str]:
-        """The finished trials whose record is not what was written when they finished."""
-        rows = self._db.execute(
-            "SELECT key, id, digest FROM trials WHERE sweep = ? AND status = 'finished'", (sweep,)
-        ).fetchall()
-        return [trial for key, trial, digest in rows if self._digest(key) != digest]
-
-    @_guarded
-    def checkpoints(self, sweep: int) -> list[Checkpoint]:
-        """The checkpoints of a sweep, those of the most steps first."""
-        rows = self._db.execute(
-            "SELECT tile, step, file, sha256, trials, finished FROM checkpoints WHERE sweep = ? "
-            "ORDER BY step DESC, tile",
-            (sweep,),
-        ).fetchall()
-        return [checkpoint_from_row(row) for row in rows]
+    def record_test(self, sweep: int, entry: TestOpening) -> None:
+        """Enter an opening of the test split in the ledger."""
+        marks = ", ".join("?" * (1 + len(OPENING_COLUMNS.split(","))))
+        with self._transaction():
+            self._db.execute(
+                f"INSERT INTO tests (sweep, {OPENING_COLUMNS}) VALUES ({marks})", (sweep, *opening_to_row(entry))
+            )
 
     def forget_checkpoints(self, sweep: int, rows: Iterable[Checkpoint]) -> None:
-        """Take checkpoints out of the record; their files may be removed afterwards."""
+        """Remove checkpoints from the store; their files may be removed afterwards."""
         with self._transaction():
             self._forget(sweep, rows)
-
-    def _forget(self, sweep: int, rows: Iterable[Checkpoint]) -> None:
-        self._db.executemany(
-            "DELETE FROM checkpoints WHERE sweep = ? AND tile = ? AND step = ?",
-            ((sweep, row.tile, row.step) for row in rows),
-        )
 
     def drop_trials(self, sweep: int, trials: Iterable[str]) -> None:
         """Remove trials and their scores."""
@@ -242,118 +190,25 @@ class Store:
                 self._db.execute("DELETE FROM trials WHERE sweep = ? AND id = ?", (sweep, trial))
 
     def drop_sweep(self, sweep: int) -> None:
-        """Remove a sweep that has no trials left, with its ledger."""
+        """Remove a sweep that has no trials left, and its ledger."""
         with self._transaction():
             for table in ("checkpoints", "tests"):
                 self._db.execute(f"DELETE FROM {table} WHERE sweep = ?", (sweep,))
             self._db.execute("DELETE FROM sweeps WHERE id = ?", (sweep,))
 
-    @_guarded
-    def environments(self) -> dict[int, dict[str, Any]]:
-        """Where trials were trained, by number."""
-        return {key: load_object(text) for key, text in self._db.execute("SELECT id, described FROM environments")}
-
-    @_guarded
-    def faults(self) -> list[str]:
-        """What SQLite finds wrong with the file: nothing, in a sound one."""
-        found = [str(row[0]) for row in self._db.execute("PRAGMA integrity_check(20)")]
-        broken = self._db.execute("PRAGMA foreign_key_check").fetchall()
-        return [text for text in found if text != "ok"] + [
-            f"{row[0]} points at nothing in {row[2]}" for row in broken[:20]
-        ]
-
-    def record_failure(self, sweep: int, trials: Iterable[str], reason: str) -> None:
-        """Mark trials as failed, with the reason; their scores so far stay."""
-        with self._transaction():
-            self._db.executemany(
-                "UPDATE trials SET status = 'failed', reason = ?, owner = NULL WHERE sweep = ? AND id = ?",
-                ((reason, sweep, trial) for trial in trials),
-            )
-
-    def record_test(self, sweep: int, row: TestOpening) -> None:
-        """Enter an opening of the test split in the ledger."""
-        with self._transaction():
-            self._db.execute(
-                "INSERT INTO tests (sweep, config_id, config, chosen_by, scores, seeds, again, opened) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    sweep,
-                    row.config_id,
-                    dump_config(row.config),
-                    row.chosen_by,
-                    dump({name: [dump_number(v) for v in values] for name, values in row.scores.items()}),
-                    dump(list(row.seeds)),
-                    int(row.again),
-                    row.opened,
-                ),
-            )
-
-    # -- reading ------------------------------------------------------------------------------------------------
-
-    @_guarded
-    def sweeps(self) -> list[SweepRecord]:
-        """All sweeps, oldest first."""
-        rows = self._db.execute("SELECT id, name, task, identity, settings, created FROM sweeps ORDER BY id").fetchall()
-        return [sweep_from_row(row) for row in rows]
-
-    def sweep(self, name: str) -> SweepRecord | None:
-        """The sweep of that name, or None."""
-        return next((row for row in self.sweeps() if row.name == name), None)
-
-    @_guarded
-    def trials(self, sweep: int) -> list[Trial]:
-        """The trials of a sweep in the order they were added."""
-        rows = self._db.execute(
-            "SELECT key, id, config_id, config, seed, steps, done, status, nonfinite, reason, program, width, "
-            "owner, environment, digest FROM trials WHERE sweep = ? ORDER BY key",
-            (sweep,),
-        )  # read one by one: the table may have many rows
-        return [trial_from_row(row) for row in rows]
-
-    @_guarded
-    def scores(self, sweep: int, metric: str) -> dict[int, list[tuple[int, float]]]:
-        """For each trial's key the (step, value) pairs of a metric, in order of step."""
-        found: dict[int, list[tuple[int, float]]] = {}
-        rows = self._db.execute(
-            "SELECT scores.trial, scores.step, scores.value FROM scores JOIN trials ON trials.key = scores.trial "
-            "JOIN metrics ON metrics.id = scores.metric WHERE trials.sweep = ? AND metrics.name = ? "
-            "ORDER BY scores.trial, scores.step",
-            (sweep, metric),
+    def _record_score(self, sweep: int, program: str, width: int, score: Score) -> None:
+        status = "finished" if score.finished else "running"
+        (key,) = self._db.execute(
+            "UPDATE trials SET done = ?, status = ?, nonfinite = COALESCE(nonfinite, ?), program = ?, width = ?, reason = NULL, "
+            "traceback = NULL, owner = CASE WHEN ? THEN NULL ELSE owner END WHERE sweep = ? AND id = ? RETURNING key",
+            (score.step, status, score.nonfinite, program, width, score.finished, sweep, score.trial),
+        ).fetchone()
+        self._db.executemany(
+            "INSERT OR REPLACE INTO scores (trial, metric, step, value) VALUES (?, ?, ?, ?)",
+            ((key, self._metric_id(name), score.step, value) for name, value in score.metrics.items()),
         )
-        for trial, step, value in rows:
-            found.setdefault(trial, []).append((int(step), load_number(value)))
-        return found
-
-    @_guarded
-    def last_scores(self, sweep: int) -> dict[int, dict[str, float]]:
-        """For each finished trial's key its metrics at its last step."""
-        found: dict[int, dict[str, float]] = {}
-        rows = self._db.execute(
-            "SELECT scores.trial, metrics.name, scores.value FROM trials JOIN scores ON scores.trial = trials.key "
-            "JOIN metrics ON metrics.id = scores.metric "
-            "WHERE trials.sweep = ? AND trials.status = 'finished' AND scores.step = trials.steps",
-            (sweep,),
-        )
-        for trial, metric, value in rows:
-            found.setdefault(trial, {})[str(metric)] = load_number(value)
-        return found
-
-    @_guarded
-    def metrics(self, sweep: int) -> list[str]:
-        """The names of the metrics recorded for a sweep."""
-        settings = next((row.settings for row in self.sweeps() if row.key == sweep), {})
-        return [str(name) for name in settings.get("metrics", [])]
-
-    @_guarded
-    def tests(self, sweep: int) -> list[TestOpening]:
-        """The ledger of a sweep, oldest first."""
-        rows = self._db.execute(
-            "SELECT config_id, config, chosen_by, scores, seeds, again, opened FROM tests WHERE sweep = ? ORDER BY id",
-            (sweep,),
-        ).fetchall()
-        return [opening_from_row(row) for row in rows]
-
-    # -- inside -------------------------------------------------------------------------------------------------
+        if score.finished:
+            self._db.execute("UPDATE trials SET digest = ? WHERE key = ?", (self._digest(key), key))
 
     def _metric_id(self, name: str) -> int:
         if name not in self._metrics:
@@ -361,31 +216,34 @@ class Store:
             self._metrics[name] = self._db.execute("SELECT id FROM metrics WHERE name = ?", (name,)).fetchone()[0]
         return self._metrics[name]
 
-    def _chunked(self, select: str, sweep: int, ids: Sequence[str]) -> Iterator[Any]:
-        """The rows of a selection of trials, asked for in pieces SQLite's limit on parameters allows."""
+    def _forget(self, sweep: int, rows: Iterable[Checkpoint]) -> None:
+        self._db.executemany(
+            "DELETE FROM checkpoints WHERE sweep = ? AND tile = ? AND step = ?",
+            ((sweep, row.tile, row.step) for row in rows),
+        )
+
+    def _states(self, sweep: int, ids: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """(id, owner, status) of trials, read in pieces that stay below SQLite's limit on parameters."""
         for start in range(0, len(ids), 500):
             some = ids[start : start + 500]
             marks = ", ".join("?" * len(some))
-            yield from self._db.execute(f"{select} WHERE sweep = ? AND id IN ({marks})", (sweep, *some)).fetchall()
+            select = f"SELECT id, owner, status FROM trials WHERE sweep = ? AND id IN ({marks})"
+            yield from self._db.execute(select, (sweep, *some)).fetchall()
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._reading():
+        with self._locked():
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
                 self._db.execute("COMMIT")
-            except BaseException:
+            except BaseException as error:
                 self._metrics.clear()
-                if self._db.in_transaction:  # SQLite ends it itself where the disk is full
+                if self._db.in_transaction:  # on a full disk SQLite has rolled back already
                     self._db.execute("ROLLBACK")
+                if isinstance(error, UnicodeEncodeError | OverflowError):
+                    raise StoreError(
+                        f"store={self.path!r} cannot hold a value ({error}): names must be valid Unicode, and whole "
+                        "numbers less than 2**63."
+                    ) from error
                 raise
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
-        """One user of the connection at a time; what SQLite or a damaged text raises becomes one sentence."""
-        with self._lock:
-            try:
-                yield
-            except sqlite3.Error as error:
-                raise readable(error, self.path) from error

@@ -68,16 +68,16 @@ def test_it_goes_on_from_the_last_segment_and_not_from_the_start(data, tmp_path,
 
 
 def resumed_at(monkeypatch):
-    from jsweep.runner.checkpointing import RecordKeeper
+    from jsweep.runner.checkpointing import Checkpointing
 
-    begun, resume = [], RecordKeeper.resume
+    begun, resume = [], Checkpointing.resume
 
     def noted(self, group, tile):
         carry = resume(self, group, tile)
         begun.append(carry.step if carry else 0)
         return carry
 
-    monkeypatch.setattr(RecordKeeper, "resume", noted)
+    monkeypatch.setattr(Checkpointing, "resume", noted)
     return begun
 
 

@@ -1,0 +1,190 @@
+"""Reading a store: sweeps, trials, scores, checkpoints, the ledger."""
+
+import contextlib
+import functools
+import hashlib
+import sqlite3
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+from jsweep.errors import StoreError
+from jsweep.storage.checkpoints import folder_of
+from jsweep.storage.connection import explain
+from jsweep.storage.records import Checkpoint, JsonObject, SweepRecord, TestOpening, Trial
+from jsweep.storage.rows import (
+    OPENING_COLUMNS,
+    TRIAL_COLUMNS,
+    checkpoint_from_row,
+    load_number,
+    load_object,
+    opening_from_row,
+    sweep_from_row,
+    trial_from_row,
+)
+
+_R = TypeVar("_R")
+_P = ParamSpec("_P")
+_S = TypeVar("_S", bound="StoreReader")
+_FOREIGN = (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError, OverflowError)
+
+
+def _reads(method: Callable[Concatenate[_S, _P], _R]) -> Callable[Concatenate[_S, _P], _R]:
+    """A method that reads: one thread at a time, and whatever values it stumbles over become one StoreError."""
+
+    @functools.wraps(method)
+    def reading(self: _S, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with self._locked():
+            try:
+                return method(self, *args, **kwargs)
+            except _FOREIGN as error:
+                raise StoreError(
+                    f"store={self.path!r} holds values that jsweep did not write ({type(error).__name__}): run jsweep verify, "
+                    "restore it from a copy, or pass another path."
+                ) from error
+
+    return reading
+
+
+class StoreReader:
+    """An open store, for reading; a context manager that closes it.
+
+    ``path`` is the store as the user wrote it (":memory:" for one in memory), ``file`` its absolute path (None in memory).
+    Threads may share it.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: str, file: Path | None):
+        self.path, self.file = path, file
+        self._db = connection
+        self._lock = threading.RLock()
+        self._close = weakref.finalize(
+            self, connection.close
+        )  # a store that nobody closes is closed with its last user
+
+    def close(self) -> None:
+        """Close the connection; everything recorded is on disk already. Closing twice does no harm."""
+        self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the checkpoints, beside the store; one in memory has none, and then the folder does not exist."""
+        return folder_of(self.file or self.path)
+
+    @_reads
+    def sweeps(self) -> list[SweepRecord]:
+        """All sweeps, oldest first."""
+        rows = self._db.execute("SELECT id, name, task, identity, settings, created FROM sweeps ORDER BY id").fetchall()
+        return [sweep_from_row(row) for row in rows]
+
+    def sweep(self, name: str) -> SweepRecord | None:
+        """The sweep called ``name``, or None."""
+        return next((row for row in self.sweeps() if row.name == name), None)
+
+    @_reads
+    def trials(self, sweep: int) -> list[Trial]:
+        """The trials of a sweep in the order in which they were added."""
+        rows = self._db.execute(f"SELECT {TRIAL_COLUMNS} FROM trials WHERE sweep = ? ORDER BY key", (sweep,))
+        return [trial_from_row(row) for row in rows]  # one by one: the table may have many rows
+
+    @_reads
+    def metrics(self, sweep: int) -> list[str]:
+        """The names of the metrics recorded for a sweep."""
+        settings: JsonObject = next((row.settings for row in self.sweeps() if row.key == sweep), {})
+        return [str(name) for name in settings.get("metrics", [])]
+
+    @_reads
+    def scores(self, sweep: int, metric: str) -> dict[int, list[tuple[int, float]]]:
+        """The (step, value) pairs of a metric by trial key, in order of step."""
+        found: dict[int, list[tuple[int, float]]] = {}
+        rows = self._db.execute(
+            "SELECT scores.trial, scores.step, scores.value FROM scores JOIN trials ON trials.key = scores.trial "
+            "JOIN metrics ON metrics.id = scores.metric WHERE trials.sweep = ? AND metrics.name = ? "
+            "ORDER BY scores.trial, scores.step",
+            (sweep, metric),
+        )
+        for trial, step, value in rows:
+            found.setdefault(int(trial), []).append((int(step), load_number(value)))
+        return found
+
+    @_reads
+    def last_scores(self, sweep: int) -> dict[int, dict[str, float]]:
+        """Each finished trial's metrics at its last step, by trial key."""
+        found: dict[int, dict[str, float]] = {}
+        rows = self._db.execute(
+            "SELECT scores.trial, metrics.name, scores.value FROM trials JOIN scores ON scores.trial = trials.key "
+            "JOIN metrics ON metrics.id = scores.metric "
+            "WHERE trials.sweep = ? AND trials.status = 'finished' AND scores.step = trials.steps",
+            (sweep,),
+        )
+        for trial, metric, value in rows:
+            found.setdefault(int(trial), {})[str(metric)] = load_number(value)
+        return found
+
+    @_reads
+    def checkpoints(self, sweep: int) -> list[Checkpoint]:
+        """The checkpoints of a sweep, those of the most steps first."""
+        rows = self._db.execute(
+            "SELECT tile, step, file, sha256, trials, finished FROM checkpoints WHERE sweep = ? "
+            "ORDER BY step DESC, tile",
+            (sweep,),
+        ).fetchall()
+        return [checkpoint_from_row(row) for row in rows]
+
+    @_reads
+    def environments(self) -> dict[int, dict[str, Any]]:
+        """What trials were trained under (versions, device, flags), by number."""
+        rows = self._db.execute("SELECT id, described FROM environments")
+        return {int(key): load_object(text) for key, text in rows}
+
+    @_reads
+    def tests(self, sweep: int) -> list[TestOpening]:
+        """The ledger of a sweep, oldest first."""
+        rows = self._db.execute(f"SELECT {OPENING_COLUMNS} FROM tests WHERE sweep = ? ORDER BY id", (sweep,)).fetchall()
+        return [opening_from_row(row) for row in rows]
+
+    @_reads
+    def damaged(self, sweep: int) -> list[str]:
+        """The finished trials whose rows are not what was written when they finished."""
+        rows = self._db.execute(
+            "SELECT key, id, digest FROM trials WHERE sweep = ? AND status = 'finished'", (sweep,)
+        ).fetchall()
+        return [str(trial) for key, trial, digest in rows if self._digest(key) != digest]
+
+    @_reads
+    def faults(self) -> list[str]:
+        """What SQLite finds wrong with the file; nothing if it is intact."""
+        found = [str(row[0]) for row in self._db.execute("PRAGMA integrity_check(20)")]
+        dangling = self._db.execute("PRAGMA foreign_key_check").fetchall()
+        return [text for text in found if text != "ok"] + [
+            f"a row of {row[0]} refers to a row of {row[2]} that does not exist" for row in dangling[:20]
+        ]
+
+    def _digest(self, key: int) -> str:
+        """SHA-256 over a trial's row and its scores."""
+        row = self._db.execute(
+            "SELECT id, config_id, config, seed, steps, done, nonfinite, program, width FROM trials WHERE key = ?",
+            (key,),
+        ).fetchone()
+        scores = self._db.execute(
+            "SELECT metrics.name, step, value FROM scores JOIN metrics ON metrics.id = metric WHERE trial = ? "
+            "ORDER BY metrics.name, step",
+            (key,),
+        ).fetchall()
+        return hashlib.sha256(repr((row, scores)).encode()).hexdigest()
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One user of the connection at a time; SQLite's errors become one sentence."""
+        with self._lock:
+            try:
+                yield
+            except sqlite3.Error as error:
+                raise explain(error, self.path) from error
