@@ -1,6 +1,7 @@
 """Locks: an owner is seen as running from its start to its end, by every process and at any time."""
 
-import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -66,20 +67,36 @@ def test_an_owner_that_cannot_be_looked_at_counts_as_alive(tmp_path, monkeypatch
         assert is_alive(tmp_path / "folder", name)
 
 
+FORKED = """
+import os, sys
+from pathlib import Path
+from jsweep.storage.locks import is_alive, owner
+
+folder = Path(sys.argv[1])
+(wait, end), (read, write) = os.pipe(), os.pipe()
+sweep = os.fork()
+if sweep == 0:  # a process that owns a lock and forks a worker, as a data loader does
+    with owner(folder) as name:
+        if os.fork() == 0:
+            os.write(write, b"x")
+            os.read(wait, 1)  # lives until the end of the test
+            os._exit(0)
+        os.write(write, name.encode())
+        os.read(wait, 1)
+        os._exit(9)  # a crash: nothing is cleaned up
+text = ""
+while len(text) < 33:  # the owner's name and an "x" from the worker, in any order
+    text += os.read(read, 64).decode()
+name = text.replace("x", "")
+before = is_alive(folder, name)
+os.kill(sweep, 9)
+os.waitpid(sweep, 0)
+print(before, is_alive(folder, name))
+os.write(end, b"x")
+"""
+
+
 def test_an_owner_does_not_outlive_its_process_in_a_forked_one(tmp_path):
-    ready, name_of = os.pipe(), os.pipe()
-    sweep = os.fork()
-    if sweep == 0:  # a process that owns a lock and forks a worker, as a data loader does
-        with owner(tmp_path / "folder") as name:
-            worker = os.fork()
-            if worker == 0:
-                os.read(ready[0], 1)  # lives until the test ends
-                os._exit(0)
-            os.write(name_of[1], name.encode())
-            os._exit(9)  # a crash: nothing is cleaned up
-    name = os.read(name_of[0], 32).decode()
-    os.waitpid(sweep, 0)
-    try:
-        assert not is_alive(tmp_path / "folder", name)
-    finally:
-        os.write(ready[1], b"x")
+    command = [sys.executable, "-c", FORKED, str(tmp_path / "folder")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False"]

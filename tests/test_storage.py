@@ -244,12 +244,12 @@ def test_a_sweep_records_where_a_trial_failed(data, tmp_path):
     task = make_task(data, init=failing, apply=lambda config, params, x, key: x @ params["w"])
     configs = [{"learning_rate": 0.1, "width": width} for width in (8, 24)]
     with (
-        pytest.warns(UserWarning, match="no rate 0.1"),
+        pytest.warns(UserWarning, match="no rate"),
         js.sweep(task, configs, steps=5, store=tmp_path / "s.db") as result,
     ):
         (failed,) = [trial for trial in result.trials() if trial.status == "failed"]
     assert "in helper" in failed.traceback
-    assert "KeyError: 'no rate 0.1'" in failed.traceback
+    assert "KeyError: 'no rate" in failed.traceback
 
 
 def test_the_ledger_gives_back_what_was_entered(filled):
