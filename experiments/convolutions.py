@@ -48,7 +48,7 @@ def sweep():
 
 
 if __name__ == "__main__":
-    from jsweep.cli.show import print_ranking
+    from jsweep.cli._tables import print_ranking
 
     print(js.plan(sweep()))
     result = js.run(sweep())

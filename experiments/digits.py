@@ -51,7 +51,7 @@ def sweep():
 
 
 if __name__ == "__main__":
-    from jsweep.cli.show import print_ranking
+    from jsweep.cli._tables import print_ranking
     from jsweep.results.plots import plot_score
 
     result = js.run(sweep())

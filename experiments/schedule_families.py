@@ -58,7 +58,7 @@ def sweep():
 
 
 if __name__ == "__main__":
-    from jsweep.cli.show import print_table
+    from jsweep.cli._tables import print_table
     from jsweep.results.plots import plot_best
 
     result = js.run(sweep())

@@ -55,7 +55,7 @@ def sweep():
 if __name__ == "__main__":
     import time
 
-    from jsweep.cli.show import print_ranking
+    from jsweep.cli._tables import print_ranking
 
     plan = js.plan(sweep())
     print(plan)

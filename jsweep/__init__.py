@@ -5,6 +5,7 @@ optax and nothing of the engine, the store or the CLI.
 """
 
 import importlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for editors and type checkers; at run time names are imported on first use
@@ -16,15 +17,34 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.data.loader import Batches as Batches
     from jsweep.data.splits import Splits as Splits
     from jsweep.data.splits import split as split
+    from jsweep.engine.events import Callback as Callback
+    from jsweep.engine.events import Compiled as Compiled
+    from jsweep.engine.events import Failed as Failed
+    from jsweep.engine.events import Halved as Halved
+    from jsweep.engine.events import Trained as Trained
     from jsweep.errors import ConfigError as ConfigError
     from jsweep.errors import IncompatibleSweepError as IncompatibleSweepError
     from jsweep.errors import JsweepError as JsweepError
     from jsweep.errors import MissingExtraError as MissingExtraError
     from jsweep.errors import StoreError as StoreError
     from jsweep.errors import UnknownNameError as UnknownNameError
+    from jsweep.results.comparison import Comparison as Comparison
+    from jsweep.results.comparison import compare as compare
+    from jsweep.results.curves import Curves as Curves
+    from jsweep.results.objective import Objective as Objective
+    from jsweep.results.objective import maximize as maximize
+    from jsweep.results.objective import minimize as minimize
     from jsweep.results.ranking import ConfigScore as ConfigScore
     from jsweep.results.ranking import TestScore as TestScore
+    from jsweep.results.reports import SweepReport as SweepReport
+    from jsweep.results.reports import SweepSummary as SweepSummary
+    from jsweep.results.reports import TrialReport as TrialReport
     from jsweep.results.result import Result as Result
+    from jsweep.results.table import Table as Table
+    from jsweep.results.verbs import best as best
+    from jsweep.results.verbs import list as list
+    from jsweep.results.verbs import open as open
+    from jsweep.results.verbs import show as show
     from jsweep.runner.plan import Plan as Plan
     from jsweep.runner.plan import plan as plan
     from jsweep.runner.replay import Replay as Replay
@@ -65,6 +85,11 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
 
 _PUBLIC = {
     "configure": "jsweep._runtime.backend",
+    "Callback": "jsweep.engine.events",
+    "Compiled": "jsweep.engine.events",
+    "Failed": "jsweep.engine.events",
+    "Halved": "jsweep.engine.events",
+    "Trained": "jsweep.engine.events",
     "JsweepError": "jsweep.errors",
     "ConfigError": "jsweep.errors",
     "UnknownNameError": "jsweep.errors",
@@ -111,7 +136,21 @@ _PUBLIC = {
     "verify": "jsweep.storage.integrity",
     "Replay": "jsweep.runner.replay",
     "replay": "jsweep.runner.replay",
+    "Comparison": "jsweep.results.comparison",
+    "compare": "jsweep.results.comparison",
+    "Curves": "jsweep.results.curves",
+    "Objective": "jsweep.results.objective",
+    "maximize": "jsweep.results.objective",
+    "minimize": "jsweep.results.objective",
     "Result": "jsweep.results.result",
+    "Table": "jsweep.results.table",
+    "SweepReport": "jsweep.results.reports",
+    "SweepSummary": "jsweep.results.reports",
+    "TrialReport": "jsweep.results.reports",
+    "best": "jsweep.results.verbs",
+    "list": "jsweep.results.verbs",
+    "open": "jsweep.results.verbs",
+    "show": "jsweep.results.verbs",
     "ConfigScore": "jsweep.results.ranking",
     "TestScore": "jsweep.results.ranking",
 }
@@ -124,11 +163,10 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"jsweep.{name}")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'jsweep' has no attribute {name!r}")
-    importlib.import_module("jsweep._runtime.backend").configure()
     value = getattr(importlib.import_module(_PUBLIC[name]), name)
     globals()[name] = value
     return value
 
 
-def __dir__() -> list[str]:
+def __dir__() -> Sequence[str]:
     return sorted(__all__)

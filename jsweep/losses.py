@@ -1,21 +1,57 @@
-"""Losses: functions ``(outputs, targets) -> one value per example``, so that a batch can be weighted or masked."""
+"""Losses: functions ``(outputs, targets) -> values``, one value per example, so that a batch can be weighted or masked.
+
+Values are computed in float32 at least, whatever the type of the outputs. Arguments whose shapes do not belong together are
+refused; labels out of range give NaN.
+"""
+
+import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float, Int, Num, PyTree, Shaped
 
+from jsweep._runtime.per_example import (
+    PerExample,
+    at_least_float32,
+    check_ignore,
+    classes_and_targets,
+    in_unit_interval,
+    one_logit,
+    same_shape,
+    without_ignored,
+)
+from jsweep._runtime.per_example import check_per_example as check_per_example
+from jsweep._runtime.per_example import per_example_values as per_example_values
 from jsweep.errors import ConfigError
 
+Loss = Callable[[PyTree, PyTree], Float[Array, " batch"]]
+"""``(outputs, targets) -> values``, one value per example."""
 
-def softmax_cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """Cross-entropy of integer classes: outputs (batch, classes) are logits, targets (batch,) integers.
 
-    ``log sum(exp(outputs)) - outputs[target]``, as `optax.softmax_cross_entropy_with_integer_labels`; NaN for a target that is
-    no class. The target's logit is picked by comparing, which unlike indexing is a function of single elements, forwards and
-    backwards, and as such fast in lanes. Raises ConfigError for targets that are not integers.
+def softmax_cross_entropy(
+    outputs: Float[Array, "*batch classes"], targets: Int[Array, "*batch"]
+) -> Float[Array, "*batch"]:
+    """Cross-entropy of integer classes: ``log sum(exp(outputs)) - outputs[target]``, in nats.
+
+    The same as `optax.softmax_cross_entropy_with_integer_labels`, except that a target outside 0 to classes - 1 gives NaN.
+    Logits are picked by comparison, which is elementwise, unlike indexing, and therefore fast in lanes.
+
+    Args:
+        outputs: logits, shape (batch, classes).
+        targets: integer classes of any width, shape (batch,). Sequences, (batch, length, classes) against
+            (batch, length), give one value per position; `masked` reduces them to one per example.
+
+    Returns:
+        One value per example, shape (batch,).
+
+    Raises:
+        ConfigError: for targets that are not integers, and for shapes that do not match.
     """
-    if not jnp.issubdtype(targets.dtype, jnp.integer):
-        raise ConfigError(f"the targets are {targets.dtype}: give the classes as integers, from 0.")
+    outputs, targets = classes_and_targets(
+        "softmax_cross_entropy", outputs, targets, binary="jsweep.losses.sigmoid_binary_cross_entropy"
+    )
     classes = outputs.shape[-1]
     is_target = targets[..., None] == jnp.arange(classes, dtype=targets.dtype)
     picked = jnp.where(is_target, outputs, 0.0).sum(axis=-1)
@@ -23,26 +59,128 @@ def softmax_cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     return jax.nn.logsumexp(outputs, axis=-1) - picked
 
 
-def smoothed_softmax_cross_entropy(smoothing: float | jax.Array):
+def smoothed_softmax_cross_entropy(smoothing: float | Float[Array, ""]) -> Loss:
     """Cross-entropy against labels mixed with the uniform distribution (Szegedy et al. 2016, section 7).
 
     ``(1 - smoothing) * CE(target) + smoothing * mean over classes of CE``; ``smoothing`` may be traced.
     """
 
-    def loss(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-        log_probabilities = jax.nn.log_softmax(outputs)
+    def loss(outputs: Float[Array, "*batch classes"], targets: Int[Array, "*batch"]) -> Float[Array, "*batch"]:
         hard = softmax_cross_entropy(outputs, targets)
+        log_probabilities = jax.nn.log_softmax(at_least_float32(outputs))
         return (1 - smoothing) * hard - smoothing * log_probabilities.mean(axis=-1)
 
     return loss
 
 
-def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """Squared error summed over all but the first axis: ``sum((outputs - targets) ** 2)``, no factor of one half."""
+def squared_error(outputs: Num[Array, "batch ..."], targets: Num[Array, "batch ..."]) -> Float[Array, " batch"]:
+    """Squared error summed over all axes but the first: ``sum((outputs - targets) ** 2)``, with no factor of one half.
+
+    Raises ConfigError unless outputs and targets have the same shape.
+    """
+    outputs, targets = same_shape("squared_error", outputs, targets)
     difference = (outputs - targets).reshape(outputs.shape[0], -1)
     return jnp.sum(difference**2, axis=-1)
 
 
-def sigmoid_binary_cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """Binary cross-entropy of logits of shape (batch,) or (batch, 1) against targets in [0, 1], per example."""
-    return optax.sigmoid_binary_cross_entropy(outputs.reshape(targets.shape), targets)
+def sigmoid_binary_cross_entropy(
+    outputs: Float[Array, "batch ..."], targets: Num[Array, "batch ..."]
+) -> Float[Array, " batch"]:
+    """Binary cross-entropy of one logit per example, in nats.
+
+    Args:
+        outputs: logits, shape (batch,) or (batch, 1).
+        targets: labels 0 and 1, or probabilities, shape (batch,) or (batch, 1); others give NaN.
+
+    Returns:
+        One value per example, shape (batch,).
+
+    Raises:
+        ConfigError: for other shapes.
+    """
+    several = "jsweep.losses.multilabel_cross_entropy for several labels"
+    outputs, targets = one_logit("sigmoid_binary_cross_entropy", outputs, targets, several)
+    return optax.sigmoid_binary_cross_entropy(outputs, targets)
+
+
+def multilabel_cross_entropy(
+    outputs: Float[Array, " batch *labels"], targets: Num[Array, " batch *labels"]
+) -> Float[Array, " batch"]:
+    """Binary cross-entropy of several labels that do not exclude each other, averaged over the labels, in nats.
+
+    Args:
+        outputs: logits, shape (batch, labels).
+        targets: 0 and 1 (or probabilities) for each label, shape (batch, labels); others give NaN.
+
+    Returns:
+        One value per example, shape (batch,).
+
+    Raises:
+        ConfigError: unless outputs and targets have the same shape.
+    """
+    outputs, targets = same_shape("multilabel_cross_entropy", outputs, targets)
+    values = optax.sigmoid_binary_cross_entropy(outputs, in_unit_interval(targets))
+    return values.reshape(values.shape[0], -1).mean(axis=-1)
+
+
+def masked(loss: PerExample, *, ignore: int | float, tokens: float | None = None) -> Loss:
+    """A loss of sequences that leaves out the positions whose target is ``ignore``, such as padding.
+
+    Args:
+        loss: gives one value per position, shape (batch, length), as `softmax_cross_entropy` does.
+        ignore: the target of the positions to leave out; never read as a class.
+        tokens: what each example's sum is divided by. None divides by the number of its own kept positions, so that
+            every example weighs the same. A number, such as the average length of a sequence, is the same for all
+            examples, so that every token weighs the same.
+
+    Returns:
+        A loss of one value per example; 0 for an example without a kept position.
+
+    Raises:
+        ConfigError: if ``ignore`` or ``tokens`` is not valid, or ``loss`` does not give one value per target.
+    """
+    if tokens is not None and not 0 < tokens < math.inf:
+        raise ConfigError(f"tokens={tokens!r} is not valid: pass a number above 0, such as the average length.")
+    check_ignore(ignore)
+
+    def masked_loss(outputs: PyTree[Array], targets: Num[Array, " batch *length"]) -> Float[Array, " batch"]:
+        values, kept = without_ignored(loss, outputs, targets, ignore)
+        sums = _by_example(values).sum(axis=-1)
+        if tokens is not None:
+            return sums / tokens
+        return sums / jnp.maximum(_by_example(kept).sum(axis=-1, dtype=values.dtype), 1.0)
+
+    return masked_loss
+
+
+def weighted(loss: PerExample) -> Loss:
+    """A loss multiplied by weights that come with the targets, which are then a pair ``(targets, weights)``.
+
+    Weights have shape (batch,), or that of the values of ``loss``, such as (batch, length); the products are summed over all
+    axes but the first. They are not normalised: weights that average 1 over the data keep the scale of the loss.
+
+    Raises ConfigError, when called, for targets that are not such a pair, and for weights of another shape.
+
+    >>> import numpy as np
+    >>> weighted(squared_error)(np.array([1.0, 2.0]), (np.array([0.0, 0.0]), np.array([0.5, 1.5]))).tolist()
+    [0.5, 6.0]
+    """
+
+    def weighted_loss(outputs: PyTree[Array], targets: tuple[PyTree[Array], Array]) -> Float[Array, " batch"]:
+        if not isinstance(targets, tuple) or len(targets) != 2:
+            raise ConfigError(f"weighted got targets that are a {type(targets).__name__}: pass (targets, weights).")
+        values, weights = at_least_float32(loss(outputs, targets[0])), at_least_float32(jnp.asarray(targets[1]))
+        if weights.shape == values.shape[:1]:
+            weights = weights.reshape(*weights.shape, *(1,) * (values.ndim - 1))
+        elif weights.shape != values.shape:
+            raise ConfigError(
+                f"weighted got weights of shape {weights.shape} for values of shape {values.shape}: pass weights of shape "
+                f"{values.shape[:1]} or {values.shape}."
+            )
+        return _by_example(values * weights).sum(axis=-1)
+
+    return weighted_loss
+
+
+def _by_example(values: Shaped[Array, "batch ..."]) -> Shaped[Array, "batch rest"]:
+    return values.reshape(values.shape[0], -1)

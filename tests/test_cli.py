@@ -133,7 +133,7 @@ def test_every_command_has_help_with_an_example(capsys, command):
 def test_reading_a_record_loads_neither_the_engine_nor_jax():
     """`jsweep list` answers at once, however large JAX is."""
     code = (
-        "import sys; import jsweep.cli.read; "
+        "import sys; import jsweep.cli.list, jsweep.cli.show, jsweep.cli.best, jsweep.cli.compare; "
         "print([m for m in ('jsweep.engine', 'jsweep.runner.sweep', 'optax') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -141,7 +141,7 @@ def test_reading_a_record_loads_neither_the_engine_nor_jax():
 
 
 def test_names_from_a_record_cannot_command_the_terminal():
-    from jsweep.cli.show import clean
+    from jsweep.cli._tables import clean
 
     assert clean("\x1b[31mred\x07\u202e") == "?[31mred??"
     assert len(clean("x" * 1000)) == 60

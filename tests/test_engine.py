@@ -42,7 +42,7 @@ def test_every_trial_is_trained_once_and_scored_at_every_evaluation(whole):
     }
     assert len(trials) == len(CONFIGS) * 3
     for metric in ("train/loss", "validation/loss", "validation/accuracy"):
-        assert all([step for step, _ in curve] == [20, 40, 60] for curve in whole.curves(metric).values())
+        assert all([step for step, _ in curve] == [20, 40, 60] for _, curve in whole.curves(metric).items())
 
 
 def test_the_same_sweep_twice_is_bit_equal(task, whole):
@@ -104,7 +104,7 @@ def test_seeds_are_paired_across_configs_unless_told_otherwise(data):
     configs = [{"learning_rate": lr} for lr in RATES]
     first = lambda **options: [
         curve[0][1]
-        for curve in js.sweep(still, configs, seeds=1, steps=3, **options).curves("validation/loss").values()
+        for _, curve in js.sweep(still, configs, seeds=1, steps=3, **options).curves("validation/loss").items()
     ]
     assert len(set(first())) == 1  # without learning only initialisation counts
     assert len(set(first(pairing="independent"))) == len(RATES)
@@ -149,7 +149,7 @@ from jsweep.engine.program import compiler_options
 rows = np.random.default_rng(0).normal(size=(32769, 3)).astype(np.float32)
 function = jax.jit(jax.vmap(lambda r: jnp.sum((jnp.eye(3) @ r) ** 2)))
 right = (rows.astype(np.float64) ** 2).sum(axis=1)
-ours = np.asarray(function.lower(rows).compile(compiler_options())(rows))
+ours = np.asarray(function.lower(rows).compile(compiler_options(jax.devices()[0]))(rows))
 print(np.abs(ours / right - 1).max())
 """
 
@@ -242,7 +242,7 @@ def test_what_a_sweep_does_not_use_is_not_in_its_program(data):
     def text(configs, **changes):
         task = make_task(data, **changes)
         groups, *_ = make_groups(task, make_trials(task, configs, 1, 10, None, 240))
-        return lower_train(task, groups[0], 4, jax.devices()[0]).compile(compiler_options()).as_text()
+        return lower_train(task, groups[0], 4, jax.devices()[0]).compile(compiler_options(jax.devices()[0])).as_text()
 
     plain = text([{"learning_rate": 0.1}])
     assert " xor(" not in plain

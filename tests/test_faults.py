@@ -52,7 +52,7 @@ import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
 from jsweep.cli import main
-main(["run", "line.py", "--store", "s.db", "--quiet"])
+main(["run", "line.py", "--store", "s.db", "--progress", "off"])
 """
 
 
@@ -67,7 +67,7 @@ def test_a_full_disk_is_one_sentence_and_the_sweep_resumes_once_there_is_space(t
     assert full.stderr.count("jsweep: ") == 1
     assert "free some space" in full.stderr
     before = scores_of(tmp_path / "s.db")
-    done = python("-m", "jsweep", "run", "line.py", "--store", "s.db", "--quiet", cwd=tmp_path)
+    done = python("-m", "jsweep", "run", "line.py", "--store", "s.db", "--progress", "off", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     after = scores_of(tmp_path / "s.db")
     assert before.items() <= after.items()

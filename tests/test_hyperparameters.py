@@ -66,7 +66,7 @@ def numpy_trainer(data, steps, learning_rate, l2, momentum, batch_size=32):
 
 
 def final_losses(result):
-    return [curve[-1][1] for curve in result.curves("validation/loss").values()]
+    return [curve[-1][1] for _, curve in result.curves("validation/loss").items()]
 
 
 def test_l2_and_momentum_follow_a_numpy_trainer_over_50_steps(data):

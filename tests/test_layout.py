@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from jsweep.engine.layout import laid_out
+from jsweep.engine.layout import optimize_layout
 
 DRAWS = np.random.default_rng(0)
 
@@ -175,7 +175,7 @@ def cases():
 
 @pytest.mark.parametrize(("function", "args"), [case[1:] for case in cases()], ids=[case[0] for case in cases()])
 def test_a_step_written_again_computes_the_same(function, args):
-    expected, found = function(*args), jax.jit(laid_out(function))(*args)
+    expected, found = function(*args), jax.jit(optimize_layout(function))(*args)
     assert jax.tree.structure(found) == jax.tree.structure(expected)
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         b = np.asarray(b)
@@ -191,13 +191,13 @@ def test_double_precision_is_left_as_it_is():
     with jax.enable_x64(True):
         function = lambda a, b: jnp.tanh(a @ b)
         args = normal(40, 8, dtype=np.float64), normal(8, 4, dtype=np.float64)
-        found = jax.jit(laid_out(function))(*args)
+        found = jax.jit(optimize_layout(function))(*args)
         assert found.dtype == np.float64
         np.testing.assert_allclose(found, function(*args), rtol=1e-12)
 
 
 def lowered(function, *args):
-    return jax.jit(laid_out(function)).lower(*args).as_text()
+    return jax.jit(optimize_layout(function)).lower(*args).as_text()
 
 
 def products_of(text):
@@ -272,7 +272,7 @@ def test_effects_stay_and_what_nothing_needs_is_left_out():
         jnp.sort(x * 2)
         return x + 1
 
-    written = jax.jit(laid_out(function))
+    written = jax.jit(optimize_layout(function))
     assert "stablehlo.sort" not in written.lower(jnp.ones(3)).as_text()
     written(jnp.ones(3)).block_until_ready()
     jax.effects_barrier()
@@ -290,6 +290,6 @@ def test_an_optimizer_of_many_kinds_of_state_goes_through():
         return optax.apply_updates(params, updates), state, loss
 
     args = (params, jax.vmap(transform.init)(params), *rows(30))
-    expected, found = jax.vmap(step)(*args), jax.jit(laid_out(jax.vmap(step)))(*args)
+    expected, found = jax.vmap(step)(*args), jax.jit(optimize_layout(jax.vmap(step)))(*args)
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)

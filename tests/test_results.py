@@ -1,16 +1,14 @@
-"""Choosing by validation, and the sealed test split."""
+"""The sealed test split, and a best config that can be trained again."""
 
-import math
 import statistics
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from small import make_task
 
 import jsweep as js
-from jsweep.planning import make_trials
-from jsweep.results.result import Result
-from jsweep.storage import open_store
 
 CONFIGS = [{"learning_rate": lr} for lr in (0.001, 0.03, 0.1, 0.3)]
 
@@ -24,71 +22,6 @@ def sweep(data, tmp_path_factory):
 @pytest.fixture(scope="module")
 def result(sweep):
     return js.run(sweep)
-
-
-def recorded(scores):
-    """A record whose last validation losses and accuracies are given: {(rate, seed): (loss, accuracy)}."""
-    from jsweep.storage.records import Score
-
-    store = open_store(None)
-    row = store.add_sweep(
-        "made",
-        "made",
-        {},
-        {"metrics": ["validation/loss", "validation/accuracy"], "higher_is_better": ["accuracy"]},
-    )
-    task = type("T", (), {"name": "made", "batch_size": 1})
-    configs = [{"rate": rate} for rate in dict.fromkeys(rate for rate, _ in scores)]
-    seeds = sorted({seed for _, seed in scores})
-    trials = make_trials(task, configs, seeds, 5, None, 10)
-    store.add_trials(row.key, trials)
-    for trial in trials:
-        loss, accuracy = scores[trial.config["rate"], trial.seed]
-        metrics = {"validation/loss": loss, "validation/accuracy": accuracy}
-        score = Score(trial.id, 5, metrics, None if math.isfinite(loss) else 5, True)
-        store.record_segment(row.key, "p", 1, [score])
-    return store, Result(store, "made")
-
-
-def test_best_is_what_a_brute_force_search_in_numpy_finds():
-    rng = np.random.default_rng(0)
-    table = rng.normal(1.0, 0.3, size=(20, 5)), rng.uniform(size=(20, 5))
-    _, result = recorded({(i, s): (table[0][i, s], table[1][i, s]) for i in range(20) for s in range(5)})
-    for metric, values, choose in (
-        ("validation/loss", table[0], np.argmin),
-        ("validation/accuracy", table[1], np.argmax),
-    ):
-        best = result.best(metric)
-        expected = int(choose(values.mean(axis=1)))
-        assert best.config == {"rate": expected}
-        assert best.values == tuple(values[expected])
-        assert best.mean == pytest.approx(values[expected].mean())
-        assert best.std == pytest.approx(values[expected].std(ddof=1))
-        ranking = [score.config["rate"] for score in result.ranking(metric)]
-        order = np.argsort(values.mean(axis=1), kind="stable")
-        assert ranking == (order if choose is np.argmin else np.argsort(-values.mean(axis=1), kind="stable")).tolist()
-
-
-def test_a_config_with_one_bad_seed_is_never_chosen():
-    _, result = recorded(
-        {
-            (1, 0): (0.1, 0.9), (1, 1): (math.nan, 0.9),
-            (2, 0): (-math.inf, 0.9), (2, 1): (0.1, 0.9),
-            (3, 0): (0.5, 0.5), (3, 1): (0.6, 0.5),
-        }
-    )  # fmt: skip
-    assert result.best("validation/loss").config == {"rate": 3}
-    assert result.best("validation/accuracy").config == {"rate": 3}
-    _, result = recorded({(1, 0): (math.nan, 0.9)})
-    with pytest.raises(js.JsweepError, match="no config of 'made' has finished with a finite validation/loss"):
-        result.best("validation/loss")
-
-
-def test_what_is_not_recorded_or_not_validation_cannot_choose(result):
-    with pytest.raises(js.JsweepError, match="metric='validation/acuracy' is not recorded.*validation/accuracy"):
-        result.best("validation/acuracy")
-    with pytest.raises(js.JsweepError, match="measured on the training examples: choose by one of validation/loss"):
-        result.best("train/loss")
 
 
 def test_the_engine_is_never_handed_the_test_split(data):
@@ -158,3 +91,14 @@ def test_spread_is_over_seeds(result):
     for score in result.ranking("validation/loss"):
         assert score.std == pytest.approx(statistics.stdev(score.values))
         assert score.seeds == (0, 1, 2)
+
+
+def test_the_best_config_can_be_trained_again_as_it_is_functions_included(data):
+    configs = [{"learning_rate": 0.1, "activation": function} for function in (jnp.tanh, jax.nn.relu)]
+    apply = lambda config, params, x, key: config["activation"](x @ params["w1"]) @ params["w2"]
+    result = js.sweep(make_task(data, apply=apply), configs, steps=5)
+    best = result.best()
+    assert best.config["activation"] in (jnp.tanh, jax.nn.relu)
+    again = js.sweep(make_task(data, apply=apply), [best.config], steps=5)
+    assert again.best().values == best.values
+    assert result.where(activation=jnp.tanh).best().config["activation"] is jnp.tanh

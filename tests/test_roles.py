@@ -114,7 +114,7 @@ def test_a_config_that_lacks_what_the_task_reads_is_told(data):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"loss": lambda outputs, y: jnp.mean(outputs)}, "return one value an example"),
+        ({"loss": lambda outputs, y: jnp.mean(outputs)}, "return one value per example"),
         ({"init": lambda config, key: {**init(config, key), "w1": jnp.zeros((64, 16), jnp.bfloat16)}}, None),
     ],
 )

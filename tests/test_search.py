@@ -14,6 +14,7 @@ import jsweep as js
 from jsweep import space as space_module
 from jsweep._runtime.prng import generator
 from jsweep.errors import ConfigError
+from jsweep.search._count import count_configs
 from jsweep.space._domains import draw
 
 quick = settings(deadline=None, derandomize=True, max_examples=40)
@@ -69,7 +70,7 @@ def test_the_grid_of_64_learning_rates_and_3_penalties_has_192_configs():
     assert configs[-1] == {"learning_rate": 1.0, "l2": 1e-3}
 
 
-def test_conditional_names_stand_only_where_their_condition_holds():
+def test_conditional_names_are_present_only_where_their_condition_holds():
     space = {
         "optimizer": ["sgd", "adam"],
         "momentum": js.when(optimizer="sgd", then=[0.0, 0.9]),
@@ -146,29 +147,29 @@ def test_where_cannot_change_a_config():
     [
         (
             lambda: js.grid({"lr": js.log_uniform(1e-4, 1.0)}),
-            r"lr is log_uniform\(1e-4, 1\).* give js.logspace\(0.0001, 1.0, 8\)",
+            r"lr is log_uniform\(1e-4, 1\).* pass js.logspace\(0.0001, 1.0, 8\)",
         ),
-        (lambda: js.grid({"lr": js.uniform(0.0, 1.0)}), r"give js.linspace\(0.0, 1.0, 8\)"),
-        (lambda: js.grid({"n": js.int_uniform(1, 4)}), "give a list"),
+        (lambda: js.grid({"lr": js.uniform(0.0, 1.0)}), r"pass js.linspace\(0.0, 1.0, 8\)"),
+        (lambda: js.grid({"n": js.int_uniform(1, 4)}), "pass a list"),
         (lambda: js.grid({"o": ["s"], "m": js.when(o="s", then=js.normal(0, 1))}), "m is normal"),
         (lambda: js.grid({"a": js.choice([1, 2], weights=[1, 2])}), "a has weights"),
         (lambda: js.grid({"a": [1, 2]}, where=lambda c: False), "True for no config"),
         (lambda: js.grid({"a": [1, 2]}, where=lambda c: None), "where returned None"),
-        (lambda: js.grid({"a": [1, 2]}, where=3), "where=3 is no function"),
-        (lambda: js.random({"a": [1, 2]}, 1, key=0, where={"a": 1}), "is no function"),
+        (lambda: js.grid({"a": [1, 2]}, where=3), "where=3 is not a function"),
+        (lambda: js.random({"a": [1, 2]}, 1, key=0, where={"a": 1}), "is not a function"),
         (
             lambda: js.grid({"a": [1, 2], "b": js.when(a=1, then=[1])}, where=lambda c: c["b"] > 0),
             r"where reads 'b', which not every config has: read it with config.get\('b'\)",
         ),
-        (lambda: js.grid([1, 2]), "give a dict"),
+        (lambda: js.grid([1, 2]), "pass a dict"),
     ],
 )
-def test_a_mistake_in_a_grid_gets_one_sentence(make, words):
+def test_a_mistake_in_a_grid_is_refused_in_one_sentence(make, words):
     with pytest.raises(ConfigError, match=words):
         make()
 
 
-def test_an_error_of_where_itself_passes_through():
+def test_an_error_raised_by_where_itself_is_not_caught():
     with pytest.raises(KeyError, match="typo"):
         js.grid({"a": [1]}, where=lambda c: c["typo"])
 
@@ -292,7 +293,7 @@ def test_the_first_configs_of_a_longer_draw_are_those_of_a_shorter_one(n, more, 
 
 
 @pytest.mark.parametrize("draws", [js.random, js.sobol])
-def test_prefixes_hold_where_draws_are_passed_over(draws):
+def test_prefixes_hold_where_draws_are_skipped(draws):
     space = {"a": js.int_uniform(0, 30), "b": ["x", "y"], "c": js.when(b="x", then=[1, 2, 3])}
     where = lambda config: config["a"] % 3 == 0
     long = draws(space, 44, key=5, where=where)
@@ -303,14 +304,14 @@ def test_prefixes_hold_where_draws_are_passed_over(draws):
 
 
 @pytest.mark.parametrize("draws", [js.random, js.sobol])
-def test_a_space_of_lists_can_be_drawn_whole_and_no_further(draws):
+def test_a_space_of_lists_can_be_drawn_completely_and_no_further(draws):
     space = {"a": [1, 2, 3], "b": ["x", "y"], "c": js.when(b="x", then=[1, 2])}
     assert set(draws(space, 9, key=0).ids) == set(js.grid(space).ids)
     with pytest.raises(ConfigError, match="gave 9 different configs and then none"):
         draws(space, 10, key=0)
 
 
-def test_where_on_random_is_the_stream_without_what_it_refuses():
+def test_where_on_random_keeps_the_order_of_the_stream():
     where = lambda config: config["layers"] < 3
     kept = [config for config in js.random(MIXED, 200, key=4) if where(config)]
     assert list(js.random(MIXED, 60, key=4, where=where)) == kept[:60]
@@ -318,7 +319,7 @@ def test_where_on_random_is_the_stream_without_what_it_refuses():
 
 @given(st.permutations(list(MIXED)), st.sets(st.sampled_from(list(MIXED))))
 @quick
-def test_a_random_draw_of_a_name_depends_on_no_other_name(order, dropped):
+def test_the_draws_of_a_name_depend_on_no_other_name(order, dropped):
     needed = {"momentum": "optimizer", "width_2": "layers", "width_3": "layers"}
     kept = [name for name in order if name not in dropped and needed.get(name) not in dropped]
     if not set(kept) - {"steps", "optimizer", "layers", "l2"}:
@@ -343,7 +344,7 @@ def test_conditional_names_are_drawn_only_where_their_condition_holds(draws):
 
 
 @pytest.mark.parametrize("n", [1, 5, 64, 100])
-def test_sobol_is_scipys_sequence_carried_through_the_space(n):
+def test_sobol_is_scipys_sequence_mapped_through_the_space(n):
     space = {
         "x": js.uniform(2.0, 4.0),
         "c": 7,
@@ -382,30 +383,63 @@ def test_latin_hypercubes_of_different_lengths_share_nothing():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda draws: draws({"x": [1, 2]}, 0, key=0), "n=0 is no number of configs"),
-        (lambda draws: draws({"x": [1, 2]}, 2.0, key=0), "n=2.0 is no number"),
+        (lambda draws: draws({"x": [1, 2]}, 0, key=0), "n=0 is not valid: pass a whole number of at least 1"),
+        (lambda draws: draws({"x": [1, 2]}, 2.0, key=0), "n=2.0 is not valid"),
         (lambda draws: draws({"x": [1, 2]}, True, key=0), "n=True"),
         (lambda draws: draws({"x": [1, 2]}, 2, key=-1), "key=-1 is not a seed"),
         (lambda draws: draws({"x": [1, 2]}, 2, key="seed"), "key='seed' is not a key"),
         (lambda draws: draws({"x": [1, 2]}, 2, key=True), "key=True is not a key"),
-        (lambda draws: draws({"x": [1, 2]}, 2, key=jax.random.split(jax.random.key(0))), "give one key"),
+        (lambda draws: draws({"x": [1, 2]}, 2, key=jax.random.split(jax.random.key(0))), "pass one key"),
         (lambda draws: draws({"x": [1, 2]}, 2, key=np.zeros(2)), "float64 array"),
         (lambda draws: draws({}, 2, key=0), "space is empty"),
         (lambda draws: draws({"x": 1}, 2, key=0), "1 different configs"),
     ],
 )
 @pytest.mark.parametrize("draws", DRAWS)
-def test_a_mistake_in_a_search_gets_one_sentence(draws, make, words):
+def test_a_mistake_in_a_search_is_refused_in_one_sentence(draws, make, words):
     with pytest.raises(ConfigError, match=words):
         make(draws)
 
 
-def test_a_where_that_refuses_everything_says_so():
+def test_a_where_that_keeps_nothing_is_refused():
     with pytest.raises(ConfigError, match="kept 0 different configs .* 1 in 10,000"):
         js.random({"x": js.uniform(0.0, 1.0)}, 1, key=0, where=lambda config: config["x"] > 2)
 
 
-def test_a_where_that_keeps_one_in_a_thousand_is_served():
+def test_a_where_that_keeps_one_in_a_thousand_is_enough():
     configs = js.random({"x": js.uniform(0.0, 1.0)}, 5, key=0, where=lambda config: config["x"] > 0.999)
     assert len(configs) == 5
     assert min(column(configs)) > 0.999
+
+
+# Size
+
+
+def test_a_grid_too_large_for_memory_is_refused_with_its_size():
+    with pytest.raises(ConfigError, match=r"the grid has 100,000,000 configs, .* js.random\(space, 1000, key=0\)"):
+        js.grid({name: range(100) for name in "abcd"})
+    with pytest.raises(ConfigError, match="the grid has 1" + ",000" * 20):
+        js.grid({f"x{i}": range(1000) for i in range(20)}, where=lambda config: False)
+    with pytest.raises(ConfigError, match="n=10,000,001 is more than the 10,000,000"):
+        js.random({"a": js.uniform(0, 1)}, 10_000_001, key=0)
+
+
+@given(st.permutations(["a", "b", "c", "d"]), st.integers(1, 4), st.integers(1, 3))
+@quick
+def test_the_size_of_a_conditional_grid_is_known_before_it_is_built(order, most, width):
+    parts = {
+        "a": list(range(1, most + 3)),
+        "b": js.when(a=js.at_most(most), then=["x", "y"], otherwise=js.when(c=0, then=list(range(width)))),
+        "c": [0, 1, 2],
+        "d": js.when(b="y", c=[1, 0], then=[0.5], otherwise=[None, False]),
+    }
+    space = js.Space({name: parts[name] for name in order})
+    assert count_configs(space) == len(js.grid(space))
+
+
+def test_the_size_of_a_grid_of_many_switches_is_known_at_once():
+    switches = {f"on_{i}": [False, True] for i in range(200)}
+    values = {f"x_{i}": js.when(then=range(9), **{f"on_{i}": True}) for i in range(200)}
+    assert count_configs(js.Space(switches | values)) == 10**200
+    widths = {f"width_{i}": js.when(layers=js.at_least(i), then=[16, 32]) for i in range(1, 61)}
+    assert count_configs(js.Space({"layers": range(1, 61), **widths})) == 2**61 - 2

@@ -41,7 +41,7 @@ def jsweep_rounds(lanes, steps, data):
     """jsweep's tile program, compiled once; a round trains the tile from its seeds through the engine's own loop."""
     from jsweep.engine.executors.threads import on_device
     from jsweep.engine.program import lower_tile
-    from jsweep.engine.tile import train_tile
+    from jsweep.engine.tile import TileContext, train_tile
     from jsweep.planning import Tile
     from jsweep.runner.prepare import prepare
     from jsweep.runner.sweep import Sweep
@@ -56,12 +56,11 @@ def jsweep_rounds(lanes, steps, data):
     device, group = jax.devices()[0], prepared.groups[0]
     program = lower_tile(task, group, lanes, device).compile()
     resident = on_device(prepared.setting, device, False)
+    context = TileContext(prepared.setting, group, program, resident, device)
 
     def one_round():
         begun = time.perf_counter()
-        for segment in train_tile(
-            prepared.setting, group, Tile(group.trials, len(group.trials)), program, resident, device
-        ):
+        for segment in train_tile(context, Tile(group.trials, len(group.trials))):
             jax.block_until_ready(segment.state)
         return time.perf_counter() - begun
 

@@ -67,7 +67,7 @@ def ours(join):
     if not join:
         space = {name: js.static(values) for name, values in space.items()}
     space["learning_rate"] = js.logspace(1e-3, 1e-1, 16)
-    result = js.run(js.Sweep(task, js.grid(space), steps=STEPS, evaluate_every=STEPS), progress=False)
+    result = js.run(js.Sweep(task, js.grid(space), steps=STEPS, evaluate_every=STEPS), progress="off")
     return result.best("validation/loss").mean, len(result.trials())
 
 

@@ -112,7 +112,7 @@ def one(name):
         made = dataclasses.replace(globals()[name](), store=os.path.join(folder, "s.db"))
         plan = js.plan(made)
         begun = time.perf_counter()
-        result = js.run(made, progress=False)
+        result = js.run(made, progress="off")
         seconds = time.perf_counter() - begun
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         programs = len({trial.program for trial in result.trials()})

@@ -33,7 +33,7 @@ def worker(store, number, seconds, out):
     until, seeds = time.monotonic() + seconds, 1
     while time.monotonic() < until:
         for name in ("shared", f"own{number}"):
-            run(mixed(store, 24 * seeds, steps=40, every=10, name=name, seeds=seeds), progress=False)
+            run(mixed(store, 24 * seeds, steps=40, every=10, name=name, seeds=seeds), progress="off")
         seeds += 1
     out.write_text(json.dumps(finished))
 

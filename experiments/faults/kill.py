@@ -28,7 +28,7 @@ def in_a_child(sweep):
     child = os.fork()
     if child == 0:
         try:
-            run(sweep, progress=False)
+            run(sweep, progress="off")
         except BaseException:
             import traceback
 

@@ -33,7 +33,7 @@ def interrupted(sweep, segments, **options):
 
     Store.record_segment = counted
     try:
-        js.run(sweep, progress=False, **options)
+        js.run(sweep, progress="off", **options)
     except KeyboardInterrupt:
         pass
     finally:
@@ -49,10 +49,10 @@ def main():
         shuffled = list(sweep.configs)
         random.Random(0).shuffle(shuffled)
         third = len(shuffled) // 3
-        js.run(replace(sweep, configs=shuffled[:third], tile=5), progress=False, workers=jax.devices())
+        js.run(replace(sweep, configs=shuffled[:third], tile=5), progress="off", workers=jax.devices())
         interrupted(replace(sweep, configs=shuffled[: 2 * third], tile=16), 20)
         interrupted(sweep, 30, workers=jax.devices() * 3)
-        result = js.run(sweep, progress=False)
+        result = js.run(sweep, progress="off")
         print(js.verify(sweep.store))
         ids = [trial.id for trial in result.trials()]
         widths = sorted({trial.width for trial in result.trials()})

@@ -1,61 +1,127 @@
-"""Set XLA up for sweeps: right reductions on CPU, and a compilation cache that outlives the process."""
+"""Set up XLA for sweeps: correct reductions on CPU, and a compilation cache that outlives the process."""
 
 import hashlib
 import os
 import platform
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
 import jaxlib
 
-# XLA's YNNPACK reduction fusion computes wrong values at some sizes (jax issue 39103). The flag turns off the
-# reductions only; it is read once, when the CPU backend starts.
+from jsweep._runtime.jax_internals import backend_started, close_persistent_cache, persistent_cache
+from jsweep._runtime.limits import cores as cores
+
+# The YNNPACK fusion of jaxlib 0.10 computes wrong reductions at some sizes (jax issue 39103). The flag turns off that
+# fusion alone; XLA reads it once, when the CPU backend starts.
 _YNN_FLAG = "xla_cpu_experimental_ynn_fusion_type"
-RIGHT_REDUCTIONS = f"--{_YNN_FLAG}=-reduce"
+CORRECT_REDUCTIONS = f"--{_YNN_FLAG}=-reduce"
+_FIRST_CORRECT = (0, 11)  # 0.10.2 is wrong; 0.11.0, 0.11.2 and 0.12.0 were tested and are right
+
+JAXLIB_VERSION = tuple(int(part) for part in jaxlib.__version__.split(".")[:2])
 
 
-def configure(cache: bool = True) -> bool:
-    """Prepare this process for sweeps; call it before anything touches a JAX array.
+@dataclass
+class _Choice:
+    """What this process has chosen so far."""
 
-    Adds the flag that makes XLA's CPU reductions right to ``XLA_FLAGS`` and, with ``cache``, points JAX's persistent
-    compilation cache at the user's cache folder (a folder a jaxlib version and processor, as entries of another
-    crash or never hit); a cache folder that is already set stays. Accessing any name of ``jsweep`` other than
-    ``jsweep.schedules`` calls this once.
+    cache: bool = True
+    warned: bool = False
+    compiling: int = 0  # compilations that use the cache at this moment
 
-    Returns True when the flag is in force, False when the backend had started without it: results are then still
-    right, because programs are compiled without YNNPACK altogether, at 5-15% less speed.
+
+_choice = _Choice()
+_lock = threading.Lock()
+
+
+def configure(cache: bool | None = None) -> bool:
+    """Prepare this process for sweeps; `jsweep.plan` and `jsweep.run` call it if you have not.
+
+    On jaxlib versions whose CPU reductions are wrong at some sizes it adds a flag to ``XLA_FLAGS``. XLA reads flags when
+    its backend starts, so call it before the first JAX array is made. If the backend has started already, programs are
+    compiled without the library that is at fault, at 5-15% less speed, and a warning says so once.
+
+    Programs of sweeps are kept in a cache on disk, in a folder for each version of jaxlib and kind of processor. Only
+    compilations of jsweep use it: JAX opens one cache a process, so programs that another thread compiles at the same
+    moment may be kept there too. If JAX already has a cache folder, that one is used as it is.
+
+    Args:
+        cache: whether compiled programs are kept on disk. None keeps the earlier choice, which is True at the start.
+
+    Returns:
+        Whether XLA's reductions are correct at full speed: True unless the flag is needed and came too late.
     """
-    if cache and _jax_setting("jax_compilation_cache_dir") is None:
-        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    flags = os.environ.get("XLA_FLAGS", "")
-    if _YNN_FLAG in flags:
+    if cache is not None:
+        _choice.cache = cache
+    if reductions_are_correct():
         return True
     if backend_started():
+        _warn_once_of_late_start()
         return False
-    os.environ["XLA_FLAGS"] = f"{flags} {RIGHT_REDUCTIONS}".strip()
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {CORRECT_REDUCTIONS}".strip()
     return True
 
 
-def backend_started() -> bool:
-    """Whether JAX has started a backend in this process, after which XLA_FLAGS is no longer read."""
-    from jax._src import xla_bridge  # JAX has no public way to ask
-
-    return xla_bridge.backends_are_initialized()
+def reductions_are_correct() -> bool:
+    """Whether this jaxlib needs no flag for correct reductions, or ``XLA_FLAGS`` carries a choice about them."""
+    return JAXLIB_VERSION >= _FIRST_CORRECT or _YNN_FLAG in os.environ.get("XLA_FLAGS", "")
 
 
-def reductions_flag_in_force() -> bool:
-    """Whether ``XLA_FLAGS`` carries a choice about YNNPACK (ours, or the user's own)."""
-    return _YNN_FLAG in os.environ.get("XLA_FLAGS", "")
+def _warn_once_of_late_start() -> None:
+    with _lock:
+        if _choice.warned or jax.devices()[0].platform != "cpu":
+            return
+        _choice.warned = True
+    warnings.warn(
+        "JAX started before jsweep could set XLA's flag for correct reductions: sweeps compile without XLA's fastest "
+        "kernels. Call jsweep.configure() before the first JAX array.",
+        stacklevel=4,
+    )
 
 
-def _jax_setting(name: str) -> object:
-    return jax.config.values[name]
+def compilation_cache_folder() -> Path | None:
+    """Where JAX keeps compiled programs of sweeps: a folder the user gave JAX, else jsweep's own; None if turned off."""
+    users = _users_cache_folder()
+    if users is not None:
+        return Path(users)
+    return cache_folder() / "xla" if _choice.cache else None
+
+
+def cache_keeps_every_program() -> bool:
+    """Whether programs are kept however fast they compile; a cache of the user's may leave some out."""
+    least_seconds = jax.config.jax_persistent_cache_min_compile_time_secs  # pyright: ignore[reportAttributeAccessIssue]
+    return compilation_cache_folder() is not None and (_users_cache_folder() is None or least_seconds <= 0)
+
+
+@contextmanager
+def compilation_cache() -> Iterator[None]:
+    """Compile with the cache in `compilation_cache_folder` while the block runs."""
+    folder = compilation_cache_folder()
+    if folder is None or _users_cache_folder() is not None:
+        yield
+        return
+    with _lock:
+        _choice.compiling += 1
+    try:
+        with persistent_cache(folder):
+            yield
+    finally:
+        with _lock:
+            _choice.compiling -= 1
+            if not _choice.compiling:
+                close_persistent_cache()
+
+
+def _users_cache_folder() -> str | None:
+    return jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def cache_folder() -> Path:
-    """The folder for what may be thrown away: ``$JSWEEP_CACHE`` or ``$XDG_CACHE_HOME/jsweep``, by jaxlib and machine."""
+    """The folder for files that can be made again: ``$JSWEEP_CACHE`` or ``$XDG_CACHE_HOME/jsweep``, by jaxlib and machine."""
     base = os.environ.get("JSWEEP_CACHE") or os.path.join(
         os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "jsweep"
     )
@@ -64,27 +130,12 @@ def cache_folder() -> Path:
 
 def processor_id() -> str:
     """A short name of this processor's kind: architecture and a hash of model name and instruction-set flags."""
-    described = platform.processor() or platform.machine()
+    description = platform.processor() or platform.machine()
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
-            described = "".join(
+            description = "".join(
                 sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))})
             )
     except OSError:
-        pass  # not Linux: the architecture alone has to do
-    return f"{platform.machine()}-{hashlib.sha256(described.encode()).hexdigest()[:8]}"
-
-
-def cores() -> int:
-    """CPU cores this process may use: its affinity, cut to the cgroup's quota where one is set."""
-    try:
-        available = len(os.sched_getaffinity(0))
-    except AttributeError:  # not Linux
-        available = os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        if quota != "max":
-            available = min(available, max(1, int(quota) // int(period)))
-    except (OSError, ValueError):
-        pass  # no cgroup v2 quota
-    return max(1, available)
+        pass  # not Linux: only the architecture is known
+    return f"{platform.machine()}-{hashlib.sha256(description.encode()).hexdigest()[:8]}"

@@ -1,4 +1,4 @@
-"""Text from a record made harmless, wherever it is shown: it may have been written by anyone."""
+"""Text from a record, made safe to show: anyone may have written it."""
 
 import unicodedata
 
@@ -6,6 +6,6 @@ MOST_TEXT = 60  # characters of a name or value that a table shows
 
 
 def clean(text: object, most: int = MOST_TEXT) -> str:
-    """Text without control characters, and not longer than ``most``."""
+    """The text without control characters, cut to at most ``most`` characters."""
     shown = "".join("?" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") else c for c in str(text))
     return shown if len(shown) <= most else shown[: most - 1] + "…"

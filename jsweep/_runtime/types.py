@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
-Value: TypeAlias = "None | bool | int | float | str | Callable[..., Any] | Sequence[Value] | Mapping[str, Value]"
+Value: TypeAlias = "bool | int | float | str | Callable[..., Any] | Sequence[Value] | Mapping[str, Value] | None"
 """What a config holds under a name."""
 
 Mode = Literal["min", "max"]

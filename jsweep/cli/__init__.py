@@ -5,7 +5,8 @@ import os
 import sqlite3
 import sys
 import threading
-from typing import Any
+from collections.abc import Sequence
+from typing import NoReturn
 
 import click
 
@@ -15,17 +16,17 @@ from jsweep.errors import JsweepError
 # Each command is imported when it is used, so that reading a record does not load the engine.
 _COMMANDS = {
     "run": "jsweep.cli.run",
-    "plan": "jsweep.cli.run",
-    "test": "jsweep.cli.run",
-    "resume": "jsweep.cli.run",
-    "replay": "jsweep.cli.run",
-    "params": "jsweep.cli.run",
-    "verify": "jsweep.cli.run",
-    "drop": "jsweep.cli.run",
-    "list": "jsweep.cli.read",
-    "show": "jsweep.cli.read",
-    "best": "jsweep.cli.read",
-    "compare": "jsweep.cli.read",
+    "plan": "jsweep.cli.plan",
+    "test": "jsweep.cli.test",
+    "resume": "jsweep.cli.resume",
+    "replay": "jsweep.cli.replay",
+    "params": "jsweep.cli.params",
+    "verify": "jsweep.cli.verify",
+    "drop": "jsweep.cli.drop",
+    "list": "jsweep.cli.list",
+    "show": "jsweep.cli.show",
+    "best": "jsweep.cli.best",
+    "compare": "jsweep.cli.compare",
     "schedules": "jsweep.cli.schedules",
 }
 _ATTRIBUTES = {"list": "list_sweeps"}
@@ -45,38 +46,36 @@ class _Lazy(click.Group):
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="jsweep")
 def cli() -> None:
-    """Sweep hyperparameters in JAX: run experiments, read their record, choose by validation, test once.
+    """Sweep hyperparameters in JAX: run experiments, read their record, select by validation, test once.
 
     An experiment is a Python file that defines a function sweep() returning a jsweep.Sweep; see jsweep run --help.
     """
 
 
-def main(arguments: list[str] | None = None) -> Any:
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """The entry point of the command ``jsweep``."""
     try:
         code = cli.main(arguments, prog_name="jsweep", standalone_mode=False)
-    except JsweepError as error:
-        code = _say(str(error))
-    except ImportError as error:
+    except (JsweepError, ImportError) as error:
         code = _say(str(error))
     except click.ClickException as error:
-        setattr(error, "message", clean(error.message, 500))  # noqa: B010 (it quotes what was typed)
+        setattr(error, "message", clean(error.message, 500))  # noqa: B010 (it repeats what was typed)
         error.show()
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("jsweep: stopped; what was recorded is kept, and the same command goes on from there.", err=True)
+        click.echo("jsweep: stopped; what was recorded is kept, and the same command resumes from there.", err=True)
         code = 130
         if any(thread.name == "jsweep-tile" for thread in threading.enumerate()):
             sys.stdout.flush()
-            os._exit(code)  # the present steps are not waited for, and XLA aborts when Python ends under it
+            os._exit(code)  # training threads are not waited for: XLA aborts when the interpreter ends while they run
     except sqlite3.DatabaseError as error:
-        code = _say(f"the record cannot be read ({error}): restore it from a copy, or name another with --store.")
+        code = _say(f"the record cannot be read ({error}): restore it from a copy, or pass another file with --store.")
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of a pipe has gone, as with `| head`
+        sys.stderr.close()  # the reading end of a pipe was closed, as by `| head`
         code = 0
     except OSError as error:
         named = "" if error.filename is None else f" {str(error.filename)[:80]!r}"
-        code = _say(f"the file{named} cannot be used ({error.strerror or error}): give another path.")
+        code = _say(f"the file{named} cannot be used ({error.strerror or error}): pass another path.")
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from jsweep import schedules as library
-from jsweep.cli.show import print_json, print_table
+from jsweep.cli._tables import print_json, print_table
 from jsweep.errors import ConfigError
 from jsweep.schedules import CATALOGUE, Entry
 

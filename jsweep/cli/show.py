@@ -1,88 +1,60 @@
-"""What the commands print: tables for people, JSON for machines; names from a record can do no harm on a terminal."""
-
-import dataclasses
-import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+"""The command ``show``."""
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from jsweep._runtime.text import MOST_TEXT, clean
-from jsweep.space import encode, format_value
-
-
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], most: int = MOST_TEXT) -> None:
-    """A table on standard output; numbers to the right, text cut at ``most`` characters."""
-    table = Table(title=Text(clean(title)), title_justify="left", header_style="bold", box=None, pad_edge=False)
-    rows = [list(row) for row in rows]
-    for index, column in enumerate(columns):
-        numeric = all(isinstance(row[index], int | float) or row[index] in ("", "-") for row in rows) and rows
-        table.add_column(Text(clean(column)), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(number(cell) if isinstance(cell, float) else clean(cell, most)) for cell in row))
-    console().print(table)
+from jsweep._runtime.text import clean
+from jsweep._runtime.types import Mode
+from jsweep.cli._options import json_option, objective_of, objective_options, store_option
+from jsweep.cli._tables import print_json, terminal_width
+from jsweep.errors import ConfigError
+from jsweep.results import verbs
+from jsweep.results.ranking import At
+from jsweep.results.reports import SweepReport, TrialReport
 
 
-def console() -> Console:
-    """Standard output; as wide as the terminal, and wide enough for tables in a pipe."""
-    plain = Console()
-    return plain if plain.is_terminal else Console(width=160)
+@click.command(epilog="Example:  jsweep show digits --metric validation/accuracy --top 20")
+@click.argument("sweep", required=False)
+@click.argument("trial", required=False)
+@store_option
+@objective_options
+@click.option("--top", default=20, show_default=True, type=click.IntRange(1), help="Rows of the table.")
+@click.option("--traceback", is_flag=True, help="Print the whole traceback of a TRIAL that failed.")
+@json_option
+def show(
+    sweep: str | None,
+    trial: str | None,
+    store: str,
+    metric: str | None,
+    mode: Mode | None,
+    at: At,
+    top: int,
+    traceback: bool,
+    as_json: bool,
+) -> None:
+    """Show a SWEEP (default: the latest): its configs ranked, and how it was run; or one TRIAL with its curves."""
+    found: SweepReport | TrialReport
+    if sweep is not None and trial is not None:
+        found = verbs.show(store, sweep, trial)
+    else:
+        found = verbs.show(store, sweep, metric=objective_of(metric, mode), at=at)
+    if traceback:
+        click.echo(_traceback_of(found))
+    elif as_json:
+        print_json(found)
+    elif isinstance(found, SweepReport):
+        click.echo(found.text(terminal_width(), top))
+    else:
+        click.echo(found.text(terminal_width()))
 
 
-def number(value: float) -> str:
-    """A score to five figures."""
-    return f"{value:.5g}" if math.isfinite(value) else "-"
-
-
-def print_json(value: Any) -> None:
-    """One JSON document on standard output; what is not a finite number is null."""
-    click.echo(json.dumps(jsonable(value), indent=2, allow_nan=False))
-
-
-def jsonable(value: Any) -> Any:
-    """Dataclasses and numbers as JSON; configs by their canonical encoding."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: jsonable(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(name): jsonable(item) for name, item in value.items()}
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, str | int | None):
-        return value
-    if isinstance(value, list | set | frozenset | tuple):
-        return [jsonable(item) for item in value]
-    return encode(value)
-
-
-def config_cells(config: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    """The values of ``names`` in a config, in words; "-" where it has none."""
-    return [clean(format_value(config[name])) if name in config else "-" for name in names]
-
-
-def names_of(configs: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Every name in ``configs``, in order of first appearance."""
-    return list(dict.fromkeys(name for config in configs for name in config))
-
-
-def print_ranking(title: str, ranking: Sequence[Any], most: int) -> None:
-    """Configs with their scores, best first."""
-    names = names_of(score.config for score in ranking)
-    rows = [
-        [
-            place,
-            *config_cells(s.config, names),
-            s.mean,
-            s.std,
-            len(s.values),
-            "" if s.complete else "not finite or unfinished",
-        ]
-        for place, s in enumerate(ranking[:most], 1)
-    ]
-    metric = ranking[0].metric if ranking else "score"
-    print_table(title, ["", *names, f"{metric} mean", "std", "seeds", ""], rows)
-    if len(ranking) > most:
-        click.echo(f"... and {len(ranking) - most} more configs (--top N shows more)")
+def _traceback_of(report: SweepReport | TrialReport) -> str:
+    """The traceback recorded for a failed trial, made harmless line by line; ConfigError where there is none."""
+    if isinstance(report, SweepReport):
+        raise ConfigError(
+            "--traceback is of one trial: pass its sweep and its id, as in jsweep show SWEEP TRIAL --traceback."
+        )
+    text = getattr(report.trial, "traceback", None)
+    if not text:
+        state = "it failed before tracebacks were kept" if report.trial.reason else f"it is {report.trial.status}"
+        raise ConfigError(f"trial {report.trial.id} has no traceback: {state}.")
+    return "\n".join(clean(line, 2000) for line in str(text).splitlines())

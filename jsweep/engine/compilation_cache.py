@@ -1,75 +1,66 @@
-"""Whether JAX's persistent compilation cache serves what it was given.
+"""Whether JAX's persistent compilation cache finds the programs it was given.
 
-On some processors it refuses every entry it reads back (jax issue 38445), and a folder may be swept between two runs:
-each run then compiles anew, silently. Programs compiled with a cache leave a mark beside it; where marked programs are
-compiled again and nothing was served, that is told once.
+On some processors JAX rejects every entry it reads back (jax issue 38445), and users delete cache folders: programs are
+then compiled again in every run, silently. So each program compiled with a cache leaves a mark beside it. A run that
+compiles marked programs and has no hit warns once.
 """
 
 import hashlib
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
-import jax
 from jax import monitoring
+
+from jsweep._runtime.backend import cache_keeps_every_program, compilation_cache_folder
 
 _HIT = "/jax/compilation_cache/cache_hits"
 _lock = threading.Lock()
-_told = False
+_warned = threading.Event()
 
 
-class Watched:
-    """What was compiled while `watching`: how many programs a process had compiled before, and the hits since."""
+class CacheMonitor:
+    """Counts the programs compiled that an earlier process had compiled already, and the hits of the cache."""
 
     def __init__(self) -> None:
-        self.again, self.hits = 0, 0
+        self.compiled_before = 0
+        self.hits = 0
 
-    def compiled(self, fingerprint: str, options: Any) -> None:
-        """Note a program compiled with ``options``, and whether its mark is there already."""
-        marks = _marks()
-        if marks is None:
+    def compiled(self, fingerprint: str, options: Mapping[str, str | int | bool] | None) -> None:
+        """Count a program that was compiled with ``options``, and leave its mark."""
+        folder = compilation_cache_folder()
+        if folder is None or not cache_keeps_every_program():
             return
-        told = f"{fingerprint} {options} {os.environ.get('XLA_FLAGS', '')}"
-        mark = marks / hashlib.sha256(told.encode()).hexdigest()[:16]
+        text = f"{fingerprint} {options} {os.environ.get('XLA_FLAGS', '')}"
+        mark = folder.parent / "compiled" / hashlib.sha256(text.encode()).hexdigest()[:16]
         try:
             with _lock:
-                marks.mkdir(parents=True, exist_ok=True)
-                self.again += mark.exists()
+                mark.parent.mkdir(parents=True, exist_ok=True)
+                self.compiled_before += mark.exists()
                 mark.touch()
         except OSError:
-            pass  # a cache that cannot be written costs time, not results
+            pass  # without marks, a cache that does not work goes unnoticed
 
-    def _event(self, event: str, **_: object) -> None:
+    def _on_event(self, event: str, **_: str | int) -> None:
         self.hits += event == _HIT
 
 
 @contextmanager
-def watching() -> Iterator[Watched]:
-    """Count what the cache serves; at the end warn, once a process, where it served nothing that it should have."""
-    global _told
-    watched = Watched()
-    monitoring.register_event_listener(watched._event)
+def monitor_cache() -> Iterator[CacheMonitor]:
+    """Monitor the cache while the block runs; at its end warn, once a process, if the cache had no hit that it should have."""
+    monitor = CacheMonitor()
+    monitoring.register_event_listener(monitor._on_event)
     try:
-        yield watched
+        yield monitor
     finally:
-        monitoring.unregister_event_listener(watched._event)
-    if watched.again and not watched.hits and not _told:
-        _told = True
+        monitoring.unregister_event_listener(monitor._on_event)
+    if monitor.compiled_before and not monitor.hits and not _warned.is_set():
+        _warned.set()
         warnings.warn(
-            f"Programs ({watched.again}) were compiled anew though an earlier run had compiled them: the compilation cache in "
-            f"{jax.config.values['jax_compilation_cache_dir']} served none. If you did not empty it, it does not work on this "
-            "processor (jax issue 38445): runs stay right, and start later.",
+            f"{monitor.compiled_before} programs were compiled again although an earlier run had compiled them: the compilation "
+            "cache had no hit. If you did not empty it, it does not work on this processor (jax issue 38445); results are "
+            "right, but runs start later.",
             stacklevel=6,
         )
-
-
-def _marks() -> Path | None:
-    """The folder of marks; None where there is no cache, or one that leaves out what compiles fast."""
-    folder = jax.config.values["jax_compilation_cache_dir"]
-    if folder is None or jax.config.values["jax_persistent_cache_min_compile_time_secs"] > 0:
-        return None
-    return Path(str(folder)).parent / "compiled"

@@ -1,16 +1,24 @@
-"""What happens while tiles train, as values."""
+"""What happens while tiles train: events as values, and callbacks that receive them."""
 
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 from jsweep.engine.tile import Segment
 from jsweep.planning import Tile
-from jsweep.storage.records import Trial
+from jsweep.storage.records import Checkpoint, Trial
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """A group's tile program was compiled: its number among the groups, and the fingerprint of its text."""
+    """The program of a compile group is ready.
+
+    Attributes:
+        group: the group's number in the plan.
+        width: lanes of a tile.
+        fingerprint: 16 hex digits of the program's text, recorded with the trials it trains.
+    """
 
     group: int
     width: int
@@ -19,18 +27,32 @@ class Compiled:
 
 @dataclass(frozen=True)
 class Trained:
-    """A tile reached a segment's end; ``saved`` is what the keeper made of it."""
+    """A tile was trained to the end of a segment, and evaluated.
+
+    Attributes:
+        group: the number of the tile's compile group in the plan.
+        tile: the trials that are trained together.
+        segment: the scores of the trials evaluated, and the carry that training goes on from.
+        fingerprint: that of the program; see `Compiled`.
+        saved: the checkpoints that were written, for the record to name.
+    """
 
     group: int
     tile: Tile
     segment: Segment
     fingerprint: str
-    saved: Any
+    saved: Sequence[Checkpoint] = ()
 
 
 @dataclass(frozen=True)
 class Failed:
-    """Trials could not be trained, and why."""
+    """Trials could not be compiled or trained.
+
+    Attributes:
+        group: the number of their compile group in the plan.
+        trials: the trials that failed.
+        error: why.
+    """
 
     group: int
     trials: tuple[Trial, ...]
@@ -39,10 +61,92 @@ class Failed:
 
 @dataclass(frozen=True)
 class Halved:
-    """A tile did not fit the memory; its trials go on in tiles of ``width``."""
+    """A tile did not fit the device's memory, and its trials train in narrower tiles.
+
+    Attributes:
+        group: the number of the compile group in the plan.
+        width: lanes of the new tiles.
+    """
 
     group: int
     width: int
 
 
 Event = Compiled | Trained | Failed | Halved
+
+
+class Plan(Protocol):
+    """What `Callback.on_start` receives: `jsweep.Plan`, or anything with its compile groups."""
+
+    @property
+    def groups(self) -> Sequence[object]: ...
+
+
+class Callback:
+    """Receives the events of a run; override the methods you need. Pass instances as ``jsweep.run(..., callbacks=[...])``.
+
+    Methods are called from the thread that called `jsweep.run`, one at a time, after the record holds what they are told.
+    An exception in one ends the run after the current segments are trained and recorded, and is then raised.
+
+    >>> class PrintLosses(Callback):
+    ...     def on_trial(self, trial, scores):
+    ...         print(trial.id, scores["validation/loss"])
+    """
+
+    def on_start(self, plan: Plan) -> None:
+        """Training is about to start."""
+
+    def on_compiled(self, event: Compiled) -> None:
+        """A program was compiled."""
+
+    def on_segment(self, event: Trained) -> None:
+        """A tile was trained to the end of a segment, and evaluated."""
+
+    def on_trial(self, trial: Trial, scores: Mapping[str, float]) -> None:
+        """A trial finished, with these scores at its last step ("train/loss", "validation/loss", ...)."""
+
+    def on_failed(self, event: Failed) -> None:
+        """Trials failed."""
+
+    def on_halved(self, event: Halved) -> None:
+        """A tile did not fit the memory and is trained in narrower ones."""
+
+    def on_end(self, error: BaseException | None) -> None:
+        """The run ended: with None when every trial has finished or failed, else with the exception that ended it."""
+
+
+def dispatch(event: Event, callbacks: Iterable[Callback]) -> None:
+    """Call the methods that ``event`` belongs to, callback by callback, in their order."""
+    for callback in callbacks:
+        match event:
+            case Compiled():
+                callback.on_compiled(event)
+            case Trained():
+                callback.on_segment(event)
+                trials = {trial.id: trial for trial in event.tile.trials}
+                for score in event.segment.scores:
+                    if score.finished:
+                        callback.on_trial(trials[score.trial], score.metrics)
+            case Failed():
+                callback.on_failed(event)
+            case Halved():
+                callback.on_halved(event)
+
+
+def dispatched(events: Iterable[Event], callbacks: Sequence[Callback], stop: threading.Event) -> Iterator[Event]:
+    """Yield events, and dispatch each once the consumer has recorded it and asks for the next.
+
+    The first exception of a callback sets ``stop``: tiles end after their current segment, whose events are still
+    yielded so that they are recorded, and then the exception is raised. No callback is called after it.
+    """
+    error: Exception | None = None
+    for event in events:
+        yield event
+        if error is None:
+            try:
+                dispatch(event, callbacks)
+            except Exception as raised:
+                error = raised
+                stop.set()
+    if error is not None:
+        raise error

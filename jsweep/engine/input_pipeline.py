@@ -1,19 +1,19 @@
-"""Feeding a tile: which examples each lane sees at each step, and how they reach the device.
+"""The input pipeline of a tile: which examples each lane sees at each step, and how they reach the device.
 
-Data that fits stays on the device whole. Data that does not (and every memory map) streams: for each call of the
-training program the rows it needs are gathered on the host, once for all lanes that share an order, and sent as a window
-in place of the whole. The program is the same; only what its row numbers point into differs. Batches of the user's own
-come the same way: each order of examples is a stream of them.
+Data that fits stays on the device whole. Data that does not, and every memory map, is streamed: for each call of the
+training program the rows it needs are gathered on the host, once for all lanes that share an order, and sent as a window.
+The program is the same; only what its row numbers point into differs. Batches of the user's own loader are streamed in
+the same way, each order of examples as a stream of batches.
 """
 
-import os
-from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
+from jaxtyping import Int32, PyTree, UInt32
 
-from jsweep.data.arrays import count_examples
+from jsweep._runtime.limits import memory_bytes
+from jsweep.data.arrays import Arrays, count_examples
 from jsweep.data.loader import Batches
 from jsweep.data.shuffle import batch_indices
 from jsweep.data.splits import Splits, train_like
@@ -25,86 +25,94 @@ from jsweep.task.task import Task
 WINDOW_BYTES = 64 << 20  # of a streamed window; two are in flight in each tile
 RESIDENT_SHARE = 0.25  # of the device's memory that the training split may take
 
+_Order = tuple[tuple[int, int], int]  # the data of a lane's order key, and its batch size
+_Rows = Int32[np.ndarray, "steps rows"]
 
-class Feed:
-    """The examples and row numbers of one tile's training calls."""
+
+class InputPipeline:
+    """The examples and row numbers of one tile's training calls.
+
+    Args:
+        task: the task.
+        group: the tile's compile group.
+        trials: the trial in each lane.
+        order_keys: the data of each lane's order key.
+        resident: the training split on the device; None where it is streamed.
+        window: rows of a streamed window; None where the split is resident.
+    """
 
     def __init__(
-        self, task: Task, group: Group, trials: Sequence[Trial], order: np.ndarray, resident: Any, window: int | None
+        self,
+        task: Task,
+        group: Group,
+        trials: Sequence[Trial],
+        order_keys: UInt32[np.ndarray, "lanes 2"],
+        resident: PyTree,
+        window: int | None,
     ):
-        """``trials`` fill the tile's places, ``order`` are their order keys (uint32, (lanes, 2)).
+        sizes = [trial.config.get("batch_size", group.rows) for trial in trials]
+        self._orders: list[_Order] = [((int(a), int(b)), size) for (a, b), size in zip(order_keys, sizes, strict=True)]
+        self._distinct = list(dict.fromkeys(self._orders))
+        self._rows, self._shared = group.rows, group.shared
+        self._train, self._resident, self._window = task.data.train, resident, window
+        self._streams: dict[_Order, tuple[int, Iterator[Arrays]]] = {}  # and the step of each one's next batch
+        rows_a_step = sum(size for _, size in self._distinct)
+        self.most_steps = STEPS_PER_CALL if window is None else min(STEPS_PER_CALL, window // rows_a_step)
 
-        ``resident`` is the training split on the device, or None where ``window`` rows of it are sent at a time.
+    def take(self, start: int, count: int) -> tuple[PyTree, Int32[np.ndarray, "steps *lanes rows"]]:
+        """The examples of steps ``start`` to ``start + count``, and the row numbers into them.
+
+        The row numbers have `STEPS_PER_CALL` steps, and no lane axis where lanes share their batches. They are 0 past
+        ``count`` steps and past a lane's own batch size.
         """
-        self.words = [(int(a), int(b)) for a, b in order]
-        self.sizes = [_batch_size(trial, group) for trial in trials]
-        self.rows, self._train, self._resident, self._window = group.rows, task.data.train, resident, window
-        self._drawn: dict[Any, tuple[int, Iterator[Any]]] = {}  # the next step of each order's stream of batches
-        self._shared = group.shared
-        self._orders = list(dict.fromkeys(zip(self.words, self.sizes, strict=True)))
-        self.most_steps = STEPS_PER_CALL if window is None else min(STEPS_PER_CALL, window // self._rows_a_step())
-
-    def take(self, start: int, count: int) -> tuple[Any, np.ndarray]:
-        """The examples, and row numbers into them: int32 of shape (STEPS_PER_CALL, lanes, rows).
-
-        Where lanes share their batches there is no lane axis. What lies past ``count`` steps or past a lane's own batch
-        size is 0.
-        """
-        if isinstance(self._train, Batches):
-            examples, drawn = self._draw(start, count)
-        else:
-            of = count_examples(self._train)
-            drawn = {(w, n): batch_indices(w, of, n, start, count) for w, n in self._orders}
-            examples = self._resident
-            if self._window is not None:
-                examples, drawn = self._gather(drawn)
+        examples, drawn = self._examples(start, count)
         if self._shared:
             (shared,) = drawn.values()
-            rows = np.zeros((STEPS_PER_CALL, self.rows), np.int32)
+            rows = np.zeros((STEPS_PER_CALL, self._rows), np.int32)
             rows[:count] = shared
             return examples, rows
-        rows = np.zeros((STEPS_PER_CALL, len(self.words), self.rows), np.int32)
-        for lane, (words, size) in enumerate(zip(self.words, self.sizes, strict=True)):
-            rows[:count, lane, :size] = drawn[words, size]
+        rows = np.zeros((STEPS_PER_CALL, len(self._orders), self._rows), np.int32)
+        for lane, order in enumerate(self._orders):
+            rows[:count, lane, : order[1]] = drawn[order]
         return examples, rows
 
-    def _gather(self, drawn: dict[Any, np.ndarray]) -> tuple[Any, dict[Any, np.ndarray]]:
-        """The rows of all orders behind one another, and where each now lies."""
-        numbers = np.concatenate([indices.ravel() for indices in drawn.values()])
-        places, begun = {}, 0
-        for key, indices in drawn.items():
-            places[key] = np.arange(begun, begun + indices.size, dtype=np.int32).reshape(indices.shape)
-            begun += indices.size
-        padded = np.zeros(self._window or 0, np.int64)
-        padded[: len(numbers)] = numbers
-        return jax.tree.map(lambda a: np.asarray(a[padded]), self._train), places
+    def _examples(self, start: int, count: int) -> tuple[PyTree, Mapping[_Order, _Rows]]:
+        if isinstance(self._train, Batches):
+            return self._draw(self._train, start, count)
+        total = count_examples(self._train)
+        drawn = {order: batch_indices(order[0], total, order[1], start, count) for order in self._distinct}
+        return (self._resident, drawn) if self._window is None else self._gather(drawn, self._window)
 
-    def _draw(self, start: int, count: int) -> tuple[Any, dict[Any, np.ndarray]]:
-        """The next ``count`` batches of all orders behind one another, and where each now lies."""
-        assert isinstance(self._train, Batches)
+    def _gather(self, drawn: Mapping[_Order, _Rows], window: int) -> tuple[PyTree, Mapping[_Order, _Rows]]:
+        """A window with the rows of all orders one after another, and each order's row numbers in it."""
+        indices = np.concatenate([rows.ravel() for rows in drawn.values()])
+        moved, first = {}, 0
+        for order, rows in drawn.items():
+            moved[order] = np.arange(first, first + rows.size, dtype=np.int32).reshape(rows.shape)
+            first += rows.size
+        padded = np.zeros(window, np.int64)
+        padded[: len(indices)] = indices
+        return jax.tree.map(lambda array: np.asarray(array[padded]), self._train), moved
+
+    def _draw(self, train: Batches, start: int, count: int) -> tuple[PyTree, Mapping[_Order, _Rows]]:
+        """A window with the next ``count`` batches of all orders one after another, and each order's row numbers in it."""
         assert self._window is not None
-        batches, places = [], {}
-        for order in self._orders:
-            at, stream = self._drawn.get(order, (-1, None))
-            if stream is None or at != start:
-                stream = self._train.draw((order[0][0] << 32) | order[0][1], start)
-            first = len(batches) * self.rows
+        batches, drawn = [], {}
+        for order in self._distinct:
+            step, stream = self._streams.get(order, (-1, iter(())))
+            if step != start:
+                (high, low), _ = order
+                stream = train.draw((high << 32) | low, start)
+            first = len(batches) * self._rows
             batches += [next(stream) for _ in range(count)]
-            self._drawn[order] = start + count, stream
-            places[order] = first + np.arange(count * self.rows, dtype=np.int32).reshape(count, self.rows)
-        missing = self._window - len(batches) * self.rows
+            self._streams[order] = start + count, stream
+            drawn[order] = first + np.arange(count * self._rows, dtype=np.int32).reshape(count, self._rows)
+        missing = self._window - len(batches) * self._rows
 
         def filled(*leaves: np.ndarray) -> np.ndarray:
             return np.concatenate([*leaves, np.zeros((missing, *leaves[0].shape[1:]), leaves[0].dtype)])
 
-        return jax.tree.map(filled, *batches), places
-
-    def _rows_a_step(self) -> int:
-        return sum(size for _, size in self._orders)
-
-
-def _batch_size(trial: Trial, group: Group) -> int:
-    return cast(int, trial.config.get("batch_size", group.rows))
+        return jax.tree.map(filled, *batches), drawn
 
 
 def streams(data: Splits, device: jax.Device) -> bool:
@@ -122,7 +130,8 @@ def window_rows(group: Group, tiles: Sequence[Tile], data: Splits, pairing: str)
     most = 1
     for tile in tiles:
         orders = {
-            (t.seed if pairing == "common" else (t.seed, t.config_id), _batch_size(t, group)) for t in tile.trials
+            (t.seed if pairing == "common" else (t.seed, t.config_id), t.config.get("batch_size", group.rows))
+            for t in tile.trials
         }
         most = max(most, sum(size for _, size in orders))
     bytes_a_row = sum(leaf[:1].nbytes for leaf in jax.tree.leaves(train_like(data)))
@@ -131,8 +140,6 @@ def window_rows(group: Group, tiles: Sequence[Tile], data: Splits, pairing: str)
 
 
 def device_memory(device: jax.Device) -> int:
-    """Bytes of memory a device may use: what it reports, or the machine's for a CPU."""
+    """Bytes of memory a device may use: what it reports or, for a CPU, what this process may use of the machine's."""
     limit = (device.memory_stats() or {}).get("bytes_limit") if device.platform != "cpu" else None
-    if limit is not None:
-        return int(limit)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return memory_bytes() if limit is None else int(limit)

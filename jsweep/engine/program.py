@@ -2,52 +2,83 @@
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike, DTypeLike
+from jaxtyping import Array, Float32, Int32, PyTree, UInt32
 
-from jsweep._runtime.backend import reductions_flag_in_force
+from jsweep._runtime.backend import compilation_cache, reductions_are_correct
 from jsweep._runtime.prng import step_key, trial_keys
 from jsweep.data.splits import train_like
-from jsweep.engine.layout import laid_out
+from jsweep.engine.concurrency import Program, must_run_alone
+from jsweep.engine.layout import optimize_layout
 from jsweep.planning import Group
-from jsweep.task.config import Config
 from jsweep.task.task import Task
 
-STEPS_PER_CALL = 256  # the most steps one call of the training program takes; fewer are a matter of its argument
+STEPS_PER_CALL = 256  # the most steps that one call of the training program takes; its argument says how many
+
+
+class Lanes(NamedTuple):
+    """What the lanes of a tile differ in: the values of their configs, and the data of their noise keys."""
+
+    values: Mapping[str, Array]
+    noise: UInt32[ArrayLike, "lanes 2"]
+
+
+class Tally(NamedTuple):
+    """What is recorded of training: the sums of its metrics, and each lane's first step with a non-finite one (-1: none)."""
+
+    sums: Mapping[str, Float32[ArrayLike, " lanes"]]
+    first_nonfinite_step: Int32[ArrayLike, " lanes"]
+
+
+class Batches(NamedTuple):
+    """The batches of one call: examples, and the rows of them that each step and lane takes."""
+
+    examples: PyTree
+    rows: Int32[ArrayLike, "steps *lanes rows"]
+
+
+class Steps(NamedTuple):
+    """The steps of one call: the number of the first, and how many."""
+
+    start: Int32[ArrayLike, ""]
+    number: Int32[ArrayLike, ""]
 
 
 @dataclass(frozen=True)
 class TileProgram:
     """The three compiled programs of a tile, for one device.
 
-    - ``init(root, seeds, words, lanes) -> state, noise, order``
-    - ``train(lanes, noise, state, sums, bad, examples, rows, start, count) -> state, sums, bad``
-    - ``evaluate(lanes, state, split) -> {metric: (C,)}``
+    - ``init(root, seeds, config_data, values) -> state, noise, order``
+    - ``train(lanes, state, tally, batches, steps) -> state, sums, first_nonfinite_step``
+    - ``evaluate(values, state, split) -> {metric: (C,)}``
     """
 
-    init: Callable
-    train: Callable
-    evaluate: Callable
+    init: Callable[..., PyTree]
+    train: Callable[..., PyTree]
+    evaluate: Callable[..., PyTree]
     width: int
 
 
 @dataclass(frozen=True)
 class LoweredTile:
-    """The three programs before compilation, with a fingerprint of their text."""
+    """The three programs before compilation."""
 
-    init: Any
-    train: Any
-    evaluate: Any
+    init: jax.stages.Lowered
+    train: jax.stages.Lowered
+    evaluate: jax.stages.Lowered
     width: int
+    device: jax.Device
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits that change when the computation does (not with names of Python objects or lines)."""
+        """16 hex digits that change when the computation does, not with the names of Python objects or with lines."""
         digest = hashlib.sha256()
         for part in (self.init, self.train, self.evaluate):
             text = part.as_text()
@@ -55,166 +86,167 @@ class LoweredTile:
         return digest.hexdigest()[:16]
 
     def compile(self) -> TileProgram:
-        """Compile all three; the persistent cache serves what it has seen."""
-        options = compiler_options()
+        """Compile all three programs, or load them from the compilation cache."""
+        compiled = lambda *parts: [compile_program(part, self.device) for part in parts]
         with ThreadPoolExecutor(2) as pool:  # training takes as long to compile as the other two together
-            train = pool.submit(self.train.compile, options)
-            others = pool.submit(lambda: (self.init.compile(options), self.evaluate.compile(options)))
-            init, evaluate = others.result()
-            return TileProgram(init, train.result(), evaluate, self.width)
+            train = pool.submit(compiled, self.train)
+            init, evaluate = compiled(self.init, self.evaluate)
+            return TileProgram(init, train.result()[0], evaluate, self.width)
 
 
-def compiler_options() -> dict[str, Any] | None:
-    """XLA's options for tile programs on this backend.
+def compile_program(lowered: jax.stages.Lowered, device: jax.Device) -> Program:
+    """Compile one program for ``device``, or load it from the compilation cache."""
+    with compilation_cache():
+        return Program(lowered.compile(compiler_options(device)), must_run_alone(lowered, device))
 
-    On CPU optimization level 1 compiles two to three times faster than the default to programs of the same speed.
-    Without the flag of `jsweep.configure` the fusion that computes wrong reductions is turned off whole.
+
+def compiler_options(device: jax.Device) -> dict[str, str | bool] | None:
+    """XLA's options for tile programs on ``device``.
+
+    On CPU, optimization level 1 compiles two to three times faster than the default, to programs of the same speed.
+    Where jaxlib's reductions are wrong and the flag of `jsweep.configure` came too late, YNNPACK is turned off.
     """
-    if jax.default_backend() != "cpu":
+    if device.platform != "cpu":
         return None
-    options: dict[str, Any] = {"xla_backend_optimization_level": 1}
-    if not reductions_flag_in_force():
+    options: dict[str, str | bool] = {"xla_backend_optimization_level": "1"}
+    if not reductions_are_correct():
         options["xla_cpu_experimental_ynn_fusion_type"] = ""
     return options
 
 
 def lower_tile(task: Task, group: Group, width: int, device: jax.Device, window: int | None = None) -> LoweredTile:
-    """Trace and lower the three programs of a tile of ``width`` lanes of ``group``, for ``device``.
+    """Trace and lower the three programs of a tile.
 
-    ``window`` is the number of training examples it is handed at a time where they are streamed.
+    Args:
+        task: the task.
+        group: the compile group.
+        width: lanes of the tile.
+        device: the device to compile for.
+        window: rows of a window of training examples where they are streamed; None where they are all on the device.
     """
     shapes = _Shapes(group, width, device)
     init = jax.jit(_init(task, group, width)).lower(
-        shapes.array((2,), jnp.uint32), shapes.array((width,), jnp.uint32), shapes.words, shapes.lanes
+        shapes.array((2,), jnp.uint32), shapes.array((width,), jnp.uint32), shapes.noise, shapes.values
     )
-    evaluate = jax.jit(_evaluate(task, group, width)).lower(
-        shapes.lanes, shapes.state, shapes.like(task.data.validation)
+    evaluate = jax.jit(_evaluate(task, group, width, device)).lower(
+        shapes.values, shapes.state, shapes.like(task.data.validation)
     )
-    return LoweredTile(init, lower_train(task, group, width, device, window), evaluate, width)
+    return LoweredTile(init, lower_train(task, group, width, device, window), evaluate, width, device)
 
 
-def lower_train(task: Task, group: Group, width: int, device: jax.Device, window: int | None = None) -> Any:
-    """The training program alone."""
+def lower_train(
+    task: Task, group: Group, width: int, device: jax.Device, window: int | None = None
+) -> jax.stages.Lowered:
+    """The training program alone; the arguments are those of `lower_tile`."""
     shapes = _Shapes(group, width, device)
     sums = {name: shapes.array((width,), jnp.float32) for name in group.traced.train_metrics}
     rows = shapes.array((STEPS_PER_CALL, *([] if group.shared else [width]), group.rows), jnp.int32)
-    bad, scalar = shapes.array((width,), jnp.int32), shapes.array((), jnp.int32)
-    return jax.jit(_train(task, group, width), donate_argnums=2).lower(
-        shapes.lanes,
-        shapes.words,
+    scalar = shapes.array((), jnp.int32)
+    return jax.jit(_train(task, group, width, device), donate_argnums=1).lower(
+        Lanes(shapes.values, shapes.noise),
         shapes.state,
-        sums,
-        bad,
-        shapes.like(train_like(task.data), window),
-        rows,
-        scalar,
-        scalar,
+        Tally(sums, shapes.array((width,), jnp.int32)),
+        Batches(shapes.like(train_like(task.data), window), rows),
+        Steps(scalar, scalar),
     )
 
 
-def lower_test(task: Task, group: Group, width: int, device: jax.Device) -> Any:
+def lower_test(task: Task, group: Group, width: int, device: jax.Device) -> jax.stages.Lowered:
     """The evaluation program for the test split, lowered only when that is opened."""
     shapes = _Shapes(group, width, device)
-    return jax.jit(_evaluate(task, group, width)).lower(shapes.lanes, shapes.state, shapes.like(task.data.test))
+    evaluate = jax.jit(_evaluate(task, group, width, device))
+    return evaluate.lower(shapes.values, shapes.state, shapes.like(task.data.test))
 
 
 class _Shapes:
     """The arguments of a tile's programs as shapes on a device."""
 
     def __init__(self, group: Group, width: int, device: jax.Device):
-        self._place = jax.sharding.SingleDeviceSharding(device)
-        self.lanes = {name: self.array((width,), lane.dtype) for name, lane in group.lanes.items()}
-        self.words = self.array((width, 2), jnp.uint32)
+        self._sharding = jax.sharding.SingleDeviceSharding(device)
+        self.values = {name: lane.shape(width, sharding=self._sharding) for name, lane in group.lanes.items()}
+        self.noise = self.array((width, 2), jnp.uint32)
         self.state = jax.tree.map(lambda leaf: self.array((width, *leaf.shape), leaf.dtype), group.traced.state)
 
-    def array(self, dims: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(dims, dtype, sharding=self._place)
+    def array(self, dims: tuple[int, ...], dtype: DTypeLike) -> Array:
+        """The shape of an array, annotated as the array that it stands for."""
+        return jax.ShapeDtypeStruct(dims, dtype, sharding=self._sharding)  # pyright: ignore[reportReturnType]
 
-    def like(self, arrays: Any, rows: int | None = None) -> Any:
+    def like(self, arrays: PyTree, rows: int | None = None) -> PyTree:
         dims = lambda a: (rows or a.shape[0], *a.shape[1:])
         return jax.tree.map(lambda a: self.array(dims(a), jax.dtypes.canonicalize_dtype(a.dtype)), arrays)
 
 
-def over_lanes(function: Callable, width: int, shared: int = 0) -> Callable:
+def over_lanes(function: Callable[..., PyTree], width: int, shared: int = 0) -> Callable[..., PyTree]:
     """``function`` over the lane axis of all arguments but the last ``shared`` ones.
 
-    One lane alone is not vmapped: a batch axis of one slows convolutions down.
+    A single lane is not vmapped: a batch axis of size one slows convolutions down.
     """
     if width > 1:
         return lambda *args: jax.vmap(function, in_axes=(*[0] * (len(args) - shared), *[None] * shared))(*args)
 
-    def alone(*args: Any) -> Any:
-        laned, rest = args[: len(args) - shared], args[len(args) - shared :]
-        return jax.tree.map(lambda a: a[None], function(*jax.tree.map(lambda a: a[0], laned), *rest))
+    def alone(*args: PyTree) -> PyTree:
+        with_lanes, rest = args[: len(args) - shared], args[len(args) - shared :]
+        return jax.tree.map(lambda a: a[None], function(*jax.tree.map(lambda a: a[0], with_lanes), *rest))
 
     return alone
 
 
-def _config(group: Group, values: dict[str, jax.Array]) -> Config:
-    return Config({**group.static, **{name: group.lanes[name].wrap(value) for name, value in values.items()}})
+def _init(task: Task, group: Group, width: int) -> Callable[..., PyTree]:
+    functions = group.functions(task)
 
+    def init(root: Array, seeds: Array, config_data: Array, values: Mapping[str, Array]) -> PyTree:
+        def one(seed: Array, data: Array, values: Mapping[str, Array]) -> PyTree:
+            for_init, order, noise = trial_keys(root, seed, data)
+            return functions.init(values, for_init), jax.random.key_data(noise), jax.random.key_data(order)
 
-def _init(task: Task, group: Group, width: int) -> Callable:
-    def init(root: jax.Array, seeds: jax.Array, words: jax.Array, lanes: dict[str, jax.Array]) -> Any:
-        def one(seed: jax.Array, own: jax.Array, values: dict[str, jax.Array]) -> Any:
-            for_init, order, noise = trial_keys(root, seed, own)
-            state = jax.tree.map(jnp.asarray, task.init(_config(group, values), for_init))
-            return state, jax.random.key_data(noise), jax.random.key_data(order)
-
-        return over_lanes(one, width)(seeds, words, lanes)
+        return over_lanes(one, width)(seeds, config_data, values)
 
     return init
 
 
-def _train(task: Task, group: Group, width: int) -> Callable:
-    """Train ``count`` steps; a lane's first step with a metric that is not finite is kept in ``bad`` (-1: none)."""
+def _train(task: Task, group: Group, width: int, device: jax.Device) -> Callable[..., PyTree]:
+    functions = group.functions(task)
 
-    def train(
-        lanes: dict[str, jax.Array],
-        noise: jax.Array,
-        state: Any,
-        sums: dict[str, jax.Array],
-        bad: jax.Array,
-        examples: Any,
-        rows: jax.Array,
-        start: jax.Array,
-        count: jax.Array,
-    ) -> Any:
-        def body(i: jax.Array, carry: Any) -> Any:
-            state, sums, bad = carry
-            step = start + i
+    def train(lanes: Lanes, state: PyTree, tally: Tally, batches: Batches, steps: Steps) -> PyTree:
+        def gather(indices: Int32[Array, " rows"]) -> PyTree:
+            return jax.tree.map(lambda a: a.at[indices].get(mode="promise_in_bounds"), batches.examples)
 
-            def gather(indices: jax.Array) -> Any:
-                return jax.tree.map(lambda a: a.at[indices].get(mode="promise_in_bounds"), examples)
+        def body(i: Array, carry: PyTree) -> PyTree:
+            state, sums, first_nonfinite_step = carry
+            step = jnp.asarray(steps.start) + i
 
-            def one(values: dict[str, jax.Array], words: jax.Array, state: Any, seen: Any) -> Any:
+            def one(values: Mapping[str, Array], noise: Array, state: PyTree, seen: PyTree) -> PyTree:
                 batch = seen if group.shared else gather(seen)
-                return task.step(_config(group, values), state, batch, step_key(words, step))
+                return functions.step(values, state, batch, step_key(noise, step))
 
-            indices = jax.lax.dynamic_index_in_dim(rows, i, axis=0, keepdims=False)
+            indices = jax.lax.dynamic_index_in_dim(batches.rows, i, axis=0, keepdims=False)
             seen = gather(indices) if group.shared else indices
-            state, metrics = _fast(over_lanes(one, width, shared=int(group.shared)))(lanes, noise, state, seen)
+            all_lanes = _for_device(over_lanes(one, width, shared=int(group.shared)), device)
+            state, metrics = all_lanes(lanes.values, lanes.noise, state, seen)
             sums = {name: sums[name] + metrics[name].astype(jnp.float32) for name in sums}
             for value in metrics.values():
-                bad = jnp.where((bad < 0) & ~jnp.isfinite(value), step, bad)
-            return state, sums, bad
+                is_first = (first_nonfinite_step < 0) & ~jnp.isfinite(value)
+                first_nonfinite_step = jnp.where(is_first, step, first_nonfinite_step)
+            return state, sums, first_nonfinite_step
 
-        return jax.lax.fori_loop(0, count, body, (state, sums, bad))
+        return jax.lax.fori_loop(0, steps.number, body, (state, *tally))
 
     return train
 
 
-def _evaluate(task: Task, group: Group, width: int) -> Callable:
-    def evaluate(lanes: dict[str, jax.Array], state: Any, split: Any) -> dict[str, jax.Array]:
-        def one(values: dict[str, jax.Array], state: Any, split: Any) -> dict[str, jax.Array]:
-            metrics = task.evaluate(_config(group, values), state, split)
+def _evaluate(task: Task, group: Group, width: int, device: jax.Device) -> Callable[..., PyTree]:
+    functions = group.functions(task)
+
+    def evaluate(values: Mapping[str, Array], state: PyTree, split: PyTree) -> dict[str, Float32[Array, " lanes"]]:
+        def one(values: Mapping[str, Array], state: PyTree, split: PyTree) -> dict[str, Float32[Array, ""]]:
+            metrics = functions.evaluate(values, state, split)
             return {name: jnp.asarray(value, jnp.float32) for name, value in metrics.items()}
 
-        return _fast(over_lanes(one, width, shared=1))(lanes, state, split)
+        return _for_device(over_lanes(one, width, shared=1), device)(values, state, split)
 
     return evaluate
 
 
-def _fast(function: Callable) -> Callable:
-    """``function`` in the form that this backend runs fastest."""
-    return laid_out(function) if jax.default_backend() == "cpu" else function
+def _for_device(function: Callable[..., PyTree], device: jax.Device) -> Callable[..., PyTree]:
+    """``function`` in the form that runs fastest on ``device``."""
+    return optimize_layout(function) if device.platform == "cpu" else function

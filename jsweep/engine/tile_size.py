@@ -1,8 +1,8 @@
 """The width of a tile: how many lanes one device trains together.
 
 On CPU a tile pays while its parameters, optimizer state and gradients stay in a core's cache, and vmapped convolutions
-are slower than single ones, so the best width is a matter of the program and the machine. Where trials are too few to
-fill tiles on several cores it is smaller. The record keeps it, so a sweep that grows leaves its old trials bit-equal.
+are slower than single ones, so the best width depends on the program and the machine. Where trials are too few to fill
+tiles on several cores it is smaller. The record keeps it, so that a sweep that grows leaves its old trials bit-equal.
 """
 
 import hashlib
@@ -13,36 +13,52 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, PyTree
 
-from jsweep._runtime.backend import cache_folder, cores
+from jsweep._runtime.backend import cache_folder
+from jsweep._runtime.jax_internals import generator_name
+from jsweep._runtime.limits import cores
 from jsweep.data.arrays import count_examples
 from jsweep.data.splits import train_like
-from jsweep.engine.program import STEPS_PER_CALL, compiler_options, lower_train
+from jsweep.engine.concurrency import Program
+from jsweep.engine.program import STEPS_PER_CALL, Batches, Lanes, Steps, Tally, compile_program, lower_train
 from jsweep.planning import Group
-from jsweep.planning.identity import code_hash
-from jsweep.space import config_id
 from jsweep.task.task import Task
 
-L2_BYTES = 1 << 20  # a core's cache in processors of today: 1 to 2 MiB
+L2_BYTES = 1 << 20  # of a core's cache, usually 1 to 2 MiB
 WIDTHS = (1, 2, 4, 8, 16, 32)
-WORTH_MEASURING = 3e12  # floating-point operations a group must have before the search (some seconds) pays
+WORTH_MEASURING = 3e12  # floating-point operations of a group for which some seconds of measuring pay
 ROUNDS, ROUND_SECONDS, FINALISTS = 5, 0.06, 3
-LEAST_TILES = 4  # a fixed number, not the machine's cores: results must not depend on those
+LEAST_TILES = 4  # a fixed number rather than the machine's cores, on which results must not depend
+
+
+class _Measured(TypedDict):
+    """What is kept of one measurement: the fastest width, and the seconds of a lane's step at every width timed."""
+
+    width: int
+    seconds_per_lane_step: dict[str, float]
 
 
 def choose_width(
     task: Task, group: Group, recorded: int | None, wanted: int | str, workers: Sequence[jax.Device]
 ) -> int:
-    """Lanes a tile for ``group``.
+    """The lanes of a tile of ``group``.
 
-    ``wanted`` is a width, "measure", or "auto": the width the sweep's record already has for this group, else the one
-    measured on this machine before, else a measurement where the group is large enough for it to pay, else a guess
-    from the state's size; the last three cut down where they would leave fewer than `LEAST_TILES` tiles.
+    "auto" takes the first of these that there is: the width recorded with the sweep, the width measured on this machine
+    before, a measurement now if the group is so large that it pays, or a guess from the state's size. All but the recorded
+    width are reduced where they would leave fewer than `LEAST_TILES` tiles.
+
+    Args:
+        task: the task.
+        group: the compile group.
+        recorded: the width recorded with the sweep for this group; None if there is none.
+        wanted: a width, "measure" or "auto".
+        workers: the device of each worker.
     """
     if isinstance(wanted, int):
         return wanted
@@ -78,58 +94,63 @@ def guess_width(group: Group) -> int:
 
 
 def measure_width(task: Task, group: Group, workers: Sequence[jax.Device]) -> int:
-    """Time a few steps of each candidate on all workers at once and remember the fastest per lane on disk."""
+    """Time a few steps of each candidate width on all workers at once; the fastest for a lane is remembered on disk."""
     device = workers[0]
     like = train_like(task.data)
-    examples = min(count_examples(like), 4096)  # stand-ins: only their shapes count
+    examples = min(count_examples(like), 4096)  # only their shapes matter
     train = jax.tree.map(lambda a: jnp.zeros((examples, *a.shape[1:]), a.dtype), like)
     seconds: dict[int, float] = {}
     timed: dict[int, Callable[[], float]] = {}
     for width in WIDTHS:
         if width > 1 and width * group.lane_bytes > 64 * L2_BYTES:
             break
-        program = lower_train(task, group, width, device, examples).compile(compiler_options())
+        program = compile_program(lower_train(task, group, width, device, examples), device)
         timed[width] = _timing(program, group, width, train, workers)
         seconds[width] = min(timed[width]() for _ in range(ROUNDS))
         if min(list(seconds.values())[-2:]) > 1.25 * min(seconds.values()):
-            break  # two past the best: wider tiles only spill further, and one may have been slow by chance
-    for _ in range(ROUNDS):  # once more in turn, so that what else the machine did in one moment decides nothing
+            break  # two widths past the best: wider tiles do not fit the cache, and one may be slow by chance
+    for _ in range(ROUNDS):  # again in turn, so that other work of the machine at one moment does not decide
         for width in sorted(seconds, key=seconds.__getitem__)[:FINALISTS]:
             seconds[width] = min(seconds[width], timed[width]())
     best = min(seconds, key=seconds.__getitem__)
-    _write_cache(_key(task, group), {"width": best, "seconds_per_lane_step": seconds})
+    per_step = {str(width): taken for width, taken in seconds.items()}
+    _write_cache(_key(task, group), _Measured(width=best, seconds_per_lane_step=per_step))
     return best
 
 
 def measured_seconds(task: Task, group: Group) -> tuple[int, float] | None:
-    """The width measured for this program on this machine, and its seconds for a lane's step; None if never measured."""
+    """The width measured for this program on this machine, and the seconds of a lane's step; None if not measured."""
     entry = _read_cache().get(_key(task, group))
     if entry is None:
         return None
     return int(entry["width"]), float(entry["seconds_per_lane_step"][str(entry["width"])])
 
 
-def _timing(program: Any, group: Group, width: int, train: Any, workers: Sequence[jax.Device]) -> Callable[[], float]:
-    """A function that times one round on every worker at once, as contention is part of what is measured.
+def _timing(
+    program: Program, group: Group, width: int, train: PyTree, workers: Sequence[jax.Device]
+) -> Callable[[], float]:
+    """A function that times one round on all workers at once, as they contend for the cache and the memory.
 
-    It answers in seconds for a lane's step; a round takes about `ROUND_SECONDS`.
+    It returns seconds for a lane's step; a round takes about `ROUND_SECONDS`.
     """
-    lanes = {name: jnp.ones(width, lane.dtype) for name, lane in group.lanes.items()}
-    words, bad = jnp.zeros((width, 2), jnp.uint32), jnp.full(width, -1, jnp.int32)
+    values = {name: jnp.ones(width, lane.dtype) for name, lane in group.lanes.items()}
+    lanes = Lanes(values, jnp.zeros((width, 2), jnp.uint32))
     sums = {name: jnp.zeros(width, jnp.float32) for name in group.traced.train_metrics}
+    tally = Tally(sums, jnp.full(width, -1, jnp.int32))
     rows = jnp.zeros((STEPS_PER_CALL, *([] if group.shared else [width]), group.rows), jnp.int32)
 
-    def once(state: Any, count: int) -> None:
-        jax.block_until_ready(program(lanes, words, state, sums, bad, train, rows, np.int32(0), np.int32(count)))
+    def once(state: PyTree, count: int) -> None:
+        steps = Steps(np.int32(0), np.int32(count))
+        jax.block_until_ready(program(lanes, state, tally, Batches(train, rows), steps))
 
-    once(_stand_in(group, width), 1)
-    state = _stand_in(group, width)
+    once(_sample_state(group, width), 1)
+    state = _sample_state(group, width)
     begun = time.perf_counter()
     once(state, 1)
     count = int(np.clip(ROUND_SECONDS / max(time.perf_counter() - begun, 1e-6), 1, STEPS_PER_CALL))
 
     def one_round() -> float:
-        states = [_stand_in(group, width) for _ in workers]  # the program takes its state's memory
+        states = [_sample_state(group, width) for _ in workers]  # a call takes over the memory of its state
         threads = [threading.Thread(target=once, args=(state, count)) for state in states]
         begun = time.perf_counter()
         for thread in threads:
@@ -141,23 +162,23 @@ def _timing(program: Any, group: Group, width: int, train: Any, workers: Sequenc
     return one_round
 
 
-def _stand_in(group: Group, width: int) -> Any:
-    """A state of ordinary numbers: zeros and what follows from them may take other time."""
+def _sample_state(group: Group, width: int) -> PyTree:
+    """A state of ordinary numbers; with zeros, steps could take another time."""
     draws = np.random.default_rng(0)
 
-    def leaf_like(leaf: Any) -> jax.Array:
+    def leaf_like(leaf: jax.ShapeDtypeStruct) -> Array:
         shape = (width, *leaf.shape)
         if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            return jnp.broadcast_to(jax.random.key(0, impl=leaf.dtype._impl.name), shape)
+            return jnp.broadcast_to(jax.random.key(0, impl=generator_name(leaf.dtype)), shape)
         if jnp.issubdtype(leaf.dtype, jnp.floating):
-            return jnp.asarray(np.abs(draws.normal(0.0, 0.05, shape)), leaf.dtype)  # a second moment is not below zero
+            return jnp.asarray(np.abs(draws.normal(0.0, 0.05, shape)), leaf.dtype)  # second moments are not negative
         return jnp.zeros(shape, leaf.dtype)
 
     return jax.block_until_ready(jax.tree.map(leaf_like, group.traced.state))
 
 
 def _width_on_accelerator(task: Task, group: Group, workers: Sequence[jax.Device]) -> int:
-    """All of the group's lanes, in as many equal waves as memory and the number of devices ask for."""
+    """The width that trains all lanes of the group in as few equal waves as memory and the devices allow."""
     lanes = group.most_lanes
     waves = len(workers)
     limit = (workers[0].memory_stats() or {}).get("bytes_limit")
@@ -165,7 +186,10 @@ def _width_on_accelerator(task: Task, group: Group, workers: Sequence[jax.Device
         width = max(1, -(-lanes // waves))
         if limit is None or width == 1:
             return width
-        needed = lower_train(task, group, width, workers[0]).compile(compiler_options()).memory_analysis()
+        lowered = lower_train(task, group, width, workers[0])
+        needed = compile_program(lowered, workers[0]).compiled.memory_analysis()
+        if needed is None:
+            return width
         total = needed.argument_size_in_bytes + needed.temp_size_in_bytes + needed.output_size_in_bytes
         if total < 0.8 * limit:
             return width
@@ -179,32 +203,31 @@ def _work(group: Group) -> float:
 
 
 def _key(task: Task, group: Group) -> str:
-    """What a measured width holds for: the computation, its shapes, and the cores that share the machine."""
+    """What a measured width depends on: the computation, its shapes, and the cores that share the machine."""
     shapes = jax.tree.map(lambda a: (a.shape, str(a.dtype)), (group.traced.state, train_like(task.data)))
-    told = [
-        code_hash(task.init, task.step),
-        config_id(group.static),
+    parts = [
+        group.identity.digest,
         sorted(group.lanes),
         group.rows,
         group.shared,
         str(shapes),
         cores(),
     ]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 def _cache_file() -> Path:
     return cache_folder() / "widths.json"
 
 
-def _read_cache() -> dict[str, Any]:
+def _read_cache() -> dict[str, _Measured]:
     try:
         return json.loads(_cache_file().read_text())
     except (OSError, ValueError):
-        return {}  # nothing measured yet, or a file cut short: measuring again mends it
+        return {}  # nothing measured yet, or a damaged file, which the next measurement replaces
 
 
-def _write_cache(key: str, entry: dict[str, Any]) -> None:
+def _write_cache(key: str, entry: _Measured) -> None:
     file = _cache_file()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -213,4 +236,4 @@ def _write_cache(key: str, entry: dict[str, Any]) -> None:
             json.dump(entries, fresh)
         os.replace(fresh.name, file)
     except OSError:
-        pass  # a cache that cannot be written costs time, not results
+        pass  # widths are then measured again in every process

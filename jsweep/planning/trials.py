@@ -31,7 +31,9 @@ def make_trials(
     trials = []
     for identity, config in zip(chosen.ids, chosen, strict=True):
         length = _steps_of(task, config, steps, epochs, examples)
-        trials += [Trial(trial_id(task.name, identity, s), identity, config, s, length) for s in seed_list(seeds)]
+        trials += [
+            Trial(trial_id(task.name or "task", identity, s), identity, config, s, length) for s in seed_list(seeds)
+        ]
     return tuple(trials)
 
 

@@ -1,24 +1,36 @@
-"""Configs ranked by a metric: mean and spread over seeds."""
+"""Configs ranked by a metric over their seeds, and one of them selected."""
 
 import math
+import operator
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
-import numpy as np
+from jsweep._runtime.types import Mode, Value
+from jsweep.errors import ConfigError, UnknownNameError
+from jsweep.results.objective import Objective
+from jsweep.space import format_config
+from jsweep.storage import Status, TestOpening, Trial
 
-from jsweep.space import format_value
-from jsweep.storage import TestOpening, Trial
+At: TypeAlias = Literal["last", "best"] | int
+"""The evaluation that counts: the last, each config's best, or the one after that many steps."""
+
+Rule: TypeAlias = Literal["mean", "one-standard-error"]
+Simplest: TypeAlias = Callable[[Mapping[str, Value]], Any] | Sequence[str]
+Scores: TypeAlias = Mapping[str, Mapping[int, Mapping[int, float]]]
+"""Recorded values: metric -> a trial's key in the record -> step -> value."""
+
+LOSSES = ("train/loss", "validation/loss")
 
 
 @dataclass(frozen=True)
 class ConfigScore:
     """One config's score by one metric: mean and spread over its seeds, and the trials behind it.
 
-    ``values`` are the seeds' last scores in order of seed; ``std`` is their sample standard deviation (0.0 for one
-    seed). ``complete`` is False where a seed failed, is unfinished, or has a score that is not finite: such a config is
-    never chosen.
+    ``values`` are the seeds' scores after ``step`` steps, in order of seed; ``std`` is their sample standard deviation
+    (0.0 for one seed). ``complete`` says that every seed has finished, and that at this step both the metric and the
+    loss are finite; a config for which it is False is never selected. ``mode`` is "min" or "max".
     """
 
     config_id: str
@@ -30,15 +42,22 @@ class ConfigScore:
     seeds: tuple[int, ...]
     trials: tuple[str, ...]
     complete: bool
+    step: int
+    mode: Mode
+
+    @property
+    def standard_error(self) -> float:
+        """The standard error of the mean over seeds; NaN for one seed."""
+        return self.std / math.sqrt(len(self.values)) if len(self.values) > 1 else math.nan
 
     def __str__(self) -> str:
-        config = ", ".join(f"{name}={format_value(value)}" for name, value in self.config.items())
-        return f"{self.metric} {self.mean:.5g} ± {self.std:.2g} over {len(self.values)} seeds at {config}"
+        seeds = f"{len(self.values)} seed{'s' * (len(self.values) != 1)}"
+        return f"{self.metric} {self.mean:.5g} ± {self.std:.2g} over {seeds} at step {self.step}: {format_config(self.config)}"
 
 
 @dataclass(frozen=True)
 class TestScore:
-    """What opening the test split gave: for each metric one value a seed. ``from_ledger``: it had been opened before."""
+    """The scores on the test split: for each metric one value a seed; ``from_ledger``: it had been opened before."""
 
     config: Mapping[str, Any]
     scores: Mapping[str, tuple[float, ...]]
@@ -48,6 +67,10 @@ class TestScore:
 
     def mean(self, metric: str) -> float:
         """The mean over seeds of ``test/NAME``."""
+        if metric not in self.scores:
+            raise UnknownNameError(
+                f"metric={metric!r} was not measured on the test split: it has {', '.join(self.scores)}."
+            )
         return statistics.fmean(self.scores[metric])
 
     def __str__(self) -> str:
@@ -59,29 +82,171 @@ class TestScore:
         return f"{', '.join(parts)} over {len(self.seeds)} seeds ({source} {self.opened})"
 
 
-def _config_score(metric: str, trials: Sequence[Trial], last: Mapping[int, Mapping[str, float]]) -> ConfigScore:
-    trials = sorted(trials, key=lambda trial: trial.seed)
-    values = tuple(last.get(trial.key, {}).get(metric, math.nan) for trial in trials)
-    complete = all(math.isfinite(v) for v in values) and all(
-        trial.status == "finished" and trial.nonfinite is None for trial in trials
+@dataclass(frozen=True)
+class Selection:
+    """How one config is selected: the evaluation, the rule, and the order of simplicity that the rule needs."""
+
+    at: At = "last"
+    rule: Rule = "mean"
+    simplest: Simplest | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "at", check_at(self.at))
+        if self.rule not in ("mean", "one-standard-error"):
+            raise ConfigError(f"rule={self.rule!r} is not valid: pass 'mean' or 'one-standard-error'.")
+        if self.rule == "mean" and self.simplest is not None:
+            raise ConfigError("simplest= is only used by rule='one-standard-error': pass that rule, or leave it out.")
+        if self.rule == "one-standard-error":
+            _check_simplest(self.simplest)
+
+
+def check_at(at: Any) -> At:
+    """``at`` as "last", "best" or a whole number of steps; ConfigError for anything else."""
+    if at == "last" or at == "best":
+        return at
+    try:
+        step = operator.index(at)
+    except TypeError:
+        step = -1
+    if step < 0 or isinstance(at, bool):
+        raise ConfigError(f"at={at!r} is not valid: pass 'last', 'best' or a number of steps.")
+    return step
+
+
+def _check_simplest(simplest: Any) -> None:
+    if callable(simplest):
+        return
+    named = isinstance(simplest, Sequence) and not isinstance(simplest, str) and len(simplest) > 0
+    if named and all(isinstance(name, str) for name in simplest):
+        return
+    raise ConfigError(
+        f"simplest={simplest!r} does not order configs: with rule='one-standard-error' pass a function of the config, or "
+        "a list of hyperparameters whose smaller values are simpler, as in simplest=['width']."
     )
+
+
+def rank(trials: Sequence[Trial], objective: Objective, at: At, scores: Scores) -> list[ConfigScore]:
+    """Score every config and order them, best first; incomplete ones come last, and ties keep the order of the trials.
+
+    Args:
+        trials: The trials, in the order of the record.
+        objective: The metric, with its direction.
+        at: The evaluation that counts; "best" is, for each config, the step at which its mean over seeds is best.
+        scores: The recorded values of the metric, and of those of `LOSSES` that are recorded.
+
+    Returns:
+        A score for each config.
+    """
+    assert objective.mode is not None
+    members: dict[str, list[Trial]] = {}
+    for trial in trials:
+        members.setdefault(trial.config_id, []).append(trial)
+    scored = [_score(sorted(own, key=lambda t: t.seed), objective, at, scores) for own in members.values()]
+    sign = -1 if objective.mode == "max" else 1
+    return sorted(scored, key=lambda s: (not s.complete, sign * s.mean if s.complete else 0.0))
+
+
+def select(ranking: Sequence[ConfigScore], selection: Selection) -> ConfigScore:
+    """The config that ``selection`` chooses from a ranking whose first config is complete.
+
+    The one-standard-error rule takes the simplest of the complete configs whose mean is within one standard error of
+    the best mean, the standard error being that of the best config over its seeds; of equally simple ones the best.
+
+    Raises:
+        ConfigError: The rule needs a standard error and the best config has one seed, or the configs cannot be ordered.
+    """
+    best = ranking[0]
+    if selection.rule == "mean":
+        return best
+    if len(best.values) < 2:
+        raise ConfigError(
+            "rule='one-standard-error' needs the spread over seeds, and the best config has one seed: train with "
+            "seeds=3 or more, or pass rule='mean'."
+        )
+    near = [s for s in ranking if s.complete and abs(s.mean - best.mean) <= best.standard_error]
+    simplest = selection.simplest
+    key = simplest if callable(simplest) else _by_names(ranking, simplest or ())
+    try:
+        return min(near, key=lambda score: key(score.config))
+    except TypeError as error:
+        raise ConfigError(
+            f"simplest={simplest!r} gives values that cannot be compared ({error}): pass a function that returns a number."
+        ) from error
+
+
+def diverged_at(trial: Trial, step: int, metric: str, scores: Scores) -> bool:
+    """Whether the metric or a loss of a trial, where recorded at ``step``, is NaN or infinite there.
+
+    The loss counts for every metric, as others can hide that a state is NaN: the class that argmax finds in NaN is 0, and
+    the accuracy a finite number. No other metric counts but the one that ranks.
+    """
+    values = (scores.get(name, {}).get(trial.key, {}).get(step, 0.0) for name in (metric, *LOSSES))
+    return not all(math.isfinite(value) for value in values)
+
+
+def _score(trials: Sequence[Trial], objective: Objective, at: At, scores: Scores) -> ConfigScore:
+    """The score of one config from its trials, in order of seed."""
+    steps = _steps(trials, objective, at, scores)
+    recorded = scores.get(objective.metric, {})
+    values = tuple(recorded.get(t.key, {}).get(step, math.nan) for t, step in zip(trials, steps))
+    finite = all(math.isfinite(value) for value in values)
+    healthy = not any(diverged_at(trial, step, objective.metric, scores) for trial, step in zip(trials, steps))
     return ConfigScore(
-        trials[0].config_id,
-        trials[0].config,
-        metric,
-        float(np.mean(values)) if all(math.isfinite(v) for v in values) else math.nan,
-        _spread(values) if all(math.isfinite(v) for v in values) else math.nan,
-        values,
-        tuple(trial.seed for trial in trials),
-        tuple(trial.id for trial in trials),
-        complete,
+        config_id=trials[0].config_id,
+        config=trials[0].config,
+        metric=objective.metric,
+        mean=statistics.fmean(values) if finite else math.nan,
+        std=_spread(values) if finite else math.nan,
+        values=values,
+        seeds=tuple(trial.seed for trial in trials),
+        trials=tuple(trial.id for trial in trials),
+        complete=finite and healthy and all(trial.status == Status.FINISHED for trial in trials),
+        step=max(steps),
+        mode=objective.mode or "min",
     )
+
+
+def _steps(trials: Sequence[Trial], objective: Objective, at: At, scores: Scores) -> list[int]:
+    """The step each seed is looked at: the same for all, except where ``at`` is "last" and they differ in length."""
+    if at == "last":
+        return [trial.steps for trial in trials]
+    if at != "best":
+        return [at] * len(trials)
+    curves = [scores.get(objective.metric, {}).get(trial.key, {}) for trial in trials]
+    means = {
+        step: statistics.fmean(curve[step] for curve in curves)
+        for step in sorted(set(curves[0]).intersection(*curves[1:]))
+        if not any(diverged_at(trial, step, objective.metric, scores) for trial in trials)
+    }
+    if not means:
+        return [trial.steps for trial in trials]
+    return [(max if objective.mode == "max" else min)(means, key=lambda step: means[step])] * len(trials)
+
+
+def _by_names(ranking: Sequence[ConfigScore], names: Sequence[str]) -> Callable[[Mapping[str, Any]], Any]:
+    """An order of configs by the values of ``names``; a config without the name comes before all that have it."""
+    known = dict.fromkeys(name for score in ranking for name in score.config)
+    for name in names:
+        if name not in known:
+            raise UnknownNameError(f"simplest names {name!r}, which no config has: it is one of {', '.join(known)}.")
+        for score in ranking:
+            if isinstance(score.config.get(name), str):
+                raise ConfigError(
+                    f"simplest names {name!r}, whose values are text such as {score.config[name]!r}: pass a function of "
+                    "the config that returns a number."
+                )
+    return lambda config: [(config.get(name) is not None, *_present(config.get(name))) for name in names]
+
+
+def _present(value: Any) -> tuple[Any, ...]:
+    return () if value is None else (value,)
 
 
 def _spread(values: Sequence[float]) -> float:
     return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
-def _test_score(entry: TestOpening, from_ledger: bool) -> TestScore:
+def score_of_opening(entry: TestOpening, from_ledger: bool) -> TestScore:
+    """An entry of the ledger as a `TestScore`."""
     scores = {name: tuple(values) for name, values in entry.scores.items()}
     return TestScore(entry.config, scores, tuple(entry.seeds), entry.opened, from_ledger)

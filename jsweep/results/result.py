@@ -1,39 +1,70 @@
-"""Results: read from the record, compared and chosen by validation; the test split opened once, on record."""
+"""A sweep as its store holds it: trials, curves, rankings and the ledger of test openings; nothing here trains."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Self
 
-from jsweep.errors import ConfigError
-from jsweep.results.ranking import ConfigScore, _config_score
-from jsweep.storage import Checkpoint, Store, SweepRecord, TestOpening, Trial
+from jsweep._runtime.types import Value
+from jsweep.errors import ConfigError, UnknownNameError
+from jsweep.results.curves import Curves, curves_of
+from jsweep.results.filters import matching
+from jsweep.results.incomplete import why_nothing_is_complete
+from jsweep.results.objective import Directions, Objective, check_recorded, directions_of
+from jsweep.results.ranking import (
+    LOSSES,
+    At,
+    ConfigScore,
+    Rule,
+    Scores,
+    Selection,
+    Simplest,
+    check_at,
+    rank,
+    select,
+)
+from jsweep.results.summary import Summary, counts_of, time_of
+from jsweep.results.table import Table, table_of
+from jsweep.storage import Checkpoint, Status, Store, SweepRecord, TestOpening, Trial
 
 
 class Result:
-    """A sweep's record, as seen by the trials that were asked for."""
+    """A sweep as its store holds it, restricted to ``trial_ids`` (None: all of its trials)."""
 
     def __init__(self, store: Store, name: str, trial_ids: frozenset[str] | None = None):
         self._store = store
         row = store.sweep(name)
         if row is None:
-            raise ConfigError(f"no sweep {name!r} in {store.path}: it has {_listed(r.name for r in store.sweeps())}.")
+            known = ", ".join(record.name for record in store.sweeps()) or "none"
+            raise UnknownNameError(f"no sweep {name!r} in {store.path}: it has {known}.")
         self._row: SweepRecord = row
         self.name = name
+        self.label = name  # with what it was narrowed to
+        # Configs by id in place of those read from the store, whose functions are only names: set by a Session.
+        self._own_configs: Mapping[str, Mapping[str, Value]] = {}
         self.trial_ids = trial_ids if trial_ids is not None else frozenset(t.id for t in store.trials(row.key))
 
     def __repr__(self) -> str:
-        states = [trial.status for trial in self.trials()]
-        counts = ", ".join(f"{states.count(s)} {s}" for s in dict.fromkeys(states))
-        return f"Result({self.name!r}: {counts})"
+        return f"Result({self.name!r}: {counts_of(self.trials())})"
 
-    def close(self) -> None:
-        """Close the store; the result cannot be read afterwards."""
-        self._store.close()
+    def __str__(self) -> str:
+        return str(self._summary())
+
+    def _repr_html_(self) -> str:
+        return self._summary().html()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self.close()
+
+    def close(self) -> None:
+        """Close the store; results narrowed from this one share it."""
+        self._store.close()
 
     @property
     def path(self) -> str:
@@ -50,83 +81,196 @@ class Result:
         """The sweep as recorded."""
         return self._row
 
+    @property
+    def objective(self) -> Objective:
+        """The sweep's objective, with its direction; ConfigError where that is not known."""
+        return self._directions().resolve(None, self.name)
+
     def trials(self) -> list[Trial]:
-        """The trials that were asked for, in the order they were added to the record."""
+        """The trials, in the order in which they were added to the store."""
         return [trial for trial in self._store.trials(self._row.key) if trial.id in self.trial_ids]
 
     def trial(self, start: str) -> Trial:
-        """The trial whose id begins with ``start``; ConfigError unless there is exactly one."""
-        matching = [row for row in self.trials() if row.id.startswith(start)]
-        if len(matching) != 1:
-            raise ConfigError(
-                f"{start!r} matches {len(matching)} trials of {self.name!r}: give an id from jsweep show --json."
+        """The trial whose id begins with ``start``; UnknownNameError unless there is exactly one."""
+        found = [trial for trial in self.trials() if trial.id.startswith(start)]
+        if len(found) != 1:
+            raise UnknownNameError(
+                f"{start!r} matches {len(found)} trials of {self.name!r}: pass more of an id, as in "
+                f"jsweep show {self.name} --json."
             )
-        return matching[0]
+        return found[0]
 
     def environments(self) -> dict[int, dict[str, Any]]:
         """Where trials were trained (versions, device, flags), by the number in a trial's ``environment``."""
         return self._store.environments()
 
     def metrics(self) -> list[str]:
-        """The names a config can be chosen by and the training metrics: "validation/loss", "train/loss", ..."""
+        """The recorded metrics: "validation/loss", "train/loss", ..."""
         return self._store.metrics(self._row.key)
 
-    def curves(self, metric: str) -> dict[str, list[tuple[int, float]]]:
-        """For each trial's id the recorded (step, value) pairs, in order of step."""
-        self._check_metric(metric)
-        scores = self._store.scores(self._row.key, metric)
-        return {trial.id: scores.get(trial.key, []) for trial in self.trials()}
-
-    def ranking(self, metric: str = "validation/loss") -> list[ConfigScore]:
-        """Every config's score, best first; unsound ones come last. Ties keep the order of the record."""
-        self._check_metric(metric)
-        last = self._store.last_scores(self._row.key)
-        members: dict[str, list[Trial]] = {}
-        for trial in self.trials():
-            members.setdefault(trial.config_id, []).append(trial)
-        scored = [_config_score(metric, trials, last) for trials in members.values()]
-        sign = -1 if self.higher_is_better(metric) else 1
-        return sorted(scored, key=lambda s: (not s.complete, sign * s.mean if s.complete else 0.0))
-
-    def best(self, metric: str = "validation/loss") -> ConfigScore:
-        """The config with the best mean over seeds of a validation metric at the end of training.
-
-        Raises ConfigError for a metric that is not recorded or is not of the validation split, and where no config has
-        finite scores under all its seeds.
-        """
-        if metric.startswith("train/"):
-            raise ConfigError(
-                f"metric={metric!r} is measured on the training examples: choose by one of {_listed(self._choosable())}."
-            )
-        ranking = self.ranking(metric)
-        if not ranking or not ranking[0].complete:
-            raise ConfigError(
-                f"no config of {self.name!r} has finished with a finite {metric} under all its seeds: the trials of "
-                "result.trials() say at which step each went wrong (from the first on by labels that are no class, or inputs "
-                "that are not finite; later by too large a learning rate)."
-            )
-        return ranking[0]
-
-    def higher_is_better(self, metric: str) -> bool:
-        """Whether more of this metric is better, as the task said."""
-        return metric.split("/", 1)[-1] in self._row.settings.get("higher_is_better", [])
+    def ledger(self) -> list[TestOpening]:
+        """Every opening of the test split, oldest first."""
+        return self._store.tests(self._row.key)
 
     def saved(self, trial: str) -> Checkpoint | None:
         """The checkpoint of a finished trial at its end, if it was kept."""
         rows = self._store.checkpoints(self._row.key)
         return next((row for row in rows if row.finished and row.tile == trial), None)
 
-    def ledger(self) -> list[TestOpening]:
-        """Every opening of the test split, oldest first."""
-        return self._store.tests(self._row.key)
+    def curves(self, metric: str) -> Curves:
+        """A metric of every trial at every evaluation: arrays of shape (trials, evaluations), and pairs by trial id."""
+        check_recorded(metric, self.metrics(), self.name)
+        scores = self._store.scores(self._row.key, metric)
+        return curves_of(metric, {trial.id: scores.get(trial.key, []) for trial in self.trials()})
 
-    def _choosable(self) -> list[str]:
-        return [metric for metric in self.metrics() if not metric.startswith("train/")]
+    def table(self) -> Table:
+        """A row a trial: ids, seed, hyperparameters, status, steps and every metric after the last step recorded."""
+        trials, metrics = self.trials(), self.metrics()
+        if all(trial.status == Status.FINISHED for trial in trials):
+            last = self._store.last_scores(self._row.key)
+            found = {metric: {key: own[metric] for key, own in last.items() if metric in own} for metric in metrics}
+        else:
+            curves = {metric: self._store.scores(self._row.key, metric) for metric in metrics}
+            found = {metric: {key: own[-1][1] for key, own in by.items()} for metric, by in curves.items()}
+        return table_of(trials, found)
 
-    def _check_metric(self, metric: str) -> None:
-        if metric not in self.metrics():
-            raise ConfigError(f"metric={metric!r} is not recorded for {self.name!r}: it has {_listed(self.metrics())}.")
+    def where(self, **filters: Any) -> "Result":
+        """The result of the configs that match every filter.
+
+        A filter is a value that the hyperparameter equals, a list (set, range) of such values, or a predicate: a
+        function of the value that returns whether it matches. A function that is itself one of the values recorded
+        stands for that value. Configs without the hyperparameter do not match.
+
+        Args:
+            **filters: A filter by hyperparameter, as in ``where(optimizer="adam", width=lambda w: w > 32)``.
+
+        Returns:
+            A `Result` on the same store.
+
+        Raises:
+            UnknownNameError: No config has a hyperparameter of that name.
+            ConfigError: No config matches.
+        """
+        kept = matching(self.trials(), filters, self.name)
+        return self._narrowed(kept, ", ".join(f"{name}={_shown(value)}" for name, value in filters.items()))
+
+    def config(self, start: str) -> "Result":
+        """The result of the one config whose id begins with ``start``; UnknownNameError unless there is exactly one."""
+        kept = [trial for trial in self.trials() if trial.config_id.startswith(start)]
+        count = len({trial.config_id for trial in kept})
+        if count != 1:
+            raise UnknownNameError(
+                f"{start!r} matches {count} configs of {self.name!r}: pass more of an id, as in "
+                f"jsweep show {self.name} --json."
+            )
+        return self._narrowed(kept, start)
+
+    def ranking(self, metric: str | Objective | None = None, *, at: At = "last") -> list[ConfigScore]:
+        """Score every config by a metric, best first; incomplete ones come last, and ties keep the order of the store.
+
+        Args:
+            metric: The metric's name, or an `Objective`, which says its direction; default: the sweep's objective.
+            at: The evaluation that counts, in steps: "last" (each trial's end), a step at which every seed was
+                evaluated, or "best": for each config the step at which the mean over its seeds is best.
+
+        Returns:
+            The score of each config.
+
+        Raises:
+            ConfigError: The metric is not recorded, its direction is not known, or nothing was evaluated at that step.
+        """
+        objective, at = self._directions().resolve(metric, self.name), check_at(at)
+        return rank(self._with_own_configs(self.trials()), objective, at, self._scores(objective.metric, at))
+
+    def best(
+        self,
+        metric: str | Objective | None = None,
+        *,
+        at: At = "last",
+        rule: Rule = "mean",
+        simplest: Simplest | None = None,
+    ) -> ConfigScore:
+        """Select a config by a validation metric.
+
+        A config can be selected where every seed has finished and has, at the step looked at, a finite metric and a
+        finite loss. A metric that was not finite before, or another that is not finite there, does not count.
+
+        Args:
+            metric: The metric's name, or an `Objective`, which says its direction; default: the sweep's objective.
+            at: The evaluation that counts, in steps; see `ranking`.
+            rule: "mean" selects the config with the best mean over seeds; "one-standard-error" the simplest config whose
+                mean is within one standard error of it.
+            simplest: With "one-standard-error", what is simple: a function of the config, smallest first, or the names
+                of hyperparameters whose smaller values are simpler, most important first.
+
+        Returns:
+            The score of the selected config.
+
+        Raises:
+            ConfigError: The metric is not recorded, is measured on the training examples, or has no known direction; or
+                no config can be selected, and why.
+        """
+        selection = Selection(at, rule, simplest)
+        objective = self._directions().resolve(metric, self.name)
+        if objective.metric.startswith("train/"):
+            choosable = ", ".join(name for name in self.metrics() if not name.startswith("train/")) or "none"
+            raise ConfigError(
+                f"metric={objective.metric!r} is measured on the training examples: select by one of {choosable}."
+            )
+        ranking = self.ranking(objective, at=selection.at)
+        if not ranking or not ranking[0].complete:
+            scores = self._curves_of(objective.metric)
+            raise ConfigError(why_nothing_is_complete(self.name, self.trials(), objective, selection.at, scores))
+        return select(ranking, selection)
+
+    def _directions(self) -> Directions:
+        return directions_of(self.metrics(), self._row.settings)
+
+    def _with_own_configs(self, trials: Sequence[Trial]) -> list[Trial]:
+        own = self._own_configs
+        return [replace(t, config=own[t.config_id]) if t.config_id in own else t for t in trials]
+
+    def _scores(self, metric: str, at: At) -> Scores:
+        """What a ranking reads: the last scores where they are enough, else the curves of the metric and the losses."""
+        if at != "last":
+            scores = self._curves_of(metric)
+            steps = sorted({step for curve in scores[metric].values() for step in curve})
+            if at != "best" and at not in steps:
+                shown = ", ".join(map(str, steps[:12])) + (f", ... {steps[-1]}" if len(steps) > 12 else "")
+                raise ConfigError(
+                    f"at={at} is not a step of an evaluation of {self.name!r}: pass one of {shown or 'none'}."
+                )
+            return scores
+        steps = {trial.key: trial.steps for trial in self.trials()}
+        found: dict[str, dict[int, dict[int, float]]] = {name: {} for name in (metric, *LOSSES)}
+        for key, values in self._store.last_scores(self._row.key).items():
+            for name in found.keys() & values.keys() if key in steps else ():
+                found[name][key] = {steps[key]: values[name]}
+        return found
+
+    def _curves_of(self, metric: str) -> Scores:
+        names = dict.fromkeys((metric, *(name for name in LOSSES if name in self.metrics())))
+        keys = {trial.key for trial in self.trials()}
+        read = {name: self._store.scores(self._row.key, name) for name in names}
+        return {name: {key: dict(pairs) for key, pairs in by.items() if key in keys} for name, by in read.items()}
+
+    def _narrowed(self, trials: Sequence[Trial], label: str) -> "Result":
+        narrowed = Result(self._store, self.name, frozenset(trial.id for trial in trials))
+        narrowed.label = f"{self.label} ({label})"
+        narrowed._own_configs = self._own_configs
+        return narrowed
+
+    def _summary(self) -> Summary:
+        top, note, objective = [], "", None
+        try:
+            objective = self.objective
+            top = [score for score in self.ranking(objective)[:3] if score.complete]
+            note = "" if top else f"no config has finished with a finite {objective.metric} under all its seeds"
+        except ConfigError as error:
+            note = str(error)
+        time = time_of(self._row.created, self._row.settings.get("seconds"))
+        return Summary(self.label, counts_of(self.trials()), time, objective, top, note, self.path)
 
 
-def _listed(names: Any) -> str:
-    return ", ".join(names) or "none"
+def _shown(value: Any) -> str:
+    return getattr(value, "__name__", None) or str(value)

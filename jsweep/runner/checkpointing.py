@@ -3,33 +3,21 @@
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import jax
-import jax.numpy as jnp
-import numpy as np
-from jaxtyping import PyTree
 
-from jsweep.engine.tile import Carry, Segment
+from jsweep.engine.carry import Carry, split, stack
+from jsweep.engine.tile import Segment
 from jsweep.planning import Group, Tile
 from jsweep.storage import Checkpoint, Status, Store
 from jsweep.storage.arrays import named_arrays, restore
 from jsweep.storage.checkpoints import read_checkpoint, remove_checkpoint, write_checkpoint
 
 KEPT = 2  # checkpoints of a tile: if the last one is damaged, there is the one before
-
-
-@dataclass(frozen=True)
-class _Lane:
-    """One trial's part of a checkpoint; the fields are those of `Carry`, without the lanes' axis."""
-
-    since: int
-    state: PyTree
-    sums: Mapping[str, np.ndarray]
-    bad: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -55,14 +43,14 @@ class Checkpointing:
         wanted = {trial.id for trial in tile.trials}
         rows = [row for row in self.store.checkpoints(self.sweep) if wanted & set(row.trials)]
         for step in sorted({row.step for row in rows}, reverse=True):
-            lanes: dict[str, _Lane] = {}
+            lanes: dict[str, Carry] = {}
             for row in rows:
                 if row.step == step:
                     lanes |= self._read(row, group)
             if wanted <= lanes.keys():
-                carry = _stacked([lanes[trial.id] for trial in tile.lanes], step)
-                if carry is not None:
-                    return carry
+                found = [lanes[trial.id] for trial in tile.lanes]
+                if len({lane.since for lane in found}) == 1:
+                    return stack(found)
         return None
 
     def save(self, tile: Tile, segment: Segment) -> list[Checkpoint]:
@@ -71,7 +59,9 @@ class Checkpointing:
             return []
         carry = segment.carry
         sums = {f"sums.{name}": value for name, value in carry.sums.items()}
-        arrays = jax.device_get({**named_arrays(carry.state), **sums, "bad": carry.bad})
+        arrays = jax.device_get(
+            {**named_arrays(carry.state), **sums, "first_nonfinite_step": carry.first_nonfinite_step}
+        )
         texts = {"step": str(carry.step), "since": str(carry.since)}
         written = []
         if not segment.last:
@@ -123,7 +113,7 @@ class Checkpointing:
             elif path.name not in named:
                 remove_checkpoint(self.folder, path.name)
 
-    def _read(self, row: Checkpoint, group: Group) -> dict[str, _Lane]:
+    def _read(self, row: Checkpoint, group: Group) -> dict[str, Carry]:
         """Each trial's part of a checkpoint; nothing if it is of another program, or, with a warning, if it is damaged."""
         found = read_checkpoint(self.folder, row.file, row.sha256)
         if found is None:
@@ -137,28 +127,15 @@ class Checkpointing:
             arrays = {name: value[None] for name, value in arrays.items()}
         state = restore(group.traced.state, arrays)
         sums = {name: arrays.get(f"sums.{name}") for name in group.traced.train_metrics}
-        parts = [*jax.tree.leaves(state), *sums.values(), arrays.get("bad")]
+        nonfinite = arrays.get("first_nonfinite_step")
+        parts = [*jax.tree.leaves(state), *sums.values(), nonfinite]
         lanes = len(row.trials)
         if state is None or not texts.get("since", "").isdecimal() or any(p is None or len(p) < lanes for p in parts):
             return {}
-        since, taken = int(texts["since"]), (state, sums, arrays["bad"])
-        return {
-            trial: _Lane(since, *jax.tree.map(lambda a, i=lane: a[i], taken)) for lane, trial in enumerate(row.trials)
-        }
+        carry = Carry(row.step, int(texts["since"]), state, {n: s for n, s in sums.items() if s is not None}, nonfinite)
+        return dict(zip(row.trials, split(carry)))
 
 
 def tile_id(sweep: int, trials: Sequence[str]) -> str:
     """16 hexadecimal digits of a hash of a sweep's key and the ids of a tile's trials."""
     return hashlib.sha256(json.dumps([sweep, *trials]).encode()).hexdigest()[:16]
-
-
-def _stacked(lanes: Sequence[_Lane], step: int) -> Carry | None:
-    """Lanes as one carry; None if their training metrics are summed from different steps on."""
-    if len({lane.since for lane in lanes}) > 1:
-        return None
-    state, sums, bad = jax.tree.map(_stack, *((lane.state, lane.sums, lane.bad) for lane in lanes))
-    return Carry(step, lanes[0].since, state, sums, bad)
-
-
-def _stack(*leaves: jax.Array | np.ndarray) -> jax.Array | np.ndarray:
-    return jnp.stack(leaves) if isinstance(leaves[0], jax.Array) else np.stack(leaves)

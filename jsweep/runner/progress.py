@@ -1,86 +1,227 @@
-"""Live progress of a sweep, on standard error and only where that is a terminal."""
+"""Progress of a run on standard error, as a callback: a live display, plain lines for a log file, or nothing."""
 
-import contextlib
-import math
+import importlib.util
 import sys
-from collections.abc import Iterator
-from typing import Any
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal, get_args
 
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.padding import Padding
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from jsweep._runtime.text import clean
+from jsweep._runtime.types import Mode
+from jsweep.engine.events import Compiled, Failed, Halved, Trained
+from jsweep.errors import ConfigError
+from jsweep.runner.session import Session
+from jsweep.runner.tally import Scoreboard, Tally
 from jsweep.space import format_value
+from jsweep.storage.records import Status, Trial
+
+ProgressMode = Literal["live", "plain", "off"]
+"""How progress is shown: a live display, a line every few seconds, or not at all."""
+
+PLAIN_SECONDS = 5.0  # between two plain lines
+REFRESHES_A_SECOND = 4
+MOST_NAME, MOST_CONFIG = 30, 400  # characters shown
 
 
 class Progress:
-    """What the sweep tells while it runs; this one shows nothing."""
+    """A callback that shows nothing; the displays override what they need."""
 
-    def compiled(self, group: int) -> None:
-        """A compile group's program is ready."""
+    def on_start(self, plan: object) -> None:
+        """Training is about to start."""
 
-    def trained(self, segment: Any) -> None:
-        """A tile reached a segment's end."""
+    def on_compiled(self, event: Compiled) -> None:
+        """A program was compiled."""
 
-    def failed(self, trials: Any, error: Exception) -> None:
-        """A tile failed."""
+    def on_segment(self, event: Trained) -> None:
+        """A tile was trained to the end of a segment."""
 
+    def on_trial(self, trial: Trial, scores: Mapping[str, float]) -> None:
+        """A trial finished."""
 
-@contextlib.contextmanager
-def progress_for(show: bool | None, prepared: Any, finished: int) -> Iterator[Progress]:
-    """The live display while the block runs; ``show`` None means where standard error is a terminal."""
-    if show is False or (show is None and not sys.stderr.isatty()):
-        yield Progress()
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-    from rich.progress import Progress as Bar
+    def on_failed(self, event: Failed) -> None:
+        """Trials failed."""
 
-    columns = [
-        TextColumn("[bold]{task.fields[name]}"),
-        BarColumn(bar_width=None),
-        TextColumn("{task.percentage:3.0f}%"),
-        TextColumn("{task.fields[trials]} trials"),
-        TextColumn("{task.fields[speed]} steps/s"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[best]}"),
-    ]
-    with Bar(*columns, console=Console(stderr=True)) as bar:
-        yield _Live(bar, prepared, finished)
+    def on_halved(self, event: Halved) -> None:
+        """A tile did not fit the memory."""
+
+    def on_end(self, error: BaseException | None) -> None:
+        """The run ended."""
+
+    def on_record(self, result: Session, rows: Iterable[Trial]) -> None:
+        """The record was read again: other processes may have finished trials."""
 
 
-class _Live(Progress):
-    def __init__(self, bar: Any, prepared: Any, finished: int):
-        trials = prepared.trials
-        self.total, self.finished, self.compiling = len(trials), finished, len(prepared.groups)
-        self.configs = {trial.id: trial.config for trial in trials}
-        self.best, self.best_text = math.inf, f"compiling {self.compiling} programs"
-        self.bar = bar
-        self.task = bar.add_task(
-            "train",
-            name=prepared.sweep.name or prepared.sweep.task.name,
-            total=sum(trial.steps for trial in trials),
-            trials=f"{finished}/{self.total}",
-            speed="-",
-            best=self.best_text,
-        )
+def check_progress(progress: object) -> None:
+    """Raise ConfigError unless ``progress`` is a `ProgressMode` or None."""
+    if progress is not None and progress not in get_args(ProgressMode):
+        raise ConfigError(f"progress={progress!r} is not valid: pass 'live', 'plain', 'off' or None.")
 
-    def trained(self, segment: Any) -> None:
-        self.finished += sum(score.finished for score in segment.scores)
+
+def progress_callback(progress: ProgressMode | None, result: Session) -> Progress:
+    """The callback that shows the progress of training what ``result`` lacks.
+
+    Args:
+        progress: how; None is live where standard error is a terminal or a notebook, and off elsewhere, so that
+            scripts stay quiet.
+        result: the sweep's result before the run. What its record has is counted as done.
+
+    Returns:
+        A callback, which shows something from ``on_start`` to ``on_end``.
+    """
+    check_progress(progress)
+    console = Console(stderr=True)
+    if progress is None:
+        progress = "live" if console.is_terminal or console.is_jupyter else "off"
+    if progress == "live" and console.is_jupyter and importlib.util.find_spec("ipywidgets") is None:
+        progress = "plain"  # a notebook needs ipywidgets to redraw its output
+    if progress == "off":
+        return Progress()
+    tally = _tally(result)
+    return Plain(tally, result.name) if progress == "plain" else LiveDisplay(tally, result.name, console)
+
+
+def _tally(result: Session) -> Tally:
+    """The counts before the run, from the record."""
+    prepared, rows = result.prepared, result.trials()
+    objective = getattr(prepared.sweep, "objective", None)
+    metric = getattr(objective, "metric", "validation/loss")
+    mode: Mode | None = getattr(objective, "mode", "min")
+    tally = Tally(prepared.trials, len(prepared.groups), Scoreboard(prepared.trials, metric, mode))
+    traced = {trial.id for group in prepared.groups for trial in group.trials}
+    tally.fail(trial.id for trial in prepared.trials if trial.id not in traced)
+    finished = any(row.status == Status.FINISHED for row in rows)
+    tally.record(rows, result.ranking(metric) if finished else [], retried=True)
+    return tally
+
+
+class _Counting(Progress):
+    """Keeps a tally of the events."""
+
+    def __init__(self, tally: Tally, name: str):
+        self.tally, self.name = tally, clean(name, MOST_NAME)
+
+    def on_compiled(self, event: Compiled) -> None:
+        self.tally.compile()
+
+    def on_segment(self, event: Trained) -> None:
+        segment = event.segment
+        self.tally.train([trial.id for trial in event.tile.trials], segment.carry.step, segment.steps_done)
         for score in segment.scores:
-            loss = score.metrics.get("validation/loss", math.nan)
-            if score.finished and loss < self.best:
-                self.best = loss
-                config = " ".join(f"{name}={format_value(value)}" for name, value in self.configs[score.trial].items())
-                self.best_text = f"best {loss:.4g} at {config}"
-        speed = self.bar.tasks[0].speed
-        self.bar.update(
-            self.task,
-            advance=segment.steps_done,
-            trials=f"{self.finished}/{self.total}",
-            speed=f"{speed:,.0f}" if speed else "-",
-            best=self.best_text,
+            if score.finished:
+                self.tally.finish(score.trial, score.metrics)
+
+    def on_failed(self, event: Failed) -> None:
+        self.tally.fail(trial.id for trial in event.trials)
+
+    def on_record(self, result: Session, rows: Iterable[Trial]) -> None:
+        others = [row for row in rows if row.status == Status.FINISHED and row.id not in self.tally.ended]
+        if others:
+            self.tally.record(others, result.ranking(self.tally.scoreboard.metric))
+
+
+class Plain(_Counting):
+    """A line on standard error at the start, every few seconds, and at the end."""
+
+    def __init__(self, tally: Tally, name: str, clock: Callable[[], float] = time.monotonic):
+        super().__init__(tally, name)
+        self._clock, self._next = clock, 0.0
+
+    def on_start(self, plan: object) -> None:
+        self._print()
+
+    def on_compiled(self, event: Compiled) -> None:
+        super().on_compiled(event)
+        self._print_if_due()
+
+    def on_segment(self, event: Trained) -> None:
+        super().on_segment(event)
+        self._print_if_due()
+
+    def on_end(self, error: BaseException | None) -> None:
+        self._print()
+
+    def _print_if_due(self) -> None:
+        if self._clock() >= self._next:
+            self._print()
+
+    def _print(self) -> None:
+        self._next = self._clock() + PLAIN_SECONDS
+        parts = [f"{self.tally.fraction:.0%}", trials_text(self.tally), *speed_texts(self.tally)]
+        score, config = best_texts(self.tally.scoreboard)
+        print(f"{self.name}: {', '.join(parts)}; {score}{config and f': {config}'}", file=sys.stderr, flush=True)
+
+
+class LiveDisplay(_Counting):
+    """A display of a few lines that is redrawn several times a second, on a terminal or in a notebook."""
+
+    def __init__(self, tally: Tally, name: str, console: Console):
+        super().__init__(tally, name)
+        self._live = Live(
+            console=console, get_renderable=self.rendered, refresh_per_second=REFRESHES_A_SECOND, transient=False
         )
+
+    def on_start(self, plan: object) -> None:
+        self._live.start(refresh=True)
+
+    def on_end(self, error: BaseException | None) -> None:
+        self._live.stop()
+
+    def rendered(self) -> RenderableType:
+        """The display as it is now: a bar, the speed, the best config."""
+        tally = self.tally
+        head = Table.grid(padding=(0, 1), expand=True)
+        head.add_column(no_wrap=True, max_width=MOST_NAME, overflow="ellipsis")
+        head.add_column(ratio=1)
+        head.add_column(no_wrap=True)
+        head.add_column(no_wrap=True)
+        bar = ProgressBar(total=1.0, completed=tally.fraction)
+        head.add_row(Text(self.name, "bold"), bar, Text(f"{tally.fraction:4.0%}"), Text(trials_text(tally)))
+        score, config = best_texts(tally.scoreboard)
+        lines = [Text("  " + ", ".join(speed_texts(tally))), Text(f"  {score}")]
+        return Group(head, *lines, *([Padding(Text(config, "cyan", overflow="fold"), (0, 0, 0, 4))] if config else []))
+
+
+def trials_text(tally: Tally) -> str:
+    """ "412/960 trials", with the failed ones."""
+    failed = f" ({tally.failed} failed)" if tally.failed else ""
+    return f"{len(tally.ended)}/{tally.total_trials} trials{failed}"
+
+
+def speed_texts(tally: Tally) -> list[str]:
+    """Speed, time left, time elapsed and, while there are some left, the programs compiled."""
+    texts = []
+    if tally.speed is not None:
+        texts.append(f"{tally.speed:,.0f} steps/s")
+    if tally.seconds_left:
+        texts.append(f"{duration(tally.seconds_left)} left")
+    texts.append(f"{duration(tally.elapsed)} elapsed")
+    if tally.compiled < tally.programs and len(tally.ended) < tally.total_trials:
+        texts.append(f"{tally.compiled} of {tally.programs} programs compiled")
+    return texts
+
+
+def best_texts(scoreboard: Scoreboard) -> tuple[str, str]:
+    """The best mean with how many configs are complete, and the best config; "" where there is none yet."""
+    counts = f"{scoreboard.complete} of {scoreboard.configs} configs complete"
+    if scoreboard.diverged:
+        counts += f", {scoreboard.diverged} diverged"
+    best = scoreboard.best
+    if best is None:
+        return counts, ""
+    seeds = f", mean of {best.seeds} seeds" if best.seeds > 1 else ""
+    config = ", ".join(f"{clean(name)}={clean(format_value(value))}" for name, value in best.config.items())
+    return f"best {clean(scoreboard.metric)} {best.mean:.4g}{seeds} ({counts})", clean(config, MOST_CONFIG)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as "0:07" or "1:02:03"."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

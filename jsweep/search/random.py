@@ -1,58 +1,70 @@
-"""Searches that draw: each is a source of numbers, uniform on [0, 1), that the space turns into configs."""
+"""Random search: independent draws, and what it shares with the quasi-random searches.
+
+Each search is a source of numbers, uniform on [0, 1), that the space turns into configs.
+"""
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
-from jsweep._runtime.prng import next_uniform, uniform_stream
+from jsweep._runtime.prng import Key, next_uniform, uniform_stream
+from jsweep._runtime.types import Value
 from jsweep.errors import ConfigError
-from jsweep.search.grid import Where, check_where, passes
+from jsweep.search._where import Where, check_where, passes
+from jsweep.search.grid import MOST_CONFIGS
 from jsweep.space._conditions import leaf_in, leaves
 from jsweep.space._configs import Configs
 from jsweep.space._domains import Values, draw, value_of
-from jsweep.space._encode import plain
-from jsweep.space._space import Space, as_space
+from jsweep.space._numbers import whole_number
+from jsweep.space._space import Space, SpaceLike, as_space
 
-# Draws in a row without a new config after which there is taken to be none. Were 1 in 10,000 new, that would happen
-# once in 22,000 times.
+# After so many draws in a row without a new config, there is taken to be none. If 1 in 10,000 were new, that would
+# happen once in 22,000 times.
 _FRUITLESS = 100_000
 
-
-Source = Callable[[int], Mapping[str, np.ndarray]]
-
-
-"""Gives the next n numbers of every drawn name, each of shape (n,)."""
+Source = Callable[[int], Mapping[str, Float[np.ndarray, " n"]]]
+"""Returns the next n numbers of every drawn name."""
 
 
-def random(space: Mapping[str, Any], n: int, *, key: Any, where: Where | None = None) -> Configs:
-    """``n`` different configs drawn at random: from a list each value alike, from a distribution as that says.
+def random(space: SpaceLike, n: int, *, key: Key, where: Where | None = None) -> Configs:
+    """``n`` different configs drawn at random: lists uniformly, distributions as they say.
 
-    ``key`` is a JAX key (typed or old) or a whole number; the whole number s is the key ``jax.random.key(s)``. Every
-    name has a stream of its own, made from the key and the name, of which draw i takes the i-th number. So the first
-    configs of a longer draw are those of a shorter one, and adding a name or moving it changes no other name's draws.
-    A draw that repeats a config, or for which ``where(config) -> bool`` is False, is passed over, and the next one taken.
+    Every name has its own stream of numbers, made from the key and the name, and draw i takes the i-th number of each.
+    So the first configs of a longer draw are those of a shorter one, and adding or moving a name changes the draws of no
+    other. A draw that repeats a config, or that ``where`` does not keep, is skipped.
 
-    Raises ConfigError for ``n < 1``, for what is no key, and where 100,000 draws in a row give no new config.
+    Args:
+        space: names and what they take, as `Space` takes them.
+        n: how many configs, 1 to 10,000,000.
+        key: a JAX key (``jax.random.key`` or ``PRNGKey``), or an integer s for ``jax.random.key(s)``.
+        where: keeps the configs for which ``where(config)`` is True.
 
-    >>> random({"learning_rate": log_uniform(1e-4, 1.0), "l2": [0.0, 1e-4]}, 3, key=0)
+    Returns:
+        ``n`` configs.
+
+    Raises:
+        ConfigError: for an ``n`` or a ``key`` that is not valid, and if 100,000 draws in a row give no new config.
+
+    >>> import jsweep as js
+    >>> js.random({"learning_rate": js.log_uniform(1e-4, 1.0), "l2": [0.0, 1e-4]}, 3, key=0)
     3 configs
       learning_rate=0.01436, l2=0
       learning_rate=7.572e-4, l2=1e-4
       learning_rate=1.237e-4, l2=0
     """
-    space = as_space(space)
+    space, n = as_space(space), check_n(n)
     streams = {name: uniform_stream(key, name) for name in drawn_names(space)}
 
-    def source(count: int) -> dict[str, np.ndarray]:
+    def source(count: int) -> dict[str, Float[np.ndarray, " n"]]:
         return {name: next_uniform(stream, count) for name, stream in streams.items()}
 
-    return _first_different(space, _check_n(n), source, where)
+    return first_different(space, n, source, where)
 
 
 def drawn_names(space: Space) -> tuple[str, ...]:
-    """The names that a draw decides, in the order of the space: all but those that take one value."""
+    """The names that a draw decides, in the order of the space: all but those that take a single value."""
     return tuple(
         name
         for name, part in space.items()
@@ -60,15 +72,14 @@ def drawn_names(space: Space) -> tuple[str, ...]:
     )
 
 
-def _first_different(space: Space, n: int, source: Source, where: Where | None) -> Configs:
-    """The first ``n`` different configs of a source that pass ``where``."""
-    if where is not None:
-        check_where(where)
-    found: dict[tuple, dict[str, Any]] = {}
+def first_different(space: Space, n: int, source: Source, where: Where | None) -> Configs:
+    """The first ``n`` different configs of a source that ``where`` keeps; ConfigError if there are too few."""
+    check_where(where)
+    found: dict[Drawn, dict[str, Value]] = {}
     fruitless = 0
-    for identity, config in _endless(space, source, n):
-        if identity not in found and (where is None or passes(where, space, config)):
-            found[identity] = config
+    for drawn, config in _endless(space, source, n):
+        if drawn not in found and (where is None or passes(where, space, config)):
+            found[drawn] = config
             fruitless = 0
             if len(found) == n:
                 return Configs(tuple(found.values()), (space,))
@@ -77,30 +88,39 @@ def _first_different(space: Space, n: int, source: Source, where: Where | None) 
             break
     tried = f"{_FRUITLESS:,} draws in a row"
     if where is None:
-        raise ConfigError(f"the space gave {len(found)} different configs and then none in {tried}: ask for no more.")
+        raise ConfigError(f"n={n} is too many: the space gave {len(found)} different configs and then none in {tried}.")
     raise ConfigError(
         f"where kept {len(found)} different configs and then none in {tried} (it must keep 1 in 10,000): loosen it"
-        + (f", or ask for n={len(found)}." if found else ".")
+        + (f", or pass n={len(found)}." if found else ".")
     )
 
 
-def _endless(space: Space, source: Source, n: int) -> Iterator[tuple[tuple, dict[str, Any]]]:
-    for count in itertools.chain([n], itertools.repeat(max(n, 1024))):
-        units = source(count)
-        yield from _rows(space, units, min(map(len, units.values()), default=count))
+Drawn = tuple[int | float | None, ...]
+"""One draw: for each name the number drawn, or the position in its list; None where it is absent."""
 
 
-def _rows(space: Space, units: Mapping[str, np.ndarray], n: int) -> Iterator[tuple[tuple, dict[str, Any]]]:
-    """The configs that the numbers select, each with a tuple that is equal for equal configs alone."""
-    once = np.zeros(n)  # for names that take one value
+def rows_of(
+    space: Space, units: Mapping[str, Float[np.ndarray, " n"]], n: int
+) -> Iterator[tuple[Drawn, dict[str, Value]]]:
+    """The configs that numbers select.
+
+    Args:
+        space: the space.
+        units: for every drawn name at least n numbers, uniform on [0, 1).
+        n: how many configs.
+
+    Yields:
+        The draw, which is equal for equal configs only, and the config.
+    """
+    constant = np.zeros(n)  # for names that take a single value
     columns = {
-        name: [(leaf, draw(leaf, units.get(name, once))) for leaf in leaves(part)] for name, part in space.items()
+        name: [(leaf, draw(leaf, units.get(name, constant))) for leaf in leaves(part)] for name, part in space.items()
     }
     names = tuple(space)
     ordered = space.order == names
     for i in range(n):
-        config: dict[str, Any] = {}
-        drawn: list[Any] = []
+        config: dict[str, Value] = {}
+        drawn: list[int | float | None] = []
         for name in space.order:
             leaf = leaf_in(space[name], config)
             if leaf is None:
@@ -112,8 +132,17 @@ def _rows(space: Space, units: Mapping[str, np.ndarray], n: int) -> Iterator[tup
         yield tuple(drawn), config if ordered else {name: config[name] for name in names if name in config}
 
 
-def _check_n(n: Any) -> int:
-    count = plain(n) if not callable(n) else None
-    if type(count) is not int or count < 1:
-        raise ConfigError(f"n={n!r} is no number of configs: give a whole number of at least 1.")
+def check_n(n: object) -> int:
+    """The number of configs to draw, as an int; ConfigError unless it is 1 to 10,000,000."""
+    count = whole_number("n", n, 1)
+    if count > MOST_CONFIGS:
+        raise ConfigError(
+            f"n={count:,} is more than the {MOST_CONFIGS:,} configs that one search draws: pass a smaller n."
+        )
     return count
+
+
+def _endless(space: Space, source: Source, n: int) -> Iterator[tuple[Drawn, dict[str, Value]]]:
+    for count in itertools.chain([n], itertools.repeat(max(n, 1024))):
+        units = source(count)
+        yield from rows_of(space, units, min(map(len, units.values()), default=count))

@@ -1,4 +1,7 @@
-"""Spaces, the configs that are their points, and the searches that choose configs."""
+"""Spaces, and the configs that are their points.
+
+The modules of this package are private: users import its names from `jsweep`, other packages of jsweep from here.
+"""
 
 from jsweep.space._annotations import lane, static
 from jsweep.space._conditions import at_least, at_most, when
@@ -6,12 +9,14 @@ from jsweep.space._configs import Configs, configs
 from jsweep.space._domains import choice, int_uniform, linspace, log_int, log_uniform, logspace, normal, uniform
 from jsweep.space._encode import Named, config_id, decode, encode
 from jsweep.space._format import format_config, format_value
+from jsweep.space._kinds import ValueKind
 from jsweep.space._space import Space
 
 __all__ = [
     "Configs",
     "Named",
     "Space",
+    "ValueKind",
     "at_least",
     "at_most",
     "choice",

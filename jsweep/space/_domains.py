@@ -1,33 +1,40 @@
-"""What a name may take: a list of values, or a distribution; and the lists that are typed by their ends.
+"""What a name may take: a list of values or a distribution; and the lists that are given by their ends.
 
 Every distribution is drawn by its inverse: a number u, uniform on [0, 1), becomes a value. So `random`, `sobol` and
-`latin_hypercube` differ in nothing but where u comes from.
+`latin_hypercube` differ only in where u comes from.
 """
 
 import itertools
 import math
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from statistics import NormalDist
-from typing import Any
+from typing import Literal
 
 import numpy as np
+from jaxtyping import Float, Int
 
+from jsweep._runtime.types import Value
 from jsweep.errors import ConfigError
 from jsweep.space._encode import canonical, encode, plain
 from jsweep.space._format import format_value, format_values
+from jsweep.space._numbers import finite_number, whole_number
 
-# Draws of floats keep ten digits: the last bits of exp and log differ between machines, and configs are not to.
+# Drawn floats are rounded to ten digits: the last bits of exp and log differ between machines, and configs must not.
 _DIGITS = 10
+
+MOST_VALUES = 1_000_000
+"""The longest list of values; a longer one is taken for a mistake, which must not fill the memory."""
+
+Kind = Literal["uniform", "log_uniform", "int_uniform", "log_int", "normal"]
 
 
 @dataclass(frozen=True)
 class Values:
-    """Finitely many values, all different; with ``weights``, drawn in proportion to them."""
+    """Finitely many values, no two equal; with ``weights``, drawn in proportion to them."""
 
-    values: tuple[Any, ...]
+    values: tuple[Value, ...]
     weights: tuple[float, ...] | None = None
 
     def __str__(self) -> str:
@@ -41,8 +48,8 @@ class Values:
 class Distribution:
     """A distribution of numbers: its ``kind`` (the function that makes it) and that function's two arguments."""
 
-    kind: str
-    arguments: tuple[float, float]
+    kind: Kind
+    arguments: tuple[int | float, int | float]
 
     def __str__(self) -> str:
         return f"{self.kind}({', '.join(map(format_value, self.arguments))})"
@@ -50,16 +57,25 @@ class Distribution:
 
 Leaf = Values | Distribution
 
-MOST_VALUES = 1_000_000  # of a list; nobody trains more, and a slip of the pen should not fill the memory
-
 
 def linspace(start: float, stop: float, n: int) -> list[float]:
-    """``n`` floats from ``start`` to ``stop``, both included, at equal distances.
+    """``n`` floats from ``start`` to ``stop``, both included, with equal differences.
 
-    Value i is ``start + i (stop - start) / (n - 1)``: the float nearest to it, the same on every machine.
-    Raises ConfigError for ``n < 2`` and for equal ends.
+    Value i is the float nearest to ``start + i (stop - start) / (n - 1)``, the same on every machine.
 
-    >>> linspace(0.0, 0.5, 6)
+    Args:
+        start: the first value.
+        stop: the last value; it may be smaller than ``start``.
+        n: how many values, 2 to 1,000,000.
+
+    Returns:
+        A list of Python floats.
+
+    Raises:
+        ConfigError: for fewer than two values, for equal ends, and where fewer than ``n`` floats lie between the ends.
+
+    >>> import jsweep as js
+    >>> js.linspace(0.0, 0.5, 6)
     [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
     """
     a, b, n = _ends("linspace", start, stop, n)
@@ -70,20 +86,32 @@ def linspace(start: float, stop: float, n: int) -> list[float]:
 
 
 def logspace(start: float, stop: float, n: int) -> list[float]:
-    """``n`` floats from ``start`` to ``stop``, both included, at equal ratios.
+    """``n`` floats from ``start`` to ``stop``, both included, with equal ratios (NumPy's ``geomspace``).
 
-    Value i is ``start (stop / start)^(i / (n - 1))``: the float nearest to it, the same on every machine. The ends are
-    given themselves, not as exponents (as in NumPy's ``geomspace``). Raises ConfigError for ``n < 2``, for equal ends, and
-    for ends that are not above 0.
+    Value i is the float nearest to ``start (stop / start)^(i / (n - 1))``, the same on every machine. The ends are the
+    values themselves, not their exponents.
 
-    >>> logspace(1e-4, 1.0, 5)
+    Args:
+        start: the first value, above 0.
+        stop: the last value, above 0; it may be smaller than ``start``.
+        n: how many values, 2 to 1,000,000.
+
+    Returns:
+        A list of Python floats.
+
+    Raises:
+        ConfigError: for fewer than two values, for equal ends, for ends that are not above 0, and where fewer than
+            ``n`` floats lie between the ends.
+
+    >>> import jsweep as js
+    >>> js.logspace(1e-4, 1.0, 5)
     [0.0001, 0.001, 0.01, 0.1, 1.0]
     """
     a, b, n = _ends("logspace", start, stop, n)
     if a <= 0 or b <= 0:
         raise ConfigError(
             f"logspace({start!r}, {stop!r}, {n}) has an end that is not above 0: "
-            "give the values themselves, not their exponents, as in logspace(1e-4, 1.0, 64)."
+            "pass the values themselves, not their exponents, as in js.logspace(1e-4, 1.0, 64)."
         )
     context = Context(prec=40)
     low, high = context.ln(a), context.ln(b)
@@ -93,11 +121,12 @@ def logspace(start: float, stop: float, n: int) -> list[float]:
 
 
 def uniform(low: float, high: float) -> Distribution:
-    """Floats between ``low`` and ``high``, all alike: ``low + u (high - low)``, to ten digits.
+    """Floats between ``low`` and ``high``, uniformly distributed: ``low + u (high - low)``, rounded to ten digits.
 
     Raises ConfigError unless ``low < high``.
 
-    >>> random({"dropout": uniform(0.0, 0.5)}, 2, key=0)
+    >>> import jsweep as js
+    >>> js.random({"dropout": js.uniform(0.0, 0.5)}, 2, key=0)
     2 configs
       dropout=0.4698
       dropout=0.1301
@@ -106,11 +135,12 @@ def uniform(low: float, high: float) -> Distribution:
 
 
 def log_uniform(low: float, high: float) -> Distribution:
-    """Floats between ``low`` and ``high``, every ratio alike: ``low (high / low)^u``, to ten digits.
+    """Floats between ``low`` and ``high`` with a uniform logarithm: ``low (high / low)^u``, rounded to ten digits.
 
     Raises ConfigError unless ``0 < low < high``.
 
-    >>> random({"learning_rate": log_uniform(1e-4, 1.0)}, 2, key=0)
+    >>> import jsweep as js
+    >>> js.random({"learning_rate": js.log_uniform(1e-4, 1.0)}, 2, key=0)
     2 configs
       learning_rate=0.01436
       learning_rate=7.572e-4
@@ -119,11 +149,12 @@ def log_uniform(low: float, high: float) -> Distribution:
 
 
 def int_uniform(low: int, high: int) -> Distribution:
-    """Whole numbers from ``low`` to ``high``, both included, all alike: ``low + floor(u (high - low + 1))``.
+    """Whole numbers from ``low`` to ``high``, both included, equally likely: ``low + floor(u (high - low + 1))``.
 
     Raises ConfigError unless both are whole numbers and ``low < high``.
 
-    >>> random({"layers": int_uniform(1, 4)}, 2, key=0)
+    >>> import jsweep as js
+    >>> js.random({"layers": js.int_uniform(1, 4)}, 2, key=0)
     2 configs
       layers=4
       layers=1
@@ -132,13 +163,14 @@ def int_uniform(low: int, high: int) -> Distribution:
 
 
 def log_int(low: int, high: int) -> Distribution:
-    """Whole numbers from ``low`` to ``high``, both included, every ratio nearly alike.
+    """Whole numbers from ``low`` to ``high``, both included, with a nearly uniform logarithm.
 
-    k has the probability that a `log_uniform` from ``low - 1/2`` to ``high + 1/2`` is rounded to it, in proportion to
-    ``log((k + 1/2) / (k - 1/2))``, which is close to ``1 / k``. Raises ConfigError unless both are whole numbers and
+    The probability of k is that of a `log_uniform` from ``low - 1/2`` to ``high + 1/2`` being rounded to k: proportional
+    to ``log((k + 1/2) / (k - 1/2))``, which is close to ``1 / k``. Raises ConfigError unless both are whole numbers and
     ``1 <= low < high``.
 
-    >>> random({"width": log_int(8, 512)}, 2, key=0)
+    >>> import jsweep as js
+    >>> js.random({"width": js.log_int(8, 512)}, 2, key=0)
     2 configs
       width=31
       width=184
@@ -147,50 +179,59 @@ def log_int(low: int, high: int) -> Distribution:
 
 
 def normal(mean: float, standard_deviation: float) -> Distribution:
-    """Floats from the normal distribution, to ten digits. Raises ConfigError unless the deviation is above 0.
+    """Floats from the normal distribution, rounded to ten digits.
 
-    >>> random({"bias": normal(0.0, 1.0)}, 2, key=0)
+    Raises ConfigError unless ``standard_deviation`` is above 0.
+
+    >>> import jsweep as js
+    >>> js.random({"bias": js.normal(0.0, 1.0)}, 2, key=0)
     2 configs
       bias=-0.6909
       bias=0.3853
     """
-    m, s = _number("normal", "mean", mean), _number("normal", "standard_deviation", standard_deviation)
+    m = finite_number("normal", "mean", mean)
+    s = finite_number("normal", "standard_deviation", standard_deviation)
     if s <= 0:
-        raise ConfigError(f"normal has standard_deviation={standard_deviation!r}: give a number above 0.")
+        raise ConfigError(f"normal has standard_deviation={standard_deviation!r}: pass a number above 0.")
     return Distribution("normal", (float(m), float(s)))
 
 
-def choice(values: Iterable[Any], *, weights: Iterable[float] | None = None) -> Values:
-    """One of ``values``, drawn in proportion to ``weights``; without weights, what the list alone means: all alike.
+def choice(values: Iterable[Value], *, weights: Iterable[float] | None = None) -> Values:
+    """One of ``values``, drawn with probabilities in proportion to ``weights``.
 
-    Raises ConfigError for weights that are not one number above 0 for each value.
+    Without weights all are equally likely, as in a plain list. Raises ConfigError unless ``weights`` has one number above
+    0 for each value.
 
-    >>> random({"activation": choice(["relu", "tanh"], weights=[3, 1])}, 2, key=0)
+    >>> import jsweep as js
+    >>> js.random({"activation": js.choice(["relu", "tanh"], weights=[3, 1])}, 2, key=0)
     2 configs
       activation=relu
       activation=tanh
     """
-    plain_values = values_of(values)
+    unweighted = values_of(values)
     if weights is None:
-        return plain_values
+        return unweighted
     if isinstance(weights, str | dict) or not isinstance(weights, Iterable):
-        raise ConfigError(f"choice has weights={weights!r}: give a list of numbers, one for each value.")
-    given = tuple(float(_number("choice", "weights", weight)) for weight in weights)
-    if len(given) != len(plain_values.values) or any(weight <= 0 for weight in given):
+        raise ConfigError(f"choice has weights={weights!r}: pass a list of numbers, one for each value.")
+    numbers = tuple(float(finite_number("choice", "weights", weight)) for weight in weights)
+    if len(numbers) != len(unweighted.values) or any(number <= 0 for number in numbers):
         raise ConfigError(
-            f"choice has weights={list(given)} for {len(plain_values.values)} values: give one number above 0 for each."
+            f"choice has weights={list(numbers)} for {len(unweighted.values)} values: "
+            "pass one number above 0 for each value."
         )
-    return Values(plain_values.values, given)
+    return Values(unweighted.values, numbers)
 
 
-def values_of(values: Iterable[Any]) -> Values:
-    """A list of values, checked: not empty, no value twice (equal numbers count as one value)."""
+def values_of(values: object) -> Values:
+    """A list of values, checked: it is not empty and no value occurs twice (numbers that are equal count as one)."""
     if isinstance(values, str | dict | set | frozenset) or not isinstance(values, Iterable):
-        raise ConfigError(f"{values!r} is no list of values: give a list.")
+        raise ConfigError(f"{values!r} is not a list of values: pass a list.")
+    if isinstance(values, Sized):
+        check_length(len(values))
     items = tuple(plain(value) for value in values)
     if not items:
-        raise ConfigError("the list of values is empty: give at least one, or leave the name out.")
-    seen: dict[Any, Any] = {}
+        raise ConfigError("the list of values is empty: pass at least one value, or leave the name out.")
+    seen: dict[object, Value] = {}
     for item in items:
         number = type(item) in (int, float) and item == item
         identity = item if number else canonical(encode(item))
@@ -200,8 +241,25 @@ def values_of(values: Iterable[Any]) -> Values:
     return Values(items)
 
 
-def draw(leaf: Leaf, u: np.ndarray) -> list[Any]:
-    """What numbers ``u``, uniform on [0, 1), shape (n,), select: positions in a list of values, or the numbers drawn."""
+def check_length(length: int) -> None:
+    """ConfigError for a list of values that is too long to be meant."""
+    if length > MOST_VALUES:
+        raise ConfigError(
+            f"the list has {length:,} values, more than {MOST_VALUES:,}: pass fewer, or a distribution such as "
+            "js.int_uniform."
+        )
+
+
+def draw(leaf: Leaf, u: Float[np.ndarray, " n"]) -> Sequence[int | float]:
+    """What the numbers ``u``, uniform on [0, 1), select: positions in a list of values, or the numbers drawn.
+
+    Args:
+        leaf: a list of values or a distribution.
+        u: float64 of shape (n,), from 0 up to but not including 1.
+
+    Returns:
+        n positions or numbers; `value_of` turns each into a value.
+    """
     if isinstance(leaf, Values):
         return _positions(leaf, u).tolist()
     a, b = leaf.arguments
@@ -221,65 +279,50 @@ def draw(leaf: Leaf, u: np.ndarray) -> list[Any]:
             return _rounded([inverse(number) for number in inside.tolist()], -math.inf, math.inf)
 
 
-def value_of(leaf: Leaf, drawn: Any) -> Any:
+def value_of(leaf: Leaf, drawn: int | float) -> Value:
     """The value that one entry of `draw` stands for."""
-    return leaf.values[drawn] if isinstance(leaf, Values) else drawn
+    return leaf.values[int(drawn)] if isinstance(leaf, Values) else drawn
 
 
-def _positions(leaf: Values, u: np.ndarray) -> np.ndarray:
+def _positions(leaf: Values, u: Float[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
     if leaf.weights is None:
         return _floor(u, len(leaf.values))
     bounds = np.array(list(itertools.accumulate(leaf.weights)))
     return np.minimum(np.searchsorted(bounds / bounds[-1], u, side="right"), len(leaf.values) - 1)
 
 
-def _floor(u: np.ndarray, n: int) -> np.ndarray:
+def _floor(u: Float[np.ndarray, " n"], n: int) -> Int[np.ndarray, " n"]:
     return np.minimum(np.floor(u * n).astype(np.int64), n - 1)
 
 
-def _rounded(numbers: Any, low: float, high: float) -> list[float]:
+def _rounded(numbers: Sequence[float] | Float[np.ndarray, " n"], low: float, high: float) -> list[float]:
     return [min(max(float(f"{number:.{_DIGITS}g}"), low), high) for number in np.asarray(numbers).tolist()]
 
 
-def _between(kind: str, low: Any, high: Any, positive: bool = False, whole: bool = False) -> Distribution:
-    a, b = _number(kind, "low", low), _number(kind, "high", high)
+def _between(kind: Kind, low: object, high: object, *, positive: bool = False, whole: bool = False) -> Distribution:
+    a, b = finite_number(kind, "low", low), finite_number(kind, "high", high)
+    given = f"{kind}({low!r}, {high!r})"
     if whole and not (type(a) is int and type(b) is int and abs(a) < 2**53 and abs(b) < 2**53):
-        raise ConfigError(
-            f"{kind}({low!r}, {high!r}) has an end that is no whole number below 2**53: give whole numbers."
-        )
+        raise ConfigError(f"{given} has an end that is not a whole number below 2**53: pass whole numbers.")
     if positive and a <= 0:
-        raise ConfigError(
-            f"{kind}({low!r}, {high!r}) has low={low!r}: give a number above 0, as its logarithm is taken."
-        )
+        raise ConfigError(f"{given} has low={low!r}: pass a number above 0, as its logarithm is taken.")
     if not a < b:
-        raise ConfigError(f"{kind}({low!r}, {high!r}) has low not below high: give the smaller number first.")
+        raise ConfigError(f"{given} has low not below high: pass the smaller number first.")
     if not math.isfinite(float(b) - float(a)):
-        raise ConfigError(f"{kind}({low!r}, {high!r}) is too wide for a float: give nearer ends.")
+        raise ConfigError(f"{given} is too wide for a float: move the ends closer together.")
     return Distribution(kind, (a, b) if whole else (float(a), float(b)))
 
 
-def _number(where: str, name: str, value: Any) -> int | float:
-    number = plain(value) if not callable(value) else None
-    if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) <= sys.float_info.max:
-        raise ConfigError(f"{where} has {name}={value!r}: give a finite number.")
-    return number
-
-
-def _ends(where: str, start: Any, stop: Any, n: Any) -> tuple[Decimal, Decimal, int]:
-    ends = [_number(where, name, value) for name, value in (("start", start), ("stop", stop))]
-    count = plain(n) if not callable(n) else None
-    if type(count) is not int or count < 2:
-        raise ConfigError(f"{where} has n={n!r}: give a whole number of at least 2, as both ends are among the values.")
-    if count > MOST_VALUES:
-        raise ConfigError(
-            f"{where} has n={n!r}: give at most {MOST_VALUES}, or draw from a distribution, such as uniform."
-        )
+def _ends(where: str, start: object, stop: object, n: object) -> tuple[Decimal, Decimal, int]:
+    ends = [finite_number(where, name, value) for name, value in (("start", start), ("stop", stop))]
+    count = whole_number("n", n, 2)
+    check_length(count)
     if ends[0] == ends[1]:
-        raise ConfigError(f"{where} starts and stops at {start!r}: give two different ends.")
+        raise ConfigError(f"{where} starts and stops at {start!r}: pass two different ends.")
     return Decimal(repr(float(ends[0]))), Decimal(repr(float(ends[1]))), count
 
 
 def _different(where: str, values: Sequence[float]) -> list[float]:
     if len(set(values)) != len(values):
-        raise ConfigError(f"{where} has n={len(values)}, more floats than lie between its ends: give a smaller n.")
+        raise ConfigError(f"{where} has n={len(values)}, more floats than lie between its ends: pass a smaller n.")
     return list(values)

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from jsweep._runtime.jax_internals import generator_name
+
 
 def named_arrays(state: PyTree) -> dict[str, jax.Array | np.ndarray]:
     """A state's arrays by their path in the pytree; JAX keys become arrays of their key data."""
@@ -30,7 +32,7 @@ def restore(shapes: PyTree, arrays: Mapping[str, np.ndarray]) -> PyTree | None:
         if array is None:
             return None
         if _is_key(leaf):
-            array = jax.random.wrap_key_data(jnp.asarray(array), impl=str(leaf.dtype._impl.name))
+            array = jax.random.wrap_key_data(jnp.asarray(array), impl=generator_name(leaf.dtype))
         if array.shape[1:] != leaf.shape or array.dtype != leaf.dtype:
             return None
         leaves.append(array)

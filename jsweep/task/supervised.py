@@ -1,156 +1,290 @@
 """The task of fitting a model to pairs (x, y) by gradient descent."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import jax
-import jax.core
 import jax.numpy as jnp
 import optax
+import optax.contrib
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Shaped
 
+from jsweep._runtime.types import Mode
+from jsweep.data.arrays import Arrays
 from jsweep.data.splits import Splits, train_like
 from jsweep.errors import ConfigError
 from jsweep.task.config import Config
-from jsweep.task.task import Task
+from jsweep.task.evaluation import Measure, batch_mean, evaluate_split, per_example
+from jsweep.task.task import Evaluate, Init, PerExample, State, Step, Task, check_splits
+from jsweep.task.trainable import check_params, merge_trainable, split_trainable
 
-EVALUATION_CHUNK = 2048  # examples evaluated at once; bounds the memory of activations over a large split
+Params = PyTree
+Optimizer = Callable[[Config], optax.GradientTransformation]
+_Init = Callable[[Config, PRNGKeyArray], tuple[Params, PyTree]]
+_Apply = Callable[[Config, Params, PyTree, Arrays, PRNGKeyArray | None], tuple[PyTree, PyTree]]
+_Loss = Callable[[Config, PyTree, Arrays], Shaped[Array, " batch"]]
 
 
 def supervised(
-    init: Callable[[Config, jax.Array], Any],
-    apply: Callable[[Config, Any, Any, jax.Array | None], Any],
+    init: Callable[[Config, PRNGKeyArray], PyTree],
+    apply: Callable[..., PyTree],
     *,
-    loss: Callable[..., jax.Array],
-    optimizer: Callable[[Config], optax.GradientTransformation],
+    loss: Callable[..., Shaped[Array, " batch"]],
+    optimizer: Optimizer,
     data: Splits,
-    metrics: Mapping[str, Callable[[Any, Any], jax.Array]] | None = None,
+    metrics: Mapping[str, Measure] | None = None,
     batch_size: int = 64,
+    has_state: bool = False,
+    evaluation_params: Callable[[Config, State], Params] | None = None,
     name: str | None = None,
 ) -> Task:
     """The task of fitting ``apply`` to pairs ``(x, y)`` by gradient descent.
 
-    - ``init(config, key) -> params``, any pytree.
-    - ``apply(config, params, x, key) -> outputs`` for a batch ``x``; ``key`` is None when evaluating, so that
-      dropout knows to keep still.
-    - ``loss(outputs, y)``, or ``loss(config, outputs, y)``, gives one value an example, shape (batch,); their mean is
-      minimised and recorded as ``loss``.
-    - ``optimizer(config)`` gives an optax transformation, built inside the traced step, so its numbers may be lanes.
-    - ``metrics`` maps names to ``(outputs, y) -> one value an example``; the mean over a split is recorded.
+    The state is ``{"params": ..., "optimizer": ...}``, and ``"model_state"`` where the model has one. Floating-point arrays
+    among the parameters are trained; other leaves stay as ``init`` returned them.
 
     A config with ``l2`` adds ``l2 / 2 * sum(w ** 2)`` to the loss over every parameter of two or more dimensions
     (weights, not biases), which is what PyTorch's SGD calls weight decay: its gradient is ``l2 * w``.
 
-    The state is ``{"params": ..., "optimizer": ...}``.
+    Args:
+        init: ``init(config, key) -> params``, any pytree.
+        apply: ``apply(config, params, x, key) -> outputs`` for a batch ``x`` of shape (batch, ...); ``key`` is None when
+            evaluating, so that dropout is off.
+        loss: ``loss(outputs, y)``, or ``loss(config, outputs, y)``, returns one value per example, shape (batch,). Their mean
+            is minimised and recorded as ``loss``.
+        optimizer: ``optimizer(config)`` returns an optax transformation; it is called inside the traced step, so its numbers
+            may be lanes. Its ``update`` is passed ``value`` (the mean loss with the penalty), ``grad`` and ``value_fn``.
+        data: the examples, as `jsweep.Splits` of pairs.
+        metrics: functions ``(outputs, y) -> one value per example``, by name, whose means over a split are recorded. A
+            `jsweep.metrics.Metric` with ``per_example=False`` is called once with the outputs of the whole split.
+        batch_size: the examples in a batch, for configs without a ``batch_size`` of their own.
+        has_state: whether the model has a state that is not trained, such as batch statistics. Then
+            ``init(config, key) -> (params, model_state)`` and
+            ``apply(config, params, model_state, x, key) -> (outputs, new_model_state)``; when evaluating, the new state is
+            dropped. Batches are then never padded, so that each batch size is a program of its own.
+        evaluation_params: ``evaluation_params(config, state) -> params``, for optimizers that evaluate other parameters than
+            they train, such as `optax.contrib.schedule_free_eval_params`; ``state["params"]`` unless given.
+        name: what the sweep is called in the record unless it has a name of its own.
+
+    Returns:
+        A `Task` for `jsweep.Sweep`.
+
+    Raises:
+        ConfigError: if an argument is not as described; what the functions return is checked when they are traced.
     """
-    metrics = dict(metrics or {})
-    if "loss" in metrics:
-        raise ConfigError("metrics names 'loss', which the loss itself is recorded as: give it another name.")
-    _check_pairs(data)
+    measures = dict(metrics or {})
+    _check_functions({"init": init, "apply": apply, "loss": loss, "optimizer": optimizer}, measures)
+    _check_pairs(check_splits(data))
+    forward = _stateful(apply) if has_state else _stateless(apply)
     losses = _with_config(loss)
-
-    def per_example(config: Config, params: Any, x: Any, y: Any, key: jax.Array | None) -> tuple[jax.Array, Any]:
-        outputs = apply(config, params, x, key)
-        values = losses(config, outputs, y)
-        rows = jnp.shape(jax.tree.leaves(y)[0])[0]
-        if jnp.shape(values) != (rows,):
-            raise ConfigError(
-                f"loss returned shape {jnp.shape(values)} for {rows} examples: return one value an example, not their mean."
-            )
-        return values, outputs
-
-    def start(config: Config, key: jax.Array) -> dict[str, Any]:
-        params = init(config, key)
-        return {"params": params, "optimizer": optimizer(config).init(params)}
-
-    def step(config: Config, state: Any, batch: Any, key: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
-        x, y = batch
-
-        def objective(params: Any) -> tuple[jax.Array, jax.Array]:
-            values, _ = per_example(config, params, x, y, key)
-            mean = _batch_mean(config, values)
-            return mean + _l2_penalty(config, params), mean
-
-        (_, mean), gradients = jax.value_and_grad(objective, has_aux=True)(state["params"])
-        transform = optax.with_extra_args_support(optimizer(config))  # reduce-on-plateau and its kin take the loss
-        updates, optimizer_state = transform.update(gradients, state["optimizer"], state["params"], value=mean)
-        params = optax.apply_updates(state["params"], updates)
-        return {"params": params, "optimizer": optimizer_state}, {"loss": mean}
-
-    def evaluate(config: Config, state: Any, split: Any) -> dict[str, jax.Array]:
-        def measured(x: Any, y: Any) -> dict[str, jax.Array]:
-            values, outputs = per_example(config, state["params"], x, y, None)
-            return {"loss": values, **{name: metric(outputs, y) for name, metric in metrics.items()}}
-
-        return _mean_in_chunks(measured, split)
-
     return Task(
-        init=start,
-        step=step,
-        evaluate=evaluate,
+        init=_make_init(init, optimizer, has_state, checks_parameters=evaluation_params is None),
+        step=_make_step(forward, losses, optimizer),
+        evaluate=_make_evaluate(forward, losses, measures, evaluation_params),
         data=data,
         batch_size=batch_size,
-        name=name or _name_of(apply),
-        higher_is_better=frozenset(n for n, metric in metrics.items() if getattr(metric, "higher_is_better", False)),
-        masks_batch=True,
+        name=name,
+        modes=_modes(measures),
+        per_example=None if has_state else _make_per_example(forward, losses),
     )
 
 
-def _check_pairs(data: Any) -> None:
-    """Raise ConfigError for splits that are not pairs; what is no `Splits` at all is for `Task` to refuse."""
-    if not isinstance(data, Splits):
-        return
-    for part in ("train", "validation", "test"):
-        value = train_like(data) if part == "train" else getattr(data, part)
-        if value is not None and not (isinstance(value, tuple) and len(value) == 2):
+def _make_init(
+    init: Callable[[Config, PRNGKeyArray], PyTree], optimizer: Optimizer, has_state: bool, checks_parameters: bool
+) -> Init:
+    def start(config: Config, key: PRNGKeyArray) -> dict[str, PyTree]:
+        made = init(config, key)
+        if has_state and not (isinstance(made, tuple) and len(made) == 2):
             raise ConfigError(
-                f"data.{part} is not a pair (x, y): supervised takes Splits of pairs; write a Task instead."
+                f"init returned {type(made).__name__}: with has_state=True return the pair (params, model_state)."
             )
+        params = made[0] if has_state else made
+        check_params(params)
+        with _l2_is_of_the_loss(config, "optimizer"):
+            state = _transform(optimizer, config).init(split_trainable(params)[0])
+        _check_optimizer_state(state, checks_parameters)
+        return {"params": params, "optimizer": state} | ({"model_state": made[1]} if has_state else {})
+
+    return start
 
 
-def _with_config(loss: Callable[..., jax.Array]) -> Callable[[Config, Any, Any], jax.Array]:
-    required = [
-        p
-        for p in inspect.signature(loss).parameters.values()
-        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
+def _make_step(forward: _Apply, losses: _Loss, optimizer: Optimizer) -> Step:
+    def step(
+        config: Config, state: dict[str, PyTree], batch: tuple[Arrays, Arrays], key: PRNGKeyArray
+    ) -> tuple[dict[str, PyTree], dict[str, Array]]:
+        x, y = batch
+        trained, others = split_trainable(state["params"])
+
+        def objective(trained: Params) -> tuple[Float[Array, ""], tuple[Float[Array, ""], PyTree]]:
+            params = merge_trainable(trained, others)
+            outputs, model_state = forward(config, params, state.get("model_state"), x, key)
+            mean = batch_mean(config, _loss_values(losses, config, outputs, y))
+            return mean + _l2_penalty(config, trained), (mean, model_state)
+
+        def value_of(trained: Params) -> Float[Array, ""]:
+            with _reads_put_back(config):
+                return objective(trained)[0]
+
+        (value, (mean, model_state)), gradients = jax.value_and_grad(objective, has_aux=True)(trained)
+        with _l2_is_of_the_loss(config, "optimizer"):
+            updates, optimizer_state = _transform(optimizer, config).update(
+                gradients,
+                state["optimizer"],
+                trained,
+                value=value,
+                grad=gradients,
+                value_fn=value_of,
+            )
+        params = merge_trainable(optax.apply_updates(trained, updates), others)
+        after = {"params": params, "optimizer": optimizer_state}
+        return after | ({"model_state": model_state} if "model_state" in state else {}), {"loss": mean}
+
+    return step
+
+
+def _make_per_example(forward: _Apply, losses: _Loss) -> PerExample:
+    def per_row(config: Config, state: dict[str, PyTree], batch: tuple[Arrays, Arrays], key: PRNGKeyArray) -> Array:
+        x, y = batch
+        outputs, _ = forward(config, state["params"], None, x, key)
+        return _loss_values(losses, config, outputs, y)
+
+    return per_row
+
+
+def _make_evaluate(
+    forward: _Apply,
+    losses: _Loss,
+    metrics: Mapping[str, Measure],
+    evaluation_params: Callable[[Config, State], Params] | None,
+) -> Evaluate:
+    of_whole = {name for name, metric in metrics.items() if not getattr(metric, "per_example", True)}
+
+    def evaluate(config: Config, state: dict[str, PyTree], split: tuple[Arrays, Arrays]) -> dict[str, Float[Array, ""]]:
+        params = state["params"] if evaluation_params is None else evaluation_params(config, state)
+        loss: Measure = lambda outputs, y: losses(config, outputs, y)
+        each = {"loss": loss, **{name: metric for name, metric in metrics.items() if name not in of_whole}}
+        whole = {name: metric for name, metric in metrics.items() if name in of_whole}
+        outputs_of = lambda x: forward(config, params, state.get("model_state"), x, None)[0]
+        found = evaluate_split(outputs_of, each, whole, split)
+        return {name: found[name] for name in ("loss", *metrics)}
+
+    return evaluate
+
+
+def _loss_values(losses: _Loss, config: Config, outputs: PyTree, y: Arrays) -> Shaped[Array, " batch"]:
+    with _l2_is_of_the_loss(config, "loss"):
+        return per_example("loss", lambda outputs, y: losses(config, outputs, y), outputs, y)
+
+
+def _stateless(apply: Callable[..., PyTree]) -> _Apply:
+    return lambda config, params, model_state, x, key: (apply(config, params, x, key), None)
+
+
+def _stateful(apply: Callable[..., PyTree]) -> _Apply:
+    def forward(
+        config: Config, params: Params, model_state: PyTree, x: Arrays, key: PRNGKeyArray | None
+    ) -> tuple[PyTree, PyTree]:
+        outcome = apply(config, params, model_state, x, key)
+        if not (isinstance(outcome, tuple) and len(outcome) == 2):
+            raise ConfigError(
+                f"apply returned {type(outcome).__name__}: with has_state=True return the pair (outputs, new_model_state)."
+            )
+        return outcome
+
+    return forward
+
+
+def _with_config(loss: Callable[..., Array]) -> _Loss:
+    """``loss`` as a function of the config too, which it takes where it has three required arguments."""
+    try:
+        parameters = inspect.signature(loss).parameters.values()
+    except (TypeError, ValueError):  # of some functions written in C
+        parameters = ()
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    required = [p for p in parameters if p.default is p.empty and p.kind in positional]
     if len(required) == 3:
         return loss
     return lambda config, outputs, y: loss(outputs, y)
 
 
-def _batch_mean(config: Config, values: jax.Array) -> jax.Array:
-    """The mean over a batch; where batch size is a lane, over its first ``batch_size`` rows (the rest is padding)."""
-    size = config.get("batch_size")
-    if isinstance(size, jax.core.Tracer):
-        real = jnp.arange(values.shape[0]) < size
-        return jnp.where(real, values, 0.0).sum() / size.astype(values.dtype)
-    return values.mean()
-
-
-def _l2_penalty(config: Config, params: Any) -> jax.Array | float:
+def _l2_penalty(config: Config, params: Params) -> Float[Array, ""] | float:
     if "l2" not in config:
         return 0.0
     weights = [leaf for leaf in jax.tree.leaves(params) if jnp.ndim(leaf) >= 2]
     return config["l2"] / 2 * sum(jnp.sum(jnp.square(leaf)) for leaf in weights)
 
 
-def _mean_in_chunks(measured: Callable[[Any, Any], dict[str, jax.Array]], split: Any) -> dict[str, jax.Array]:
-    examples = jax.tree.leaves(split)[0].shape[0]
-    if examples <= EVALUATION_CHUNK:
-        return {name: values.mean() for name, values in measured(*split).items()}
-    count = -(-examples // EVALUATION_CHUNK)
-    size = -(-examples // count)
+@contextmanager
+def _l2_is_of_the_loss(config: Config, where: str) -> Iterator[None]:
+    """Raise ConfigError where the function called ``where`` reads ``l2``, which would then count twice."""
+    was_read = "l2" in config.reads
+    config.reads.discard("l2")
+    yield
+    if "l2" in config.reads:
+        raise ConfigError(
+            f'{where} reads config["l2"], which supervised adds to the loss already, so it would count twice: give the '
+            f"number that {where} reads another name, such as weight_decay."
+        )
+    if was_read:
+        config.reads.add("l2")
 
-    def add(index: jax.Array) -> dict[str, jax.Array]:
-        rows = index * size + jnp.arange(size)
-        x, y = jax.tree.map(lambda a: jnp.take(a, rows, axis=0, mode="clip"), split)
-        return {name: jnp.where(rows < examples, values, 0.0).sum() for name, values in measured(x, y).items()}
 
-    sums = jax.lax.map(add, jnp.arange(count))
-    return {name: values.sum() / examples for name, values in sums.items()}
+@contextmanager
+def _reads_put_back(config: Config) -> Iterator[None]:
+    """What is read within is not noted."""
+    before = set(config.reads)
+    yield
+    config.reads.intersection_update(before)
 
 
-def _name_of(function: Callable) -> str:
-    module = getattr(function, "__module__", None) or "task"
-    return module.rpartition(".")[2] if module != "__main__" else "task"
+def _transform(optimizer: Optimizer, config: Config) -> optax.GradientTransformationExtraArgs:
+    transform: Any = optimizer(config)
+    if not (hasattr(transform, "init") and hasattr(transform, "update")):
+        raise ConfigError(
+            f"optimizer(config) returned {type(transform).__name__}: return an optax transformation, such as optax.adam(0.001)."
+        )
+    return optax.with_extra_args_support(transform)
+
+
+def _check_optimizer_state(state: PyTree, checks_parameters: bool) -> None:
+    kinds = (optax.LookaheadState, optax.contrib.ScheduleFreeState)
+    found = jax.tree.leaves(state, is_leaf=lambda leaf: isinstance(leaf, kinds))
+    if any(isinstance(leaf, optax.LookaheadState) for leaf in found):
+        raise ConfigError(
+            "optimizer(config) is optax.lookahead, which trains two sets of parameters: write a jsweep.Task."
+        )
+    if checks_parameters and any(isinstance(leaf, optax.contrib.ScheduleFreeState) for leaf in found):
+        raise ConfigError(
+            "optimizer(config) is schedule-free, whose parameters to evaluate are not those it trains: pass "
+            "evaluation_params=lambda config, state: "
+            'optax.contrib.schedule_free_eval_params(state["optimizer"], state["params"]).'
+        )
+
+
+def _check_functions(functions: Mapping[str, object], metrics: Mapping[str, object]) -> None:
+    """Raise ConfigError for functions that are not functions, and for a metric that is called "loss"."""
+    if "loss" in metrics:
+        raise ConfigError('metrics has a metric "loss", which is the name of the loss itself: give it another name.')
+    for name, function in {**functions, **{f"metrics[{name!r}]": metric for name, metric in metrics.items()}}.items():
+        if isinstance(function, optax.GradientTransformation):
+            raise ConfigError(
+                f"{name} is an optax transformation: pass a function of the config that returns it, such as "
+                'lambda config: optax.adam(config["learning_rate"]).'
+            )
+        if not callable(function):
+            raise ConfigError(f"{name} is of type {type(function).__name__}: pass a function.")
+
+
+def _check_pairs(data: Splits) -> None:
+    for part in ("train", "validation", "test"):
+        value = train_like(data) if part == "train" else getattr(data, part)
+        if value is not None and not (isinstance(value, tuple | list) and len(value) == 2):
+            raise ConfigError(f"data.{part} is not a pair (x, y): pass Splits of pairs, or write a jsweep.Task.")
+
+
+def _modes(metrics: Mapping[str, Measure]) -> dict[str, Mode]:
+    """The directions of the loss and of the metrics that have one."""
+    modes: dict[str, Mode] = {"loss": "min"}
+    return modes | {name: mode for name, metric in metrics.items() if (mode := getattr(metric, "mode", None))}

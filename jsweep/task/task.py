@@ -1,50 +1,105 @@
 """The task: three pure functions and the data; `supervised` writes them for the common case."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any
+from typing import Protocol
 
-import jax
-import jax.core
+from jaxtyping import Array, PRNGKeyArray, PyTree, Shaped
 
+from jsweep._runtime.types import Mode
+from jsweep.data.arrays import Arrays
 from jsweep.data.loader import Batches
 from jsweep.data.splits import Splits
 from jsweep.errors import ConfigError
 from jsweep.task.config import Config, check_count
 
+Metrics = Mapping[str, Shaped[Array, ""]]
+State = PyTree
 
-@dataclass(frozen=True)
+
+class Init(Protocol):
+    """``init(config, key) -> state``: the state that training begins with."""
+
+    def __call__(self, config: Config, key: PRNGKeyArray, /) -> State: ...
+
+
+class Step(Protocol):
+    """``step(config, state, batch, key) -> (state, metrics)``: one training step."""
+
+    def __call__(self, config: Config, state: State, batch: Arrays, key: PRNGKeyArray, /) -> tuple[State, Metrics]: ...
+
+
+class Evaluate(Protocol):
+    """``evaluate(config, state, split) -> metrics``: scores on a whole split."""
+
+    def __call__(self, config: Config, state: State, split: Arrays, /) -> Metrics: ...
+
+
+class PerExample(Protocol):
+    """``per_example(config, state, batch, key) -> losses``: the loss of each row of a batch."""
+
+    def __call__(
+        self, config: Config, state: State, batch: Arrays, key: PRNGKeyArray, /
+    ) -> Shaped[Array, " batch"]: ...
+
+
+@dataclass(frozen=True, eq=False)
 class Task:
-    """What is trained: three pure functions, the data, and a name for the record.
+    """What is trained: three pure functions and the data.
 
-    - ``init(config, key) -> state``, any pytree of arrays.
-    - ``step(config, state, batch, key) -> state, metrics``: one training step; ``batch`` is ``data.train`` with
-      ``batch_size`` rows taken, ``key`` is fresh each step, ``metrics`` a dict of scalars (averaged over the steps
-      between two evaluations and recorded as ``train/NAME``).
-    - ``evaluate(config, state, split) -> metrics``: ``split`` is the whole of ``data.validation`` (recorded as
-      ``validation/NAME``), or of ``data.test`` when that is opened.
+    ``config`` maps names to values; those in lanes are tracers. ``config["steps"]`` is always there: the number of steps
+    that the trial trains.
 
-    ``config`` maps names to values; its lane values are tracers. ``config["steps"]`` is always there: the number of
-    steps the trial trains. ``batch_size`` holds where a config has no ``batch_size`` of its own; of `Batches` it is theirs.
-    ``higher_is_better`` names the metrics of which more is better.
+    Args:
+        init: ``init(config, key) -> state``, any pytree of arrays.
+        step: ``step(config, state, batch, key) -> (state, metrics)``, one training step. ``batch`` is ``data.train`` with
+            ``batch_size`` rows taken, ``key`` is a new one each step, ``metrics`` a dict of scalars, which are averaged over
+            the steps between two evaluations and recorded as ``train/NAME``.
+        evaluate: ``evaluate(config, state, split) -> metrics``. ``split`` is the whole of ``data.validation`` (recorded as
+            ``validation/NAME``), or of ``data.test`` when that is opened.
+        data: the examples, as `jsweep.Splits`.
+        batch_size: the examples in a batch, for configs without a ``batch_size`` of their own; `jsweep.Batches` have theirs.
+        name: what the sweep is called in the record unless it has a name of its own; part of the ids of trials.
+        modes: whether the smallest ("min") or the largest ("max") value of a metric is best, by its name without the split.
+        per_example: ``per_example(config, state, batch, key) -> losses``, one for each row of a batch, of which ``step`` uses
+            the first ``config["batch_size"]`` alone. Where it is given, and each loss is proven to depend on its own row only,
+            batches may be padded so that batch sizes share a program.
+
+    Raises:
+        ConfigError: if ``data``, ``batch_size`` or ``modes`` is not as described.
     """
 
-    init: Callable[[Config, jax.Array], Any]
-    step: Callable[[Config, Any, Any, jax.Array], tuple[Any, Mapping[str, jax.Array]]]
-    evaluate: Callable[[Config, Any, Any], Mapping[str, jax.Array]]
+    init: Init
+    step: Step
+    evaluate: Evaluate
     _: KW_ONLY
     data: Splits
     batch_size: int = 64
-    name: str = "task"
-    higher_is_better: frozenset[str] = field(default_factory=frozenset)
-    masks_batch: bool = False
-    """Whether ``step`` ignores the rows of a batch past ``config["batch_size"]``, so that batch size may be a lane."""
+    name: str | None = None
+    modes: Mapping[str, Mode] = field(default_factory=lambda: {"loss": "min"})
+    per_example: PerExample | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.data, Splits):
-            raise ConfigError(
-                f"data is a {type(self.data).__name__}: give jsweep.Splits, or make one with jsweep.split."
-            )
+        for name in ("init", "step", "evaluate"):
+            if not callable(value := getattr(self, name)):
+                raise ConfigError(f"{name} is of type {type(value).__name__}: pass a function.")
+        check_splits(self.data)
         if isinstance(self.data.train, Batches):
             object.__setattr__(self, "batch_size", self.data.train.size)
-        check_count("batch_size", self.batch_size)
+        object.__setattr__(self, "batch_size", check_count("batch_size", self.batch_size))
+        for name, mode in self.modes.items():
+            if mode not in ("min", "max"):
+                raise ConfigError(f'modes[{name!r}]={mode!r} is not valid: pass "min" or "max".')
+
+
+def check_splits(data: object) -> Splits:
+    """``data``; ConfigError unless it is a `Splits`."""
+    if not isinstance(data, Splits):
+        kind = type(data).__name__
+        if hasattr(data, "__iter__") and not isinstance(data, tuple | list | dict) and not hasattr(data, "shape"):
+            raise ConfigError(
+                f"data is a {kind}: pass jsweep.Splits(train, validation), whose train is jsweep.Batches(make) where "
+                "examples come from a data loader, and whose validation is arrays."
+            )
+        raise ConfigError(f"data is a {kind}: pass jsweep.Splits, or split arrays with jsweep.split(x, y).")
+    return data

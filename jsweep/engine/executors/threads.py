@@ -1,56 +1,33 @@
 """The queue: compile groups in order, tiles within them, and workers that take the next tile when they are free.
 
-A tile is the same single-device program whoever runs it, so neither the number of workers nor their order can change
-a result. On CPU there is one device and a worker a core: XLA runs one executable for several threads at once, which
-is as fast as a device a core and needs compiling once.
+A tile is the same single-device program whichever worker runs it, so neither the number of workers nor their order can
+change a result. On CPU there is one device and a worker for each core: XLA runs one executable in several threads at
+once, which is as fast as a device for each core and needs one compilation.
 """
 
 import queue
 import threading
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+import warnings
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 import jax
 
-from jsweep._runtime.backend import cores
-from jsweep.engine.compilation_cache import Watched, watching
-from jsweep.engine.events import Compiled, Event, Failed, Halved, Trained
-from jsweep.engine.program import TileProgram, compiler_options, lower_tile
-from jsweep.engine.tile import Carry, OnDevice, Segment, Setting, train_tile
-from jsweep.planning import Group, Tile
+from jsweep._runtime.limits import cores
+from jsweep.engine.compilation_cache import monitor_cache
+from jsweep.engine.events import Event, Failed, Halved, Trained
+from jsweep.engine.executors.programs import Programs
+from jsweep.engine.executors.programs import Work as Work
+from jsweep.engine.executors.watchdog import Watchdog
+from jsweep.engine.persistence import Checkpointing, Claims, NoCheckpointing, NoClaims
+from jsweep.engine.program import TileProgram
+from jsweep.engine.tile import OnDevice, Segment, Setting, TileContext, train_tile
+from jsweep.planning import Tile
 from jsweep.storage.records import Trial
 
 WORKER = "jsweep-tile"  # the name of a worker's thread
-
-
-class Keeper:
-    """What workers ask of the record; this one keeps nothing. Its own errors end the sweep, unlike a tile's."""
-
-    def claim(self, trials: tuple[Trial, ...]) -> tuple[Trial, ...]:
-        """Those of ``trials`` that are this process's to train."""
-        return trials
-
-    def resume(self, group: Group, tile: Tile) -> Carry | None:
-        """What was saved of a tile's trials, to go on from."""
-        return None
-
-    def save(self, tile: Tile, segment: Segment) -> Any:
-        """Save a segment's end."""
-        return None
-
-
-@dataclass(frozen=True)
-class Work:
-    """One group's share of a sweep: the tiles still to train.
-
-    ``window`` is the rows of a streamed window; None where the training split stays on the device.
-    """
-
-    group: Group
-    tiles: tuple[Tile, ...]
-    window: int | None = None
+POLL_SECONDS = 5.0  # between two looks at whether a worker hangs
 
 
 def default_workers() -> list[jax.Device]:
@@ -61,170 +38,187 @@ def default_workers() -> list[jax.Device]:
     return devices
 
 
+def on_device(setting: Setting, device: jax.Device, streamed: bool) -> OnDevice:
+    """The splits a tile needs, put on ``device``; without the training split where that is streamed."""
+    data = setting.task.data
+    train = None if streamed else jax.device_put(data.train, device)
+    return OnDevice(train, jax.device_put(data.validation, device))
+
+
 def run(
     setting: Setting,
     work: Sequence[Work],
     workers: Sequence[jax.Device],
     stop: threading.Event,
-    keeper: Keeper | None = None,
+    claims: Claims | None = None,
+    checkpointing: Checkpointing | None = None,
 ) -> Generator[Event, None, None]:
-    """Train all tiles, yielding events as they come; once ``stop`` is set, tiles end after their present segment."""
-    events: queue.Queue[Event | BaseException | None] = queue.Queue()
+    """Train all tiles, yielding events as they come.
+
+    Args:
+        setting: what all tiles share.
+        work: each compile group's tiles.
+        workers: the device of each worker.
+        stop: once it is set, tiles end after their current segment.
+        claims: which trials are this process's to train; None for all.
+        checkpointing: where tiles are saved and resumed from; None for nowhere.
+    """
     tiles: queue.SimpleQueue[tuple[int, Tile]] = queue.SimpleQueue()
     for number, share in enumerate(work):
         for tile in share.tiles:
             tiles.put((number, tile))
-    distinct = list(dict.fromkeys(workers))
-    abandoned = threading.Event()  # the caller has gone: an error, or a second Ctrl-C
-    should_stop = lambda: stop.is_set() or abandoned.is_set()
-    with watching() as watched, ThreadPoolExecutor(min(2, cores()), thread_name_prefix="compile") as compiler:
-        programs = _Programs(setting, work, distinct, compiler, events.put, watched)
+    devices = list(dict.fromkeys(workers))
+    with monitor_cache() as monitor, ThreadPoolExecutor(min(2, cores()), thread_name_prefix="compile") as pool:
+        inbox = _Inbox(stop)
+        programs = Programs(setting, work, devices, pool, inbox.events.put, monitor)
+        shared = _Shared(
+            setting, work, tiles, programs, inbox, claims or NoClaims(), checkpointing or NoCheckpointing()
+        )
         streamed = any(share.window is not None for share in work)
-        data = {device: on_device(setting, device, streamed) for device in distinct}
-
-        def worker(device: jax.Device) -> None:
-            taking = _Worker(
-                setting, work, tiles, programs, data[device], device, events.put, should_stop, keeper or Keeper()
-            )
-            try:
-                taking.run()
-            except BaseException as error:
-                events.put(error)
-            finally:
-                events.put(None)
-
-        threads = [threading.Thread(target=worker, args=(device,), daemon=True, name=WORKER) for device in workers]
+        data = {device: on_device(setting, device, streamed) for device in devices}
+        threads = [
+            threading.Thread(target=_Worker(shared, device, data[device]).run, daemon=True, name=WORKER)
+            for device in workers
+        ]
         for thread in threads:
             thread.start()
-        running = len(threads)
+        ended = False
         try:
-            while running:
-                event = events.get()
-                if event is None:
-                    running -= 1
-                elif isinstance(event, BaseException):
-                    raise event
-                else:
-                    yield event
+            yield from inbox.receive(len(threads))
+            ended = True
         finally:
-            at_once = running and stop.is_set()  # a second Ctrl-C; after an error there is time for a segment's end
-            abandoned.set()
+            inbox.abandoned.set()
             programs.cancel()
-            for thread in () if at_once else threads:
+            # A second Ctrl-C ends the run at once; after an error the workers have time to end their segments.
+            for thread in () if stop.is_set() and not ended else threads:
                 thread.join()
 
 
 @dataclass(frozen=True)
-class _Worker:
-    """One thread's work: take a tile, claim its trials, train it; a tile that fails is halved until the guilty is alone."""
+class _Inbox:
+    """The events of all workers, on their way to the thread that called `run`."""
+
+    stop: threading.Event
+    abandoned: threading.Event = field(default_factory=threading.Event)  # the caller has gone
+    events: "queue.Queue[Event | BaseException | None]" = field(default_factory=queue.Queue)  # None: a worker ended
+    watchdog: Watchdog = field(default_factory=Watchdog)
+
+    def should_stop(self) -> bool:
+        return self.stop.is_set() or self.abandoned.is_set()
+
+    def receive(self, workers: int) -> Generator[Event, None, None]:
+        """Yield events until as many workers have ended; raise what one of them raised."""
+        while workers:
+            for message in self.watchdog.report():
+                warnings.warn(message, stacklevel=4)
+            try:
+                event = self.events.get(timeout=POLL_SECONDS)
+            except queue.Empty:
+                continue
+            if event is None:
+                workers -= 1
+            elif isinstance(event, BaseException):
+                raise event
+            else:
+                yield event
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What all workers of a run share."""
 
     setting: Setting
     work: Sequence[Work]
-    tiles: queue.SimpleQueue
-    programs: "_Programs"
-    data: OnDevice
+    tiles: "queue.SimpleQueue[tuple[int, Tile]]"
+    programs: Programs
+    inbox: _Inbox
+    claims: Claims
+    checkpointing: Checkpointing
+
+
+@dataclass(frozen=True)
+class _Worker:
+    """One thread: it takes a tile, claims its trials and trains it.
+
+    A tile that fails is cut into halves until the trial at fault is alone.
+    """
+
+    shared: _Shared
     device: jax.Device
-    emit: Callable[[Event], None]
-    should_stop: Callable[[], bool]
-    keeper: Keeper
+    data: OnDevice
 
     def run(self) -> None:
-        while not self.should_stop():
+        events = self.shared.inbox.events
+        try:
+            self._take_tiles()
+        except BaseException as error:
+            events.put(error)
+        finally:
+            events.put(None)
+
+    def _take_tiles(self) -> None:
+        while not self.shared.inbox.should_stop():
             try:
-                number, tile = self.tiles.get_nowait()
+                number, tile = self.shared.tiles.get_nowait()
             except queue.Empty:
                 return
-            claimed = self.keeper.claim(tile.trials)
+            claimed = self.shared.claims.claim(tile.trials)
             if claimed:
                 self._train(number, Tile(claimed, tile.width))
 
     def _train(self, number: int, tile: Tile) -> None:
-        share, finished = self.work[number], set()
         try:
-            program, fingerprint = self.programs.get(number, tile.width, self.device)
+            program, fingerprint = self.shared.programs.get(number, tile.width, self.device)
         except Exception as error:
             self._failed(number, tile, error, () if not _out_of_memory(error) else tile.trials)
             return
-        begin = self.keeper.resume(share.group, tile)
-        segments = train_tile(
-            self.setting, share.group, tile, program, self.data, self.device, share.window, self.should_stop, begin
-        )
+        begin = self.shared.checkpointing.resume(self.shared.work[number].group, tile)
+        context = self._context(number, program)
+        segments = train_tile(context, tile, begin, self.shared.inbox.should_stop)
+        finished: set[str] = set()
         while True:
             try:
-                segment = next(segments, None)
+                segment = self._next(segments, context.group.label)
             except Exception as error:
                 self._failed(number, tile, error, tuple(t for t in tile.trials if t.id not in finished))
                 return
             if segment is None:
                 return
             finished |= {score.trial for score in segment.scores if score.finished}
-            self.emit(Trained(number, tile, segment, fingerprint, self.keeper.save(tile, segment)))
+            saved = self.shared.checkpointing.save(tile, segment)
+            self.shared.inbox.events.put(Trained(number, tile, segment, fingerprint, saved))
+
+    def _context(self, number: int, program: TileProgram) -> TileContext:
+        share, watchdog = self.shared.work[number], self.shared.inbox.watchdog
+        return TileContext(
+            setting=self.shared.setting,
+            group=share.group,
+            program=program,
+            data=self.data,
+            device=self.device,
+            window=share.window,
+            on_call=watchdog.finished_call,
+        )
+
+    def _next(self, segments: Iterator[Segment], label: str) -> Segment | None:
+        with self.shared.inbox.watchdog.watch(label):
+            return next(segments, None)
 
     def _failed(self, number: int, tile: Tile, error: Exception, left: tuple[Trial, ...]) -> None:
         """Put the trials that are ``left`` back in two halves, or give them up."""
+        emit, tiles = self.shared.inbox.events.put, self.shared.tiles
         half = -(-len(left) // 2)
         if left and _out_of_memory(error) and tile.width > 1:
             width = -(-tile.width // 2)
-            self.emit(Halved(number, width))
+            emit(Halved(number, width))
             for start in range(0, len(left), width):
-                self.tiles.put((number, Tile(left[start : start + width], width)))
+                tiles.put((number, Tile(left[start : start + width], width)))
         elif len(left) > 1:
-            self.tiles.put((number, Tile(left[:half], tile.width)))
-            self.tiles.put((number, Tile(left[half:], tile.width)))
+            tiles.put((number, Tile(left[:half], tile.width)))
+            tiles.put((number, Tile(left[half:], tile.width)))
         else:
-            self.emit(Failed(number, left or tile.trials, error))
+            emit(Failed(number, left or tile.trials, error))
 
 
 def _out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error) or "out of memory" in str(error).lower()
-
-
-class _Programs:
-    """Each group's program at each width, compiled ahead of the workers by a small pool, once for each device."""
-
-    def __init__(
-        self,
-        setting: Setting,
-        work: Sequence[Work],
-        devices: Sequence[jax.Device],
-        pool: ThreadPoolExecutor,
-        emit: Callable[[Event], None],
-        watched: Watched,
-    ):
-        self._setting, self._work, self._emit, self._pool, self._watched = setting, work, emit, pool, watched
-        self._lock = threading.Lock()
-        self._futures: dict[tuple[int, int, jax.Device], Future[tuple[TileProgram, str]]] = {}
-        for number, share in enumerate(work):
-            for width in dict.fromkeys(tile.width for tile in share.tiles):
-                for device in devices:
-                    self._ask(number, width, device)
-
-    def get(self, number: int, width: int, device: jax.Device) -> tuple[TileProgram, str]:
-        """The program and its fingerprint, waiting for its compilation; raises what compiling it raised."""
-        return self._ask(number, width, device).result()
-
-    def cancel(self) -> None:
-        """Give up what is not being compiled yet."""
-        for future in self._futures.values():
-            future.cancel()
-
-    def _ask(self, number: int, width: int, device: jax.Device) -> Future[tuple[TileProgram, str]]:
-        with self._lock:
-            if (number, width, device) not in self._futures:
-                self._futures[number, width, device] = self._pool.submit(self._compile, number, width, device)
-            return self._futures[number, width, device]
-
-    def _compile(self, number: int, width: int, device: jax.Device) -> tuple[TileProgram, str]:
-        share = self._work[number]
-        lowered = lower_tile(self._setting.task, share.group, width, device, share.window)
-        program = lowered.compile()
-        self._watched.compiled(lowered.fingerprint, compiler_options())
-        self._emit(Compiled(number, width, lowered.fingerprint))
-        return program, lowered.fingerprint
-
-
-def on_device(setting: Setting, device: jax.Device, streamed: bool) -> OnDevice:
-    """The splits a tile needs, put on ``device``; of streamed training data nothing."""
-    data = setting.task.data
-    train = None if streamed else jax.device_put(data.train, device)
-    return OnDevice(train, jax.device_put(data.validation, device))

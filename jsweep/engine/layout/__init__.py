@@ -1,16 +1,16 @@
-"""The memory order of a step's arrays, chosen for XLA's CPU backend.
+"""The memory layout of a step's arrays, chosen for XLA's CPU backend.
 
-XLA keeps an array as it is written, the features of a layer last. Its loops then run over 10 classes or 16 units at a time,
-and its fast matrix products do not take a first operand whose summed axis is not the last, which the gradient of a weight
-always has. So the step of a tile is traced, and written again with some arrays transposed in memory:
+XLA keeps an array in its default layout, with the features of a network's layer last. Its loops then run over 10 classes or
+16 units at a time, and its fast matrix products do not take a first operand whose contracted axis is not the last, which the
+gradient of a weight always has. So the step of a tile is traced and rewritten with some arrays transposed in memory:
 
-- an activation of few features is kept with its examples last, where all that it goes through can take it so (products,
-  sums over axes, functions of single elements);
-- a product is written with its operands in the order, and the one transposed, that move the fewest numbers.
+- an activation of few features is kept with its examples last, where all operations on it allow that (products, reductions
+  over axes, elementwise functions);
+- a product is written with its operands in the order, and with the one transposed, that moves the fewest numbers.
 
-The same numbers are multiplied and added as before, in sums whose order was the compiler's choice all along.
+The rewritten step multiplies and adds the same numbers, in sums whose order was the compiler's choice before as well.
 """
 
-from jsweep.engine.layout.rewrite import laid_out
+from jsweep.engine.layout.rewrite import optimize_layout
 
-__all__ = ["laid_out"]
+__all__ = ["optimize_layout"]

@@ -1,21 +1,21 @@
-"""The gradient of pooling by maximum, where windows do not overlap.
+"""The gradient of max pooling, where windows do not overlap.
 
-XLA's CPU backend finds each window's place of the maximum with a loop over pairs of numbers and places, and adds the gradients
-there one at a time. Where no two windows overlap the same is a comparison of every number with its window's maximum.
+XLA's CPU backend finds the position of each window's maximum in a loop over pairs of numbers and positions, and adds the
+gradients there one at a time. Where no two windows overlap, comparing every number with its window's maximum does the same.
 """
 
 import math
-from typing import Any
 
 import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import primitives as p
+from jaxtyping import Array
 
 from jsweep.engine.layout.ir import Op
 
 
-def is_plain_pooling(op: Op) -> bool:
-    """Whether an operation is the gradient of pooling by maximum over windows that touch, and do not reach past the edge."""
+def is_disjoint_pooling(op: Op) -> bool:
+    """Whether an operation is the gradient of max pooling over adjacent windows without padding."""
     return (
         op.primitive is p.select_and_scatter_add_p
         and op.params["select_prim"] is p.ge_p
@@ -24,7 +24,7 @@ def is_plain_pooling(op: Op) -> bool:
     )
 
 
-def write_pool_gradient(op: Op, source: Any, operand: Any) -> Any:
+def emit_pool_gradient(op: Op, source: Array, operand: Array) -> Array:
     """``source`` put where ``operand`` has the first maximum of each window, and 0 elsewhere."""
     window = tuple(op.params["window_dimensions"])
     covered = tuple(size * length for size, length in zip(source.shape, window, strict=True))

@@ -1,99 +1,106 @@
-"""Writing a traced step again, its values in the orders chosen for them."""
+"""Rewriting a traced step with its values in the layouts chosen for them."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import cast
 
 import jax
 import numpy as np
 from jax.extend import core
+from jaxtyping import Array, PyTree
 
-from jsweep.engine.layout.assignment import Order, choose_orders, plain
-from jsweep.engine.layout.convolutions import write_convolution
-from jsweep.engine.layout.ir import Flat, Op
-from jsweep.engine.layout.pooling import is_plain_pooling, write_pool_gradient
-from jsweep.engine.layout.products import write_product
-from jsweep.engine.layout.values import Laid, Spread
+from jsweep._runtime.jax_internals import bind_equation
+from jsweep.engine.layout.assignment import Layout, choose_layouts, default_layout
+from jsweep.engine.layout.convolutions import emit_convolution
+from jsweep.engine.layout.ir import FlatJaxpr, Op
+from jsweep.engine.layout.pooling import emit_pool_gradient, is_disjoint_pooling
+from jsweep.engine.layout.products import emit_product
+from jsweep.engine.layout.values import Broadcast, Stored
 
-# The parameter that holds what an operation repeats, chooses from, or computes again.
-_HELD = {"scan": "jaxpr", "while": "body_jaxpr", "cond": "branches", "remat2": "jaxpr"}
+# The parameter with the functions that an operation repeats, chooses from, or computes again.
+_INNER = {"scan": "jaxpr", "while": "body_jaxpr", "cond": "branches", "remat2": "jaxpr"}
 
 
-def laid_out(function: Callable) -> Callable:
-    """``function``, of pytrees of arrays to a pytree of arrays, with what lies between them in an order that suits a CPU."""
+def optimize_layout(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
+    """``function``, from pytrees of arrays to a pytree of arrays, with its intermediate values in layouts that suit a CPU."""
 
-    def written_again(*args: Any) -> Any:
+    def optimized(*args: PyTree) -> PyTree:
         leaves, structure = jax.tree.flatten(args)
         flat_function = lambda *xs: function(*jax.tree.unflatten(structure, xs))
         traced, shapes = jax.make_jaxpr(flat_function, return_shape=True)(*leaves)
-        return jax.tree.unflatten(jax.tree.structure(shapes), _run(Flat(traced), leaves))
+        return jax.tree.unflatten(jax.tree.structure(shapes), _run(FlatJaxpr(traced), leaves))
 
-    return written_again
+    return optimized
 
 
-def _run(flat: Flat, inputs: Sequence[Any]) -> list[Any]:
-    orders = choose_orders(flat)
+def _run(flat: FlatJaxpr, inputs: Sequence[Array]) -> list[Array]:
+    layouts = choose_layouts(flat)
     given = {**flat.constants, **dict(zip(flat.inputs, inputs, strict=True))}
-    values: dict[int, Laid | Spread] = {v: Laid(array, plain(np.ndim(array))) for v, array in given.items()}
+    values: dict[int, Stored | Broadcast] = {
+        v: Stored(array, default_layout(np.ndim(array))) for v, array in given.items()
+    }
     for op in flat.ops:
-        operands = [values[v] if isinstance(v, int) else Laid(v.val, ()) for v in op.takes]
-        results = _write(op, operands, orders[op.gives[0]] if op.gives else None)
-        values.update(zip(op.gives, results, strict=True))
-    return [values[v].plainly() if isinstance(v, int) else v.val for v in flat.outputs]
+        operands = [values[v] if isinstance(v, int) else Stored(v.val, ()) for v in op.inputs]
+        results = _emit(op, operands, layouts[op.outputs[0]] if op.outputs else None)
+        values.update(zip(op.outputs, results, strict=True))
+    return [values[v].in_default_layout() if isinstance(v, int) else v.val for v in flat.outputs]
 
 
-def _write(op: Op, operands: list[Laid | Spread], wanted: Order | None) -> Sequence[Laid | Spread]:
+def _emit(op: Op, operands: list[Stored | Broadcast], wanted: Layout | None) -> Sequence[Stored | Broadcast]:
     if op.is_product:
-        return [write_product(op, operands[0].laid(), operands[1].laid(), wanted)]
-    if op.is_spread:
-        return [Spread(operands[0].plainly(), op.params["shape"], op.params["broadcast_dimensions"])]
-    if op.is_of_elements:
-        return [_of_elements(op, operands, wanted)]
+        return [emit_product(op, operands[0].stored(), operands[1].stored(), wanted)]
+    if op.is_broadcast:
+        return [Broadcast(operands[0].in_default_layout(), op.params["shape"], op.params["broadcast_dimensions"])]
+    if op.is_elementwise:
+        return [_emit_elementwise(op, operands, wanted)]
     if op.is_reduction:
-        return [_reduced(op, operands[0].laid())]
+        return [_emit_reduction(op, operands[0].stored())]
     if op.is_transpose:
-        return [operands[0].laid().transposed(op.params["permutation"])]
+        return [operands[0].stored().transposed(op.params["permutation"])]
     if op.is_convolution:
-        return [write_convolution(op, operands[0].plainly(), operands[1].plainly())]
-    if is_plain_pooling(op):
-        array = write_pool_gradient(op, operands[0].plainly(), operands[1].plainly())
-        return [Laid(array, plain(array.ndim))]
-    return _as_traced(op, [x.plainly() for x in operands])
+        return [emit_convolution(op, operands[0].in_default_layout(), operands[1].in_default_layout())]
+    if is_disjoint_pooling(op):
+        array = emit_pool_gradient(op, operands[0].in_default_layout(), operands[1].in_default_layout())
+        return [Stored(array, default_layout(array.ndim))]
+    return _emit_other(op, [x.in_default_layout() for x in operands])
 
 
-def _of_elements(op: Op, operands: Sequence[Laid | Spread], wanted: Order | None) -> Laid:
-    rank = len(op.equation.outvars[0].aval.shape)
-    laid = [x.order for x in operands if isinstance(x, Laid) and x.rank == rank]
-    order = wanted or next(iter(laid), plain(rank))
-    return Laid(op.primitive.bind(*[x.to(order) if x.rank else x.plainly() for x in operands], **op.params), order)
+def _emit_elementwise(op: Op, operands: Sequence[Stored | Broadcast], wanted: Layout | None) -> Stored:
+    rank = len(op.output_shape)
+    present = [x.layout for x in operands if isinstance(x, Stored) and x.rank == rank]
+    layout = wanted or next(iter(present), default_layout(rank))
+    arrays = [x.in_layout(layout) if x.rank else x.in_default_layout() for x in operands]
+    return Stored(op.primitive.bind(*arrays, **op.params), layout)
 
 
-def _reduced(op: Op, operand: Laid) -> Laid:
+def _emit_reduction(op: Op, operand: Stored) -> Stored:
     axes = op.params["axes"]
-    where = tuple(i for i, axis in enumerate(operand.order) if axis in axes)
-    left = [axis for axis in operand.order if axis not in axes]
-    return Laid(
-        op.primitive.bind(operand.array, **{**op.params, "axes": where}), tuple(sorted(left).index(a) for a in left)
-    )
+    reduced = tuple(i for i, axis in enumerate(operand.layout) if axis in axes)
+    left = [axis for axis in operand.layout if axis not in axes]
+    array = op.primitive.bind(operand.array, **{**op.params, "axes": reduced})
+    return Stored(array, tuple(sorted(left).index(axis) for axis in left))
 
 
-def _as_traced(op: Op, arrays: Sequence[Any]) -> list[Laid]:
-    """The results of an operation of any other kind; what loops and branches hold is written again."""
+def _emit_other(op: Op, arrays: Sequence[Array]) -> list[Stored]:
+    """The results of an operation of any other kind; the functions in loops and branches are rewritten too."""
     params = op.params
-    if (held := _HELD.get(op.primitive.name)) is not None:
-        params = {**params, held: jax.tree.map(_inner, params[held], is_leaf=_is_traced)}
-    with op.equation.ctx.manager:
-        results = op.primitive.bind(*arrays, **op.primitive.get_bind_params(params))
-    results = results if op.primitive.multiple_results else [results]
-    return [Laid(array, plain(np.ndim(array))) for array in results]
+    if (name := _INNER.get(op.primitive.name)) is not None:
+        params = {**params, name: jax.tree.map(_rewritten, params[name], is_leaf=_is_jaxpr)}
+    return [Stored(array, default_layout(np.ndim(array))) for array in bind_equation(op.equation, arrays, params)]
 
 
-def _inner(traced: Any) -> Any:
-    if not hasattr(traced, "consts"):  # of `jax.checkpoint` before JAX 0.11, with no place for constants
-        again = _inner(core.ClosedJaxpr(traced, ()))
-        return traced if again.consts else again.jaxpr
-    given = [jax.ShapeDtypeStruct(a.shape, a.dtype, weak_type=getattr(a, "weak_type", False)) for a in traced.in_avals]
-    return jax.make_jaxpr(lambda *inputs: _run(Flat(traced), inputs))(*given)
+def _rewritten(jaxpr: core.ClosedJaxpr) -> core.ClosedJaxpr | core.Jaxpr:
+    if isinstance(jaxpr, core.Jaxpr) and not hasattr(jaxpr, "consts"):
+        # Of `jax.checkpoint` before JAX 0.11, with no place for constants.
+        rewritten = _rewritten_closed(core.ClosedJaxpr(jaxpr, ()))
+        return jaxpr if rewritten.consts else rewritten.jaxpr
+    return _rewritten_closed(jaxpr)
 
 
-def _is_traced(value: Any) -> bool:
+def _rewritten_closed(jaxpr: core.ClosedJaxpr) -> core.ClosedJaxpr:
+    avals = cast(list[jax.core.ShapedArray], jaxpr.in_avals)  # or references, which have the same attributes
+    inputs = [jax.ShapeDtypeStruct(a.shape, a.dtype, weak_type=getattr(a, "weak_type", False)) for a in avals]
+    return jax.make_jaxpr(lambda *arrays: _run(FlatJaxpr(jaxpr), arrays))(*inputs)
+
+
+def _is_jaxpr(value: object) -> bool:
     return hasattr(value, "eqns")

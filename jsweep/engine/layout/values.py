@@ -1,48 +1,47 @@
-"""Values of a step with the order that their axes have in memory."""
+"""Values of a step, with the layout that their axes have in memory."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jax import lax
+from jaxtyping import Array
 
-from jsweep.engine.layout.assignment import Order, plain
+from jsweep.engine.layout.assignment import Layout, default_layout
 
 
 @dataclass(frozen=True)
-class Laid:
-    """A value of which ``array`` holds, along axis i, the axis ``order[i]``."""
+class Stored:
+    """A value of which ``array`` holds, along axis i, the axis ``layout[i]``."""
 
-    array: Any
-    order: Order
+    array: Array
+    layout: Layout
 
     @property
     def rank(self) -> int:
-        return len(self.order)
+        return len(self.layout)
 
-    def to(self, order: Order) -> Any:
-        """The array in another order."""
-        if order == self.order:
+    def in_layout(self, layout: Layout) -> Array:
+        """The array transposed to another layout."""
+        if layout == self.layout:
             return self.array
-        return lax.transpose(self.array, tuple(self.order.index(axis) for axis in order))
+        return lax.transpose(self.array, tuple(self.layout.index(axis) for axis in layout))
 
-    def plainly(self) -> Any:
-        """The array as it was written."""
-        return self.to(plain(self.rank))
+    def in_default_layout(self) -> Array:
+        return self.in_layout(default_layout(self.rank))
 
-    def laid(self) -> "Laid":
+    def stored(self) -> "Stored":
         return self
 
-    def transposed(self, permutation: Order) -> "Laid":
-        """The transpose as a value; nothing moves."""
-        return Laid(self.array, tuple(permutation.index(axis) for axis in self.order))
+    def transposed(self, permutation: Layout) -> "Stored":
+        """The transpose as a value; nothing moves in memory."""
+        return Stored(self.array, tuple(permutation.index(axis) for axis in self.layout))
 
 
 @dataclass(frozen=True)
-class Spread:
-    """``array`` repeated: its axis i is the axis ``axes[i]`` of a value of ``shape``. It has any order at no cost."""
+class Broadcast:
+    """``array`` repeated: its axis i is the axis ``axes[i]`` of a value of ``shape``. Every layout of it costs nothing."""
 
-    array: Any
+    array: Array
     shape: tuple[int, ...]
     axes: tuple[int, ...]
 
@@ -50,14 +49,14 @@ class Spread:
     def rank(self) -> int:
         return len(self.shape)
 
-    def to(self, order: Order) -> Any:
-        places = [order.index(axis) for axis in self.axes]
+    def in_layout(self, layout: Layout) -> Array:
+        places = [layout.index(axis) for axis in self.axes]
         ascending = np.argsort(places)
         array = self.array if sorted(places) == places else lax.transpose(self.array, tuple(int(i) for i in ascending))
-        return lax.broadcast_in_dim(array, tuple(self.shape[axis] for axis in order), sorted(places))
+        return lax.broadcast_in_dim(array, tuple(self.shape[axis] for axis in layout), sorted(places))
 
-    def plainly(self) -> Any:
-        return self.to(plain(self.rank))
+    def in_default_layout(self) -> Array:
+        return self.in_layout(default_layout(self.rank))
 
-    def laid(self) -> Laid:
-        return Laid(self.plainly(), plain(self.rank))
+    def stored(self) -> Stored:
+        return Stored(self.in_default_layout(), default_layout(self.rank))

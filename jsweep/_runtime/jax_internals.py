@@ -1,0 +1,72 @@
+"""The private names of JAX that jsweep uses, and nothing else in the package: each with its reason and what it holds up.
+
+A release of JAX that moves one of these breaks this file alone; ``tests/test_compilation_cache.py`` and
+``tests/test_engine.py`` fail then.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax._src import config as _config
+from jax._src import xla_bridge as _xla_bridge
+from jax.experimental.compilation_cache import compilation_cache as _compilation_cache
+from jax.extend import core
+
+
+def backend_started() -> bool:
+    """Whether JAX has started a backend in this process, after which ``XLA_FLAGS`` is no longer read.
+
+    JAX has no public way to ask without starting one. Without it, `jsweep.configure` could not tell that its flag comes
+    too late, and programs would be compiled with wrong reductions where jaxlib has them.
+    """
+    return _xla_bridge.backends_are_initialized()
+
+
+@contextmanager
+def persistent_cache(folder: Path) -> Iterator[None]:
+    """Let compilations of the calling thread use JAX's persistent cache in ``folder``.
+
+    ``jax.config.update`` would set the folder for the whole process; only the private context managers are
+    thread-local. Without them, jsweep's cache would also hold every program that the user compiles.
+    """
+    with (
+        _config.compilation_cache_dir(str(folder)),
+        _config.persistent_cache_min_compile_time_secs(0.0),
+        _config.persistent_cache_min_entry_size_bytes(-1),
+    ):
+        yield
+
+
+def close_persistent_cache() -> None:
+    """Make JAX forget the cache folder that its last compilations used.
+
+    JAX opens a cache once a process and then uses it for every later compilation. The function is in
+    ``jax.experimental``; without it, the user's own programs would be written to jsweep's folder after the first sweep.
+    """
+    _compilation_cache.reset_cache()
+
+
+def generator_name(dtype: np.dtype) -> str:
+    """The name of the random-number generator of a typed key's dtype, such as "threefry2x32".
+
+    `jax.random.key_impl` takes arrays only, and jsweep has the shape of a state before it has the state. Without it,
+    states that hold typed keys could be neither timed nor restored from checkpoints.
+    """
+    return str(dtype._impl.name)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def bind_equation(
+    equation: core.JaxprEqn, arrays: Sequence[jax.Array], params: Mapping[str, object]
+) -> Sequence[jax.Array]:
+    """Apply a traced operation to other arrays, with other parameters, in the context it was traced in.
+
+    ``ctx`` holds the settings of the trace (such as the precision of products), and ``get_bind_params`` rebuilds the
+    functions that loops and branches are called with. Without them, steps with loops could not be rewritten for the CPU.
+    """
+    primitive = equation.primitive
+    with equation.ctx.manager:
+        results = primitive.bind(*arrays, **primitive.get_bind_params(dict(params)))
+    return results if primitive.multiple_results else [results]

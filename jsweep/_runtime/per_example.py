@@ -1,0 +1,260 @@
+"""Shapes of losses and metrics: outputs that match their targets, and one value per example."""
+
+import math
+import numbers
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Num, PyTree
+
+from jsweep.errors import ConfigError
+
+PerExample = Callable[[PyTree, PyTree], Array]
+"""``(outputs, targets) -> values``, one value per example, shape (batch,)."""
+
+
+def at_least_float32(array: Num[Array, "..."]) -> Float[Array, "..."]:
+    """``array`` in float32, or in its own type where that is more precise."""
+    wide = jnp.issubdtype(array.dtype, jnp.inexact) and array.dtype.itemsize >= 4
+    return array if wide else array.astype(jnp.float32)
+
+
+def same_shape(
+    name: str, outputs: Num[Array, "batch ..."], targets: Num[Array, "batch ..."]
+) -> tuple[Float[Array, "batch ..."], Float[Array, "batch ..."]]:
+    """Outputs and targets in float32 at least; ConfigError unless their shapes are equal and have a batch axis."""
+    outputs, targets = _array(name, "outputs", outputs), _array(name, "targets", targets)
+    if outputs.shape != targets.shape:
+        raise ConfigError(
+            f"{_got(name, outputs, targets)}: pass arrays of the same shape{_matching(outputs.shape, targets.shape)}."
+        )
+    if not outputs.ndim:
+        raise ConfigError(f"{_got(name, outputs, targets)}: pass arrays whose first axis is the batch.")
+    return at_least_float32(outputs), at_least_float32(targets)
+
+
+def classes_and_targets(
+    name: str, outputs: Num[Array, "*batch classes"], targets: Int[Array, "*batch"], binary: str
+) -> tuple[Float[Array, "*batch classes"], Int[Array, "*batch"]]:
+    """Logits in float32 at least and class numbers in int32 at least, whose shapes belong together.
+
+    Args:
+        name: the loss or metric, for the message.
+        outputs: logits, one for each class on the last axis.
+        targets: integer classes, one for each row of logits.
+        binary: what to use instead for a single logit per example.
+
+    Raises:
+        ConfigError: for a single logit, for targets that are not integers, and for shapes that do not match.
+    """
+    outputs, targets = _array(name, "outputs", outputs), _array(name, "targets", targets)
+    if outputs.ndim < 2 or outputs.shape[-1] == 1:
+        raise ConfigError(
+            f"{_got(name, outputs, targets)}, which is one logit per example: use {binary}, or give the model one "
+            "output per class."
+        )
+    if targets.shape != outputs.shape[:-1]:
+        fix = f"pass targets of shape {outputs.shape[:-1]}"
+        if targets.shape == outputs.shape:
+            fix += ", such as targets.argmax(axis=-1) of one-hot targets"
+        elif targets.shape == (*outputs.shape[:-1], 1):
+            fix += ", such as targets[..., 0]"
+        raise ConfigError(f"{_got(name, outputs, targets)}: {fix}.")
+    if not jnp.issubdtype(targets.dtype, jnp.integer):
+        raise ConfigError(
+            f"{name} got targets of type {targets.dtype}: pass the classes as integers that start at 0, such as "
+            'targets.astype("int32").'
+        )
+    if targets.dtype.itemsize < 4:  # so that the number of classes fits the type that it is compared in
+        targets = targets.astype(jnp.int32)
+    return at_least_float32(outputs), targets
+
+
+def one_logit(
+    name: str, outputs: Num[Array, "batch ..."], targets: Num[Array, "batch ..."], several: str
+) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
+    """One logit and one target per example, (batch,) or (batch, 1) each, as float vectors; targets outside [0, 1] are NaN.
+
+    Raises ConfigError for other shapes; ``several`` says what to use for more than one logit per example.
+    """
+    outputs, targets = _array(name, "outputs", outputs), _array(name, "targets", targets)
+    batch = outputs.shape[:1]
+    if not batch or any(array.shape not in (batch, (*batch, 1)) for array in (outputs, targets)):
+        raise ConfigError(
+            f"{_got(name, outputs, targets)}: pass one logit and one target per example, shape (batch,) or (batch, 1), or "
+            f"use {several}."
+        )
+    return at_least_float32(outputs).reshape(batch), in_unit_interval(targets).reshape(batch)
+
+
+def in_unit_interval(targets: Num[Array, "..."]) -> Float[Array, "..."]:
+    """Targets in float32 at least, with NaN for those outside [0, 1]: labels of -1 and 1, or of two classes 1 and 2."""
+    floats = at_least_float32(targets)
+    return jnp.where((floats >= 0) & (floats <= 1), floats, jnp.nan)
+
+
+def check_ignore(ignore: int | float) -> None:
+    """Raise ConfigError unless ``ignore`` is a finite number, so that targets can be equal to it."""
+    if isinstance(ignore, bool) or not isinstance(ignore, numbers.Real) or not math.isfinite(ignore):
+        raise ConfigError(
+            f"ignore={ignore!r} is not valid: pass the number that marks a position to leave out, such as -1."
+        )
+
+
+def without_ignored(
+    function: PerExample, outputs: PyTree[Array], targets: Num[Array, " batch *length"], ignore: int | float
+) -> tuple[Float[Array, " batch *length"], Bool[Array, " batch *length"]]:
+    """The values of a loss or metric per position, and which positions are kept; values of the others are 0.
+
+    Args:
+        function: gives one value per position, the shape of ``targets``.
+        outputs: what the model returns.
+        targets: one target per position; ``function`` sees 0 in place of ``ignore``.
+        ignore: the target of the positions to leave out.
+
+    Returns:
+        Values in float32 at least, and a mask, both of the shape of ``targets``.
+
+    Raises:
+        ConfigError: if the targets' type does not hold ``ignore``, or the values have another shape.
+    """
+    targets = _array("masked", "targets", targets)
+    if jnp.issubdtype(targets.dtype, jnp.integer):
+        limits = jnp.iinfo(targets.dtype)
+        if ignore != int(ignore) or not limits.min <= ignore <= limits.max:
+            raise ConfigError(
+                f"ignore={ignore!r} is not a value of {targets.dtype} targets: pass one from {limits.min} to {limits.max}, or "
+                'convert the targets, such as targets.astype("int32").'
+            )
+        ignore = int(ignore)
+    kept = targets != jnp.asarray(ignore, targets.dtype)
+    values = function(outputs, jnp.where(kept, targets, jnp.zeros((), targets.dtype)))
+    if values.shape != targets.shape:
+        raise ConfigError(
+            f"masked got values of shape {values.shape} for targets of shape {targets.shape}: pass a loss or metric that "
+            "returns one value per target."
+        )
+    return jnp.where(kept, at_least_float32(values), 0.0), kept
+
+
+def per_example_values(
+    name: str, function: PerExample, outputs: PyTree[Array], targets: PyTree[Array]
+) -> Float[Array, " batch"]:
+    """What a loss or metric returns for a batch, in float32 at least, after checking that it is one value per example.
+
+    Args:
+        name: the function, for the message: "loss", or "metric 'mae'".
+        function: ``(outputs, targets) -> values``.
+        outputs: what the model returns for the batch.
+        targets: a pytree of arrays with the examples on the first axis.
+
+    Returns:
+        The values, shape (batch,).
+
+    Raises:
+        ConfigError: for values of another shape, and where outputs (batch, 1) are broadcast against targets (batch,), or
+            the other way round, to (batch, batch).
+    """
+    _check_aligned(name, function, outputs, targets)
+    values = function(outputs, targets)
+    check_per_example(name, values, jax.tree.leaves(targets)[0].shape[0], outputs, targets)
+    return at_least_float32(values)
+
+
+def check_per_example(
+    name: str, values: Num[Array, "..."], examples: int, outputs: PyTree[Array], targets: PyTree[Array]
+) -> None:
+    """Raise ConfigError unless the values of a loss or metric have one value per example.
+
+    Args:
+        name: the function, for the message: "loss", or "metric 'mae'".
+        values: what it returned.
+        examples: the number of examples in the batch.
+        outputs: what it was given first, for its shapes.
+        targets: what it was given second, for its shapes.
+
+    Raises:
+        ConfigError: the message names the shapes and the axes to reduce.
+    """
+    if not hasattr(values, "shape") and not isinstance(values, bool | int | float):
+        raise ConfigError(f"{name} returned a {type(values).__name__}: return an array of one value per example.")
+    shape = jnp.shape(values)
+    if shape == (examples,):
+        return
+    if not shape:
+        fix = "return one value per example, shape (batch,), without the mean over the batch"
+        if name != "loss":
+            fix += ", or declare a metric of the whole split with jsweep.metrics.Metric(..., per_example=False)"
+    elif shape[0] == examples:
+        axes = tuple(range(1, len(shape)))
+        fix = f"reduce every axis but the first, such as values.mean(axis={axes[0] if len(axes) == 1 else axes})"
+        if shape == (examples, examples) and _shapes(outputs) != _shapes(targets):
+            fix = "give outputs and targets the same shape, or reduce axis 1 if it is not the batch"
+    else:
+        fix = "return one value per example, and reduce every axis but the first, the batch"
+    raise ConfigError(
+        f"{name} returned shape {shape} for {examples} examples, with outputs {_shapes(outputs)} and targets "
+        f"{_shapes(targets)}: {fix}."
+    )
+
+
+def check_scalar(name: str, value: Num[Array, ""]) -> None:
+    """Raise ConfigError unless a metric of the whole split returned a scalar."""
+    if not hasattr(value, "shape") and not isinstance(value, bool | int | float):
+        raise ConfigError(f"{name} returned a {type(value).__name__}: return a scalar, the metric of the whole split.")
+    if jnp.shape(value):
+        raise ConfigError(
+            f"{name} returned shape {jnp.shape(value)}, but is declared with per_example=False: return a scalar, the metric "
+            "of the whole split, or declare it with per_example=True."
+        )
+
+
+def _check_aligned(name: str, function: PerExample, outputs: PyTree[Array], targets: PyTree[Array]) -> None:
+    """Raise ConfigError where outputs (n, 1) meet targets (n,), or their like, and are broadcast to (n, n).
+
+    A function that aligns the two itself fails on outputs of two examples and targets of three; one that broadcasts does
+    not notice.
+    """
+    if not (hasattr(outputs, "shape") and hasattr(targets, "shape")):
+        return
+    if outputs.shape == targets.shape or outputs.size != targets.size or not outputs.ndim or not targets.ndim:
+        return
+    two = jax.ShapeDtypeStruct((2, *outputs.shape[1:]), outputs.dtype)
+    three = jax.ShapeDtypeStruct((3, *targets.shape[1:]), targets.dtype)
+    try:
+        jaxpr = jax.make_jaxpr(function)(two, three).jaxpr
+    except Exception:  # whatever a user's function raises for arrays that do not belong together
+        return
+    used = {id(variable) for equation in jaxpr.eqns for variable in equation.invars}
+    if all(id(variable) in used for variable in jaxpr.invars):
+        raise ConfigError(
+            f"{_got(name, outputs, targets)}, which it broadcasts to every pair of examples: pass arrays of the same "
+            f"shape{_matching(outputs.shape, targets.shape)}."
+        )
+
+
+def _array(name: str, argument: str, value: Num[Array, "..."]) -> Num[Array, "..."]:
+    if not hasattr(value, "shape"):
+        raise ConfigError(
+            f"{name} got {argument} that are a {type(value).__name__}: pass one array, or write a loss or metric of your own "
+            "that picks it."
+        )
+    return jnp.asarray(value)
+
+
+def _got(name: str, outputs: Num[Array, "..."], targets: Num[Array, "..."]) -> str:
+    return f"{name} got outputs of shape {outputs.shape} and targets of shape {targets.shape}"
+
+
+def _matching(outputs: tuple[int, ...], targets: tuple[int, ...]) -> str:
+    """How to make two shapes equal where one has an axis of length 1 more than the other."""
+    if outputs == (*targets, 1):
+        return ", such as targets[..., None]"
+    if targets == (*outputs, 1):
+        return ", such as targets[..., 0]"
+    return ""
+
+
+def _shapes(arrays: PyTree[Array]) -> str:
+    return str(jax.tree.map(jnp.shape, arrays))

@@ -1,0 +1,22 @@
+"""The command ``plan``: what running an experiment will compile, hold and take."""
+
+import click
+
+from jsweep._runtime.text import clean
+from jsweep.cli._tables import print_json
+from jsweep.cli.load import load_sweep
+from jsweep.cli.options import Experiment, experiment_options, json_option
+
+
+@click.command(epilog="Example:  jsweep plan experiments/digits.py --json")
+@experiment_options
+@json_option
+def plan(experiment: Experiment, as_json: bool) -> None:
+    """Print what running FILE will compile, hold in memory and take; nothing is compiled or trained."""
+    from jsweep.runner.plan import plan as plan_sweep
+
+    made = plan_sweep(load_sweep(experiment))
+    if as_json:
+        print_json({"programs": made.programs, "seconds": made.seconds, "plan": made})
+    else:
+        click.echo("\n".join(clean(line, 300) for line in str(made).splitlines()))

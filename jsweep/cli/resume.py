@@ -1,0 +1,45 @@
+"""The command ``resume``: as ``run``, for a sweep that the record has begun."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from jsweep.cli.load import load_sweep
+from jsweep.cli.options import (
+    Experiment,
+    Selection,
+    environment_option,
+    experiment_options,
+    json_option,
+    progress_option,
+    selection_options,
+    top_option,
+)
+from jsweep.cli.run import check_selection, print_result
+
+if TYPE_CHECKING:
+    from jsweep.runner.progress import ProgressMode
+
+
+@click.command(epilog="Example:  jsweep resume experiments/digits.py --store sweeps.db")
+@experiment_options
+@selection_options
+@top_option
+@environment_option
+@progress_option
+@json_option
+def resume(
+    experiment: Experiment,
+    selection: Selection,
+    top: int,
+    any_environment: bool,
+    progress: "ProgressMode | None",
+    as_json: bool,
+) -> None:
+    """Resume the sweep that FILE defines: the same as run, but refused where the record does not have the sweep."""
+    from jsweep.runner.prepare import prepare
+    from jsweep.runner.resume import resume as resume_sweep
+
+    prepared = prepare(load_sweep(experiment))
+    check_selection(selection, prepared)
+    print_result(resume_sweep(prepared, progress=progress, any_environment=any_environment), selection, top, as_json)

@@ -1,0 +1,79 @@
+"""A carry: all that the training of a tile goes on from, and how its lanes are taken apart and put together."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float32, Int32, PyTree
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("state", "sums", "first_nonfinite_step"),
+    meta_fields=("step", "since"),  # the same for all lanes
+)
+@dataclass(frozen=True)
+class Carry:
+    """Where the training of a tile stands after ``step`` steps; every array has the lanes on its leading axis.
+
+    Attributes:
+        step: the steps trained so far, the same in every lane.
+        since: the step after which ``sums`` began.
+        state: the task's state.
+        sums: of every training metric, the sum over the steps from ``since`` to ``step``.
+        first_nonfinite_step: the first step with a training metric that was infinite or NaN, counted from 0; -1 for none.
+    """
+
+    step: int
+    since: int
+    state: PyTree
+    sums: Mapping[str, Float32[Array | np.ndarray, " lanes"]]
+    first_nonfinite_step: Int32[Array | np.ndarray, " lanes"]
+
+    @property
+    def lanes(self) -> int:
+        """How many lanes it has."""
+        return len(self.first_nonfinite_step)
+
+
+def take(carry: Carry, lane: int) -> Carry:
+    """One lane's carry, whose arrays have no lane axis."""
+    return jax.tree.map(lambda array: array[lane], carry)
+
+
+def split(carry: Carry) -> list[Carry]:
+    """One carry for each lane; see `take`."""
+    return [take(carry, lane) for lane in range(carry.lanes)]
+
+
+def stack(carries: Sequence[Carry]) -> Carry:
+    """Single lanes, as `take` returns them, as one carry; ValueError where they stand at different steps."""
+    _check_alike(carries)
+    return jax.tree.map(lambda *leaves: _numpy_or_jax(leaves).stack(leaves), *carries)
+
+
+def merge(carries: Sequence[Carry]) -> Carry:
+    """Carries one behind the other along their lanes; ValueError where they stand at different steps."""
+    _check_alike(carries)
+    return jax.tree.map(lambda *leaves: _numpy_or_jax(leaves).concatenate(leaves), *carries)
+
+
+def clone(carry: Carry, lanes: Sequence[int]) -> Carry:
+    """A carry whose lane i is a copy of the lane ``lanes[i]``; a lane may be taken several times or not at all."""
+    chosen = np.asarray(lanes, np.int32)
+    return jax.tree.map(lambda array: array[chosen], carry)
+
+
+def _check_alike(carries: Sequence[Carry]) -> None:
+    positions = {(carry.step, carry.since) for carry in carries}
+    if len(positions) != 1:
+        raise ValueError(f"lanes at {len(positions)} different positions cannot share a carry: {sorted(positions)}.")
+
+
+def _numpy_or_jax(leaves: Sequence[Array | np.ndarray]) -> ModuleType:
+    """The library that joins ``leaves``: NumPy keeps arrays that were read from a file on the host."""
+    return jnp if isinstance(leaves[0], jax.Array) else np

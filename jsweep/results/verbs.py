@@ -1,0 +1,130 @@
+"""The reading verbs of the command line as functions: open, list, show and best (compare has a module of its own)."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias, overload
+
+from jsweep.errors import StoreError
+from jsweep.results.objective import Objective
+from jsweep.results.ranking import At, ConfigScore, Rule, Simplest
+from jsweep.results.reports import SweepReport, SweepSummary, TrialReport
+from jsweep.results.result import Result
+from jsweep.storage import Status, SweepRecord, TestOpening, Trial, open_store
+
+Metric: TypeAlias = str | Objective | None
+
+
+def open(store: str | Path, name: str | None = None) -> Result:
+    """Open a sweep of a store to read it; nothing is trained, and the task is not needed.
+
+    ``name`` is the sweep's (default: the latest). Raises StoreError where the store cannot be read or has no sweeps,
+    UnknownNameError for a name that it does not have. The result may be used as a context manager, which closes it.
+    """
+    record = open_store(store, write=False)
+    try:
+        sweeps = record.sweeps()
+        if not sweeps:
+            raise StoreError(f"{record.path} has no sweeps yet: make one with jsweep run FILE --store {record.path}.")
+        return Result(record, sweeps[-1].name if name is None else name)
+    except BaseException:
+        record.close()
+        raise
+
+
+def list(store: str | Path) -> Sequence[SweepSummary]:
+    """The sweeps of a store, oldest first; StoreError where it cannot be read."""
+    record = open_store(store, write=False)
+    try:
+        return [_summary(record.trials(sweep.key), record.tests(sweep.key), sweep) for sweep in record.sweeps()]
+    finally:
+        record.close()
+
+
+@overload
+def show(
+    store: str | Path, sweep: str | None = None, trial: None = None, *, metric: Metric = None, at: At = "last"
+) -> SweepReport: ...
+
+
+@overload
+def show(
+    store: str | Path, sweep: str | None, trial: str, *, metric: Metric = None, at: At = "last"
+) -> TrialReport: ...
+
+
+def show(
+    store: str | Path,
+    sweep: str | None = None,
+    trial: str | None = None,
+    *,
+    metric: Metric = None,
+    at: At = "last",
+) -> SweepReport | TrialReport:
+    """Read a sweep (its configs ranked, its trials, how it was run), or one of its trials with every metric by step.
+
+    Args:
+        store: The store's file.
+        sweep: The sweep's name; default: the latest.
+        trial: The beginning of a trial's id; default: the whole sweep.
+        metric: What to rank a sweep by; default: its objective.
+        at: The evaluation that counts, in steps; see `Result.ranking`.
+
+    Returns:
+        A `SweepReport` or, for a trial, a `TrialReport`; both print as tables.
+
+    Raises:
+        StoreError: The store cannot be read.
+        ConfigError: It has no such sweep or trial, or the sweep cannot be ranked by the metric.
+    """
+    with open(store, sweep) as result:
+        return _sweep_report(result, metric, at) if trial is None else _trial_report(result, trial)
+
+
+def best(
+    store: str | Path,
+    sweep: str | None = None,
+    *,
+    metric: Metric = None,
+    at: At = "last",
+    rule: Rule = "mean",
+    simplest: Simplest | None = None,
+) -> ConfigScore:
+    """Select a config of a sweep by a validation metric.
+
+    Args:
+        store: The store's file.
+        sweep: The sweep's name; default: the latest.
+        metric: What to select by; default: the sweep's objective.
+        at: The evaluation that counts, in steps; see `Result.ranking`.
+        rule: "mean" or "one-standard-error"; see `Result.best`.
+        simplest: The order of simplicity that "one-standard-error" needs; see `Result.best`.
+
+    Returns:
+        The score of the selected config.
+
+    Raises:
+        StoreError: The store cannot be read.
+        ConfigError: It has no such sweep, or no config can be selected by the metric.
+    """
+    with open(store, sweep) as result:
+        return result.best(metric, at=at, rule=rule, simplest=simplest)
+
+
+def _sweep_report(result: Result, metric: Metric, at: At) -> SweepReport:
+    ranking = result.ranking(metric, at=at)
+    trials = result.trials()
+    known, used = result.environments(), {trial.environment for trial in trials}
+    environments = [described for number, described in known.items() if number in used]
+    return SweepReport(result.row, ranking, trials, result.ledger(), environments)
+
+
+def _trial_report(result: Result, start: str) -> TrialReport:
+    trial = result.trial(start)
+    return TrialReport(trial, {metric: dict(result.curves(metric)[trial.id]) for metric in result.metrics()})
+
+
+def _summary(trials: Sequence[Trial], ledger: Sequence[TestOpening], sweep: SweepRecord) -> SweepSummary:
+    states = Counter(trial.status for trial in trials)
+    finished, failed = states[Status.FINISHED], states[Status.FAILED]
+    return SweepSummary(sweep.name, sweep.task, len(trials), finished, failed, len(ledger), sweep.created)
