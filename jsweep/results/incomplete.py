@@ -1,6 +1,7 @@
 """Sentences about trials that failed, diverged or have not finished: which, how many, and what to do."""
 
 import math
+import shlex
 from collections.abc import Sequence
 
 from jsweep._runtime.text import clean
@@ -41,7 +42,8 @@ def failures(sweep: str, trials: Sequence[Trial]) -> str:
     if not failed:
         return ""
     reason = clean(failed[0].reason or "an unknown error", 300).rstrip(".")
-    return f"{_count(failed)} failed, the first with {reason}; see jsweep show {clean(sweep)} {clean(failed[0].id)} --traceback"
+    command = f"jsweep show {shlex.quote(clean(sweep))} {clean(failed[0].id)} --traceback"
+    return f"{_count(failed)} failed, the first with {reason}; see {command}"
 
 
 def _divergences(trials: Sequence[Trial], metric: str, at: At, scores: Scores) -> str:

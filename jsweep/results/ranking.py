@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from jsweep._runtime.types import Mode, Value
+from jsweep._runtime.types import Mode
 from jsweep.errors import ConfigError, UnknownNameError
 from jsweep.results.objective import Objective
 from jsweep.space import format_config
@@ -17,7 +17,7 @@ At: TypeAlias = Literal["last", "best"] | int
 """The evaluation that counts: the last, each config's best, or the one after that many steps."""
 
 Rule: TypeAlias = Literal["mean", "one-standard-error"]
-Simplest: TypeAlias = Callable[[Mapping[str, Value]], Any] | Sequence[str]
+Simplest: TypeAlias = Callable[[Mapping[str, Any]], Any] | Sequence[str]
 Scores: TypeAlias = Mapping[str, Mapping[int, Mapping[int, float]]]
 """Recorded values: metric -> a trial's key in the record -> step -> value."""
 
@@ -57,13 +57,22 @@ class ConfigScore:
 
 @dataclass(frozen=True)
 class TestScore:
-    """The scores on the test split: for each metric one value a seed; ``from_ledger``: it had been opened before."""
+    """The scores on the test split: for each metric one value a seed; ``from_ledger``: it had been opened before.
+
+    ``metric``, ``mode``, ``rule`` and ``at`` say how validation selected the config; the parameters tested are those after
+    ``step`` steps.
+    """
 
     config: Mapping[str, Any]
     scores: Mapping[str, tuple[float, ...]]
     seeds: tuple[int, ...]
     opened: str
     from_ledger: bool
+    metric: str
+    mode: str
+    rule: str
+    at: str
+    step: int
 
     def mean(self, metric: str) -> float:
         """The mean over seeds of ``test/NAME``."""
@@ -249,4 +258,15 @@ def _spread(values: Sequence[float]) -> float:
 def score_of_opening(entry: TestOpening, from_ledger: bool) -> TestScore:
     """An entry of the ledger as a `TestScore`."""
     scores = {name: tuple(values) for name, values in entry.scores.items()}
-    return TestScore(entry.config, scores, tuple(entry.seeds), entry.opened, from_ledger)
+    return TestScore(
+        config=entry.config,
+        scores=scores,
+        seeds=tuple(entry.seeds),
+        opened=entry.opened,
+        from_ledger=from_ledger,
+        metric=entry.metric,
+        mode=entry.mode,
+        rule=entry.rule,
+        at=entry.at,
+        step=entry.step,
+    )

@@ -1,9 +1,10 @@
 """A sweep as its store holds it: trials, curves, rankings and the ledger of test openings; nothing here trains."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from types import TracebackType
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Self
 
 from jsweep._runtime.types import Value
@@ -96,7 +97,7 @@ class Result:
         if len(found) != 1:
             raise UnknownNameError(
                 f"{start!r} matches {len(found)} trials of {self.name!r}: pass more of an id, as in "
-                f"jsweep show {self.name} --json."
+                f"jsweep show {shlex.quote(self.name)} --json."
             )
         return found[0]
 
@@ -161,7 +162,7 @@ class Result:
         if count != 1:
             raise UnknownNameError(
                 f"{start!r} matches {count} configs of {self.name!r}: pass more of an id, as in "
-                f"jsweep show {self.name} --json."
+                f"jsweep show {shlex.quote(self.name)} --json."
             )
         return self._narrowed(kept, start)
 
