@@ -149,10 +149,9 @@ SAME += [
 
 def test_static_values_are_equal_only_to_what_computes_the_same():
     structures = [jax.tree.structure(js.Config({"value": value})) for value in SAME]
+    copied = [copy.deepcopy(value) if isinstance(value, list | dict | float) else value for value in SAME]
     for i, one in enumerate(structures):
-        again = jax.tree.structure(
-            js.Config({"value": copy.deepcopy(SAME[i]) if isinstance(SAME[i], list | dict | float) else SAME[i]})
-        )
+        again = jax.tree.structure(js.Config({"value": copied[i]}))
         assert one == again
         assert hash(one) == hash(again)
         assert [j for j, other in enumerate(structures) if one == other] == [i]

@@ -2,9 +2,9 @@
 
 import click
 
+from jsweep.cli._tables import print_json, print_table
 from jsweep.cli.load import load_sweep
 from jsweep.cli.options import Experiment, json_option, recorded_options
-from jsweep.cli._tables import print_json, print_table
 
 
 @click.command(epilog="Example:  jsweep params 3f2a91 experiments/digits.py --out best.safetensors")

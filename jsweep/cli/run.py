@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jsweep._runtime.text import clean
-from jsweep.cli._tables import print_json, print_ranking, print_table
+from jsweep.cli._tables import print_json, print_ranking
 from jsweep.cli.load import load_sweep
 from jsweep.cli.options import (
     Experiment,
@@ -17,7 +17,6 @@ from jsweep.cli.options import (
     selection_options,
     top_option,
 )
-from jsweep.cli._tables import print_json, print_ranking
 from jsweep.errors import UnknownNameError
 
 if TYPE_CHECKING:

@@ -18,7 +18,6 @@ from jsweep.data.splits import train_like
 from jsweep.engine.concurrency import Program, must_run_alone
 from jsweep.engine.layout import optimize_layout
 from jsweep.planning import Group
-from jsweep.task.config import Config
 from jsweep.task.task import Task
 
 STEPS_PER_CALL = 256  # the most steps that one call of the training program takes; its argument says how many
@@ -164,7 +163,7 @@ class _Shapes:
 
     def __init__(self, group: Group, width: int, device: jax.Device):
         self._sharding = jax.sharding.SingleDeviceSharding(device)
-        self.values = {name: self.array((width,), lane.dtype) for name, lane in group.lanes.items()}
+        self.values = {name: lane.shape(width, sharding=self._sharding) for name, lane in group.lanes.items()}
         self.noise = self.array((width, 2), jnp.uint32)
         self.state = jax.tree.map(lambda leaf: self.array((width, *leaf.shape), leaf.dtype), group.traced.state)
 
@@ -192,16 +191,13 @@ def over_lanes(function: Callable[..., PyTree], width: int, shared: int = 0) -> 
     return alone
 
 
-def _config(group: Group, values: Mapping[str, Array]) -> Config:
-    return Config({**group.static, **{name: group.lanes[name].wrap(value) for name, value in values.items()}})
-
-
 def _init(task: Task, group: Group, width: int) -> Callable[..., PyTree]:
+    functions = group.functions(task)
+
     def init(root: Array, seeds: Array, config_data: Array, values: Mapping[str, Array]) -> PyTree:
         def one(seed: Array, data: Array, values: Mapping[str, Array]) -> PyTree:
             for_init, order, noise = trial_keys(root, seed, data)
-            state = jax.tree.map(jnp.asarray, task.init(_config(group, values), for_init))
-            return state, jax.random.key_data(noise), jax.random.key_data(order)
+            return functions.init(values, for_init), jax.random.key_data(noise), jax.random.key_data(order)
 
         return over_lanes(one, width)(seeds, config_data, values)
 
@@ -209,6 +205,8 @@ def _init(task: Task, group: Group, width: int) -> Callable[..., PyTree]:
 
 
 def _train(task: Task, group: Group, width: int, device: jax.Device) -> Callable[..., PyTree]:
+    functions = group.functions(task)
+
     def train(lanes: Lanes, state: PyTree, tally: Tally, batches: Batches, steps: Steps) -> PyTree:
         def gather(indices: Int32[Array, " rows"]) -> PyTree:
             return jax.tree.map(lambda a: a.at[indices].get(mode="promise_in_bounds"), batches.examples)
@@ -219,7 +217,7 @@ def _train(task: Task, group: Group, width: int, device: jax.Device) -> Callable
 
             def one(values: Mapping[str, Array], noise: Array, state: PyTree, seen: PyTree) -> PyTree:
                 batch = seen if group.shared else gather(seen)
-                return task.step(_config(group, values), state, batch, step_key(noise, step))
+                return functions.step(values, state, batch, step_key(noise, step))
 
             indices = jax.lax.dynamic_index_in_dim(batches.rows, i, axis=0, keepdims=False)
             seen = gather(indices) if group.shared else indices
@@ -237,9 +235,11 @@ def _train(task: Task, group: Group, width: int, device: jax.Device) -> Callable
 
 
 def _evaluate(task: Task, group: Group, width: int, device: jax.Device) -> Callable[..., PyTree]:
+    functions = group.functions(task)
+
     def evaluate(values: Mapping[str, Array], state: PyTree, split: PyTree) -> dict[str, Float32[Array, " lanes"]]:
         def one(values: Mapping[str, Array], state: PyTree, split: PyTree) -> dict[str, Float32[Array, ""]]:
-            metrics = task.evaluate(_config(group, values), state, split)
+            metrics = functions.evaluate(values, state, split)
             return {name: jnp.asarray(value, jnp.float32) for name, value in metrics.items()}
 
         return _for_device(over_lanes(one, width, shared=1), device)(values, state, split)

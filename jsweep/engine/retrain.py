@@ -14,17 +14,21 @@ from jsweep.planning import Group, Tile
 from jsweep.storage.records import Score
 
 
-def retrain(setting: Setting, share: Work, device: jax.Device) -> tuple[dict[str, dict[int, Score]], dict[str, PyTree]]:
+def retrain(
+    setting: Setting, share: Work, device: jax.Device, steps: Mapping[str, int] | None = None
+) -> tuple[dict[str, dict[int, Score]], dict[str, PyTree]]:
     """Train the tiles of one group's share again.
 
     Args:
         setting: what all tiles of the sweep share.
         share: the group and its tiles, all of one width.
         device: the device to train on.
+        steps: by trial, the evaluation after which its state is wanted; its last one where it is not named.
 
     Returns:
-        The scores by trial and step, and the final state of every trial.
+        The scores by trial and step, and the arrays of every trial's state after those steps.
     """
+    wanted = {trial.id: trial.steps for tile in share.tiles for trial in tile.trials} | dict(steps or {})
     width = share.tiles[0].width
     program = lower_tile(setting.task, share.group, width, device, share.window).compile()
     data = on_device(setting, device, share.window is not None)
@@ -36,7 +40,7 @@ def retrain(setting: Setting, share: Work, device: jax.Device) -> tuple[dict[str
         for segment in train_tile(context, tile):
             for score in segment.scores:
                 scores.setdefault(score.trial, {})[score.step] = score
-                if score.finished:
+                if score.step == wanted[score.trial]:
                     states[score.trial] = take(segment.carry, lanes[score.trial]).state
     return scores, states
 

@@ -28,8 +28,6 @@ from jsweep.data.splits import train_like
 from jsweep.engine.concurrency import Program
 from jsweep.engine.program import STEPS_PER_CALL, Batches, Lanes, Steps, Tally, compile_program, lower_train
 from jsweep.planning import Group
-from jsweep.planning.identity import code_hash
-from jsweep.space import config_id
 from jsweep.task.task import Task
 
 L2_BYTES = 1 << 20  # of a core's cache, usually 1 to 2 MiB
@@ -208,8 +206,7 @@ def _key(task: Task, group: Group) -> str:
     """What a measured width depends on: the computation, its shapes, and the cores that share the machine."""
     shapes = jax.tree.map(lambda a: (a.shape, str(a.dtype)), (group.traced.state, train_like(task.data)))
     parts = [
-        code_hash(task.init, task.step),
-        config_id(group.static),
+        group.identity.digest,
         sorted(group.lanes),
         group.rows,
         group.shared,

@@ -2,25 +2,19 @@
 
 The seconds are a linear model of a trace's operations, fitted to 25 programs (perceptrons of width 8 to 1024, convolutional
 nets with strides or pooling, transformers, with and without dropout) in tiles on two cores, of which it is within a factor of
-1.9; `experiments/benchmarks/plan.py` shows how far it holds. They are those of one reference core, so that what is recorded by
+1.9; `experiments/benchmarks/plan.py` shows how far it holds. They are those of one reference core, so that what is decided by
 them is the same everywhere.
 """
 
 import math
 import time
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.extend import core
 
-from jsweep._runtime.prng import GENERATOR
-from jsweep.data.splits import train_like
-from jsweep.planning.traced import LaneType
-from jsweep.task.config import Config
-from jsweep.task.task import Task
+from jsweep._runtime.backend import cores
+from jsweep.planning.traced import inner_jaxprs
 
 # Seconds on the reference core, whose matrix products reach 70 GF/s; today's machine is timed against that.
 REFERENCE_FLOPS = 70e9
@@ -59,9 +53,9 @@ class Work:
         """Seconds one core takes to compile the three programs of a tile that trains by such steps."""
         return COMPILE_SECONDS + COMPILE_AN_OPERATION * self.operations
 
-    def a_lane(self, width: int) -> float:
-        """Seconds of one lane in a tile of ``width``."""
-        if jax.default_backend() != "cpu":
+    def a_lane(self, width: int, platform: str = "cpu") -> float:
+        """Seconds of one lane in a tile of ``width``, on the reference core or an accelerator."""
+        if platform != "cpu":
             return self.flops / ACCELERATOR_FLOPS + self.overhead / width
         return self.seconds + self.overhead / width
 
@@ -74,29 +68,8 @@ class Work:
         return Work(self.flops * times, self.seconds * times, self.operations * times, self.bytes)
 
 
-def step_work(task: Task, static: Mapping[str, Any], lanes: Mapping[str, LaneType], rows: int) -> Work:
-    """The work of one training step of one lane with batches of ``rows``; nothing is compiled or run."""
-    values, state, words = _arguments(task, static, lanes)
-    batch = jax.tree.map(lambda a: _shape((rows, *a.shape[1:]), a.dtype), train_like(task.data))
-
-    def step(values: Any, state: Any, batch: Any, words: jax.Array) -> Any:
-        return task.step(_config(static, lanes, values), state, batch, jax.random.wrap_key_data(words, impl=GENERATOR))
-
-    return work_of(jax.make_jaxpr(step)(values, state, batch, words).jaxpr)
-
-
-def evaluation_work(task: Task, static: Mapping[str, Any], lanes: Mapping[str, LaneType]) -> Work:
-    """The work of evaluating one lane on the validation split."""
-    values, state, _ = _arguments(task, static, lanes)
-    split = jax.tree.map(lambda a: _shape(a.shape, a.dtype), task.data.validation)
-    evaluate = lambda values, state, split: task.evaluate(_config(static, lanes, values), state, split)
-    return work_of(jax.make_jaxpr(evaluate)(values, state, split).jaxpr)
-
-
 def machine_speed() -> float:
     """How fast a core is beside the reference core: a matrix product timed now, on every core at once (some 20 ms)."""
-    from jsweep._runtime.backend import cores
-
     a = np.ones((768, 768), np.float32)
     b, best = np.empty_like(a), math.inf
     for _ in range(6):
@@ -106,11 +79,11 @@ def machine_speed() -> float:
     return 2 * 768**3 / best / cores() / REFERENCE_FLOPS
 
 
-def work_of(jaxpr: Any) -> Work:
+def work_of(jaxpr: core.Jaxpr) -> Work:
     """The work of a traced function, loops counted by their length where that is known."""
     total = Work()
     for equation in jaxpr.eqns:
-        inner = list(_inner(equation))
+        inner = [] if equation.primitive.name == "random_bits" else inner_jaxprs(equation)
         if inner:
             times = equation.params["length"] if equation.primitive.name == "scan" else 1
             for part in inner:
@@ -120,13 +93,13 @@ def work_of(jaxpr: Any) -> Work:
     return replace(total, bytes=max(total.bytes, _most_alive(jaxpr)))
 
 
-def _most_alive(jaxpr: Any) -> float:
+def _most_alive(jaxpr: core.Jaxpr) -> float:
     """Bytes of the arrays that are alive at once at the worst moment, each from where it is made to its last use."""
-    last = {v: number for number, equation in enumerate(jaxpr.eqns) for v in equation.invars if hasattr(v, "count")}
-    last |= dict.fromkeys((v for v in jaxpr.outvars if hasattr(v, "count")), len(jaxpr.eqns))
+    last = {v: number for number, equation in enumerate(jaxpr.eqns) for v in equation.invars if isinstance(v, core.Var)}
+    last |= dict.fromkeys((v for v in jaxpr.outvars if isinstance(v, core.Var)), len(jaxpr.eqns))
     alive = {v: _bytes(v) for v in (*jaxpr.invars, *jaxpr.constvars)}
     most = now = sum(alive.values())
-    ending: dict[int, list[Any]] = {}
+    ending: dict[int, list[core.Var]] = {}
     for v, number in last.items():
         ending.setdefault(number, []).append(v)
     for number, equation in enumerate(jaxpr.eqns):
@@ -139,7 +112,7 @@ def _most_alive(jaxpr: Any) -> float:
     return most
 
 
-def _of_equation(equation: Any) -> Work:
+def _of_equation(equation: core.JaxprEqn) -> Work:
     name = equation.primitive.name
     out = sum(_size(v) for v in equation.outvars)
     if name == "dot_general":
@@ -156,7 +129,7 @@ def _of_equation(equation: Any) -> Work:
     return Work(0.0, _seconds_by_element(equation, name, out), 1)
 
 
-def _seconds_by_element(equation: Any, name: str, out: int) -> float:
+def _seconds_by_element(equation: core.JaxprEqn, name: str, out: int) -> float:
     if name in _FREE or name.startswith(("gather", "scatter", "dynamic_", "random_", "threefry")):
         return 0.0  # fitted to nothing beside the rest
     if name in _FUNCTIONS:
@@ -172,40 +145,10 @@ def _seconds_by_element(equation: Any, name: str, out: int) -> float:
     return out * AN_ELEMENT
 
 
-def _inner(equation: Any) -> Iterator[Any]:
-    if equation.primitive.name == "random_bits":
-        return
-    for value in equation.params.values():
-        for part in value if isinstance(value, tuple | list) else (value,):
-            if hasattr(part, "eqns"):
-                yield part
-            elif hasattr(part, "jaxpr"):
-                yield part.jaxpr
-
-
-def _size(variable: Any) -> int:
+def _size(variable: core.Var | core.Literal) -> int:
     return math.prod(getattr(variable.aval, "shape", ()))
 
 
-def _bytes(variable: Any) -> float:
+def _bytes(variable: core.Var | core.Literal) -> float:
     dtype = getattr(variable.aval, "dtype", None)
     return _size(variable) * (8.0 if dtype is None or not hasattr(dtype, "itemsize") else float(dtype.itemsize))
-
-
-def _arguments(task: Task, static: Mapping[str, Any], lanes: Mapping[str, LaneType]) -> tuple[Any, Any, Any]:
-    values = {name: jax.ShapeDtypeStruct((), lane.dtype) for name, lane in lanes.items()}
-    words = jax.ShapeDtypeStruct((2,), jnp.uint32)
-
-    def init(values: Any, words: jax.Array) -> Any:
-        key = jax.random.wrap_key_data(words, impl=GENERATOR)
-        return jax.tree.map(jnp.asarray, task.init(_config(static, lanes, values), key))
-
-    return values, jax.eval_shape(init, values, words), words
-
-
-def _config(static: Mapping[str, Any], lanes: Mapping[str, LaneType], values: Mapping[str, Any]) -> Config:
-    return Config({**static, **{name: lanes[name].wrap(value) for name, value in values.items()}})
-
-
-def _shape(dims: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(dims, jax.dtypes.canonicalize_dtype(dtype))

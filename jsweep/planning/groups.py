@@ -1,17 +1,16 @@
 """Compile groups: the trials that share one compiled program, cut into tiles of a fixed width."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import jax
 import numpy as np
 
-from jsweep.errors import ConfigError
-from jsweep.planning.bucketing import RecordedRoles, assign_buckets, rows_of
-from jsweep.planning.roles import Role, assign_roles
-from jsweep.planning.traced import LaneType, Traced, lane_type, trace
+from jsweep._runtime.types import Value
+from jsweep.planning.identity import ProgramIdentity, identity_of
+from jsweep.planning.lane_types import LaneType
+from jsweep.planning.traced import LaneFunctions, Traced
 from jsweep.space import config_id, format_value
 from jsweep.storage.records import Trial
 from jsweep.task.task import Task
@@ -32,18 +31,20 @@ class Tile:
 
 @dataclass(frozen=True)
 class Group:
-    """Trials whose static values are equal.
+    """Trials that share a compiled program.
 
-    ``rows`` are the rows of a batch as compiled. Where it is ``shared`` the trials of a tile are of one seed and see the same
-    batches, which are then gathered once for all lanes.
+    ``static`` are the values compiled in, those included that no trial of the group depends on; ``varying`` names the
+    latter where trials differ in them. ``rows`` are the rows of a batch as compiled. Where it is ``shared`` the trials of a
+    tile are of one seed and see the same batches, which are then gathered once for all lanes.
     """
 
-    static: Mapping[str, Any]
+    static: Mapping[str, Value]
     lanes: Mapping[str, LaneType]
     trials: tuple[Trial, ...]
     rows: int
     traced: Traced = field(compare=False, repr=False)
     shared: bool = False
+    varying: frozenset[str] = frozenset()
 
     @property
     def lane_bytes(self) -> int:
@@ -51,14 +52,35 @@ class Group:
         return sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(self.traced.state))
 
     @property
+    def compiled_in(self) -> dict[str, Value]:
+        """The static values that the program depends on, as far as is known."""
+        return {n: v for n, v in self.static.items() if n in self.traced.reads and n not in self.varying}
+
+    @property
     def label(self) -> str:
-        """The static values in words, or "all" when nothing is compiled in."""
-        return ", ".join(f"{name}={format_value(value)}" for name, value in self.static.items()) or "all"
+        """The values compiled in, in words, or "all" where there are none."""
+        return ", ".join(f"{name}={format_value(value)}" for name, value in self.compiled_in.items()) or "all"
+
+    @cached_property
+    def identity(self) -> ProgramIdentity:
+        """What the group's programs compute."""
+        return identity_of(self.traced)
+
+    @property
+    def key(self) -> str:
+        """What the group is in a record: a hash of its static values, the types of its lanes, and the rows of a batch."""
+        lanes = {name: str(lane) for name, lane in self.lanes.items()}
+        static = {name: value for name, value in self.static.items() if name not in self.varying}
+        return config_id({"static": config_id(static), "lanes": config_id(lanes), "rows": self.rows})
+
+    def functions(self, task: Task) -> LaneFunctions:
+        """The task's three functions for one lane of this group."""
+        return LaneFunctions(task, self.static, self.lanes, self.traced.template)
 
     def lane_values(self, trials: Sequence[Trial]) -> dict[str, np.ndarray]:
         """What each trial puts in its lane: name -> array of shape (len(trials),)."""
         return {
-            name: np.array([lane.encode(_seen_by_task(trial)[name]) for trial in trials], lane.dtype)
+            name: np.array([lane.encode(seen_by_task(trial)[name]) for trial in trials], lane.dtype)
             for name, lane in self.lanes.items()
         }
 
@@ -84,92 +106,6 @@ class Group:
         return list(parts.values())
 
 
-def make_groups(
-    task: Task,
-    trials: Sequence[Trial],
-    told: Mapping[str, str] | None = None,
-    recorded: RecordedRoles | None = None,
-    share_batches: bool = False,
-) -> tuple[tuple[Group, ...], dict[str, Role], dict[str, Exception]]:
-    """Split trials into compile groups by abstract tracing. ``told`` is what the user recorded, ``recorded`` the record.
-
-    With ``share_batches`` the lanes of a tile share their batches, except where batch sizes are lanes.
-
-    Returns the groups, every name's role, and for each trial that cannot be traced its error; where none can be, that is
-    raised.
-    """
-    configs = list({trial.config_id: _seen_by_task(trial) for trial in trials}.values())
-    told = dict(told or {})
-    roles = assign_roles(task, configs, told)
-    roles = assign_buckets(
-        task, [(_seen_by_task(trial), trial.steps) for trial in trials], roles, told, recorded or RecordedRoles()
-    )
-    lanes = {
-        name: lane
-        for name, role in roles.items()
-        if role.kind == "lane"
-        and (lane := role.padded or lane_type([config[name] for config in configs if name in config]))
-    }
-    _check_range(configs, lanes)
-    members: dict[Any, list[Trial]] = {}
-    for trial in trials:
-        members.setdefault(_signature(trial, roles), []).append(trial)
-    groups: list[Group] = []
-    broken: dict[str, Exception] = {}
-    for same in members.values():
-        try:
-            group = _make_group(task, tuple(same), lanes, roles)
-            groups.append(replace(group, shared=share_batches and "batch_size" not in group.lanes))
-        except Exception as error:
-            broken |= {trial.id: error for trial in same}
-    if not groups:
-        raise next(iter(broken.values()))
-    return tuple(groups), roles, broken
-
-
-def _check_range(configs: Sequence[Mapping[str, Any]], lanes: Mapping[str, LaneType]) -> None:
-    """Raise ConfigError for a number that a lane's type turns into infinity."""
-    for name, lane in lanes.items():
-        if lane.dtype.kind != "f":
-            continue
-        most = float(np.finfo(lane.dtype).max)
-        for config in configs:
-            if name in config and most < abs(config[name]) < math.inf:
-                raise ConfigError(
-                    f"{name}={config[name]!r} is beyond {lane.dtype}, whose largest number is {most:.3g}."
-                )
-
-
-def _make_group(
-    task: Task, trials: tuple[Trial, ...], lanes: Mapping[str, LaneType], roles: Mapping[str, Role]
-) -> Group:
-    config = _seen_by_task(trials[0])
-    static = _compiled_in(config, roles)
-    own = {name: _at_tier(lane, roles[name], config[name]) for name, lane in lanes.items() if name in config}
-    own = {name: lane for name, lane in own.items() if name not in static}
-    tiers = roles["batch_size"].tiers if "batch_size" in config else None
-    rows = rows_of(task, config) if tiers is None else tiers[config["batch_size"]]
-    traced = trace(task, static, own, rows)
-    return Group(static, {n: lane for n, lane in own.items() if n in traced.reads}, trials, rows, traced)
-
-
-def _compiled_in(config: Mapping[str, Any], roles: Mapping[str, Role]) -> dict[str, Any]:
-    return {name: value for name, value in config.items() if roles[name].compiled_in(value)}
-
-
-def _at_tier(lane: LaneType, role: Role, value: Any) -> LaneType:
-    """A width's lane, padded to what this value is padded to."""
-    return lane if role.padded is None or role.tiers is None else replace(lane, most=role.tiers[value])
-
-
-def _signature(trial: Trial, roles: Mapping[str, Role]) -> Any:
-    """Equal for trials of one program: the names that are read, the values compiled in, what sizes are padded to."""
-    config = _seen_by_task(trial)
-    tiers = {name: tiers[config[name]] for name, role in roles.items() if name in config and (tiers := role.tiers)}
-    names = frozenset(name for name in config if roles[name].kind in ("lane", "static"))
-    return names, config_id(_compiled_in(config, roles)), config_id(tiers)
-
-
-def _seen_by_task(trial: Trial) -> dict[str, Any]:
+def seen_by_task(trial: Trial) -> dict[str, Value]:
     """A trial's config as the task reads it: with ``steps``, however its length was said."""
     return {**trial.config, "steps": trial.steps}

@@ -1,24 +1,150 @@
-"""A hash of a task's code, so that a record is not continued by another computation under the same name."""
+"""What a program computes, as a hash: the operations of its jaxpr and the constants in it, not the text it was written in.
+
+So a change of a method, of a decorated, jitted or imported function, of a list or an array that it reads is noticed, and a
+comment, another line or another Python is not.
+"""
 
 import hashlib
+import itertools
 import sysconfig
 import types
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
+from jax.extend import core
 
 from jsweep.data.loader import Batches
-from jsweep.data.splits import Splits, train_like
+from jsweep.data.splits import Splits
+from jsweep.planning.traced import Traced
 
 _LIBRARIES = tuple(sysconfig.get_paths()[key] for key in ("stdlib", "platstdlib", "purelib", "platlib"))
+_MARK = 4  # hex digits kept of each operation, to say where two programs part
+_CALLS = ("jit", "pjit", "closed_call", "core_call")  # what they call is looked at as if it were written in place
+_NAMES = frozenset(
+    {"name", "debug_info", "ctx_mesh", "donated_invars", "inline", "keep_unused"}
+)  # of no effect on results
 
 
-def code_hash(*functions: Any) -> str:
-    """16 hex digits over the bytecode and constants of functions, and of what they close over or name.
+@dataclass(frozen=True)
+class FunctionIdentity:
+    """What one function computes: a digest (16 hex digits), and the name and a mark of each operation in order."""
 
-    Follows closures, defaults and globals into the user's own functions; library functions count by name. Comments,
-    line numbers and formatting do not count.
+    digest: str
+    marks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ProgramIdentity:
+    """What init, step and evaluate of a compile group compute."""
+
+    init: FunctionIdentity
+    step: FunctionIdentity
+    evaluate: FunctionIdentity
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits over all three."""
+        parts = (self.init.digest, self.step.digest, self.evaluate.digest)
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
+
+    def difference(self, before: "ProgramIdentity") -> str | None:
+        """The first function, and operation in it, that is another than ``before``; None where all are the same."""
+        for name in ("init", "step", "evaluate"):
+            old, new = getattr(before, name), getattr(self, name)
+            if old.digest != new.digest:
+                return f"{name} ({_first_difference(old.marks, new.marks)})"
+        return None
+
+
+def _first_difference(before: Sequence[str], now: Sequence[str]) -> str:
+    for number, (old, new) in enumerate(zip(before, now)):
+        if old != new:
+            was, now_is = (mark.split(":")[0] for mark in (old, new))
+            if was != now_is:
+                return f"operation {number} is {now_is}, and was {was}"
+            return f"operation {number}, {was}, has other constants, shapes or operands"
+    if len(before) == len(now):
+        return "a constant"
+    return f"it has {len(now)} operations, and had {len(before)}"
+
+
+def identity_of(traced: Traced) -> ProgramIdentity:
+    """The identity of a compile group's programs."""
+    return ProgramIdentity(*(_function_identity(jaxpr) for jaxpr in (traced.init, traced.step, traced.evaluate)))
+
+
+def _function_identity(closed: core.ClosedJaxpr) -> FunctionIdentity:
+    whole, marks = hashlib.sha256(), []
+    for name, text in _operations(closed):
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        whole.update(f"{name} {digest}\n".encode())
+        marks.append(f"{name}:{digest[:_MARK]}")
+    return FunctionIdentity(whole.hexdigest()[:16], tuple(marks))
+
+
+def _operations(closed: core.ClosedJaxpr) -> Iterator[tuple[str, str]]:
+    """Each operation's name, and all that decides what it computes as text, in order."""
+    count = itertools.count()
+    inputs = [f"v{next(count)}" for _ in closed.jaxpr.invars]
+    yield "inputs", " ".join(str(v.aval) for v in closed.jaxpr.invars)
+    outputs = yield from _inlined(closed.jaxpr, closed.consts, inputs, count)
+    yield "outputs", " ".join(outputs)
+
+
+def _inlined(
+    jaxpr: core.Jaxpr, consts: Sequence[Any], inputs: Sequence[str], count: Iterator[int]
+) -> Generator[tuple[str, str], None, list[str]]:
+    """The operations of a jaxpr whose inputs go by these names; the names of its outputs."""
+    names: dict[Any, str] = dict(zip(jaxpr.invars, inputs, strict=True))
+    names |= {v: _constant(c) for v, c in zip(jaxpr.constvars, consts, strict=True)}
+    name_of = lambda v: f"{v.aval}={_constant(v.val)}" if isinstance(v, core.Literal) else names[v]
+    for equation in jaxpr.eqns:
+        operands = [name_of(v) for v in equation.invars]
+        called = equation.params.get("jaxpr") if equation.primitive.name in _CALLS else None
+        if called is not None:
+            results = yield from _inlined(called.jaxpr, called.consts, operands, count)
+        else:
+            results = [f"v{next(count)}" for _ in equation.outvars]
+            parameters = [f"{n}={_parameter(v)}" for n, v in sorted(equation.params.items()) if n not in _NAMES]
+            shapes = [str(v.aval) for v in (*equation.invars, *equation.outvars)]
+            yield equation.primitive.name, "|".join((*operands, *parameters, *shapes))
+        names.update(zip(equation.outvars, results, strict=True))
+    return [name_of(v) for v in jaxpr.outvars]
+
+
+def _constant(value: Any) -> str:
+    if jax.dtypes.issubdtype(getattr(value, "dtype", np.float32), jax.dtypes.prng_key):
+        value = jax.random.key_data(value)
+    array = np.asarray(value)
+    return hashlib.sha256(f"{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def _parameter(value: Any) -> str:
+    """A parameter of an operation as text without addresses; jaxprs by what they compute, functions by their code."""
+    if hasattr(value, "jaxpr") and hasattr(value, "consts"):
+        return _function_identity(value).digest
+    if hasattr(value, "eqns"):
+        return _function_identity(core.ClosedJaxpr(value, [np.zeros(0)] * len(value.constvars))).digest
+    if isinstance(value, tuple | list):
+        return f"({','.join(map(_parameter, value))})"
+    if isinstance(value, dict):
+        return ",".join(f"{key}:{_parameter(item)}" for key, item in value.items())
+    if isinstance(value, types.FunctionType | types.MethodType):
+        return code_hash(value)
+    if isinstance(value, np.ndarray | jax.Array):
+        return _constant(value)
+    text = repr(value)
+    return type(value).__qualname__ if " at 0x" in text or "object at" in text else text
+
+
+def code_hash(*functions: Callable[..., Any]) -> str:
+    """16 hex digits over the bytecode and constants of functions that run on the host, and of what they close over.
+
+    Follows closures, defaults and globals into the user's own functions; library functions count by name. It is used for
+    what no jaxpr shows: loaders of batches, and callbacks.
     """
     digest = hashlib.sha256()
     seen: set[int] = set()
@@ -28,19 +154,20 @@ def code_hash(*functions: Any) -> str:
 
 
 def data_hash(splits: Splits) -> str:
-    """A hash of train and validation: 16 hex digits over structure, types, shapes and bytes.
+    """A hash of all three splits: 16 hex digits over structure, types, shapes and bytes.
 
-    Of batches it is over the first one and the code that makes them.
+    Batches from a loader stand for themselves by the first one of each of three pairs of seed and epoch.
     """
     digest = hashlib.sha256()
+    train = (splits.train,)
     if isinstance(splits.train, Batches):
-        digest.update(code_hash(splits.train.make).encode())
-    for arrays in (train_like(splits), splits.validation):
+        train = tuple(next(splits.train.draw(seed, start)) for seed, start in ((0, 0), (0, 1), (1, 0)))
+    for arrays in (*train, splits.validation, *(() if splits.test is None else (splits.test,))):
         digest.update(str(jax.tree.structure(arrays)).encode())
         for leaf in jax.tree.leaves(arrays):
             array = np.asarray(leaf)
             digest.update(f"{array.dtype} {array.shape};".encode())
-            for start in range(0, len(array), 65536):  # a memmap is hashed without being loaded whole
+            for start in range(0, len(array), 65536):  # a memory map is hashed without being loaded whole
                 digest.update(np.ascontiguousarray(array[start : start + 65536]).tobytes())
     return digest.hexdigest()[:16]
 
@@ -50,8 +177,13 @@ def _add(digest: Any, value: Any, seen: set[int]) -> None:
         _add_code(digest, value, seen)
     elif isinstance(value, types.FunctionType):
         _add_function(digest, value, seen)
+    elif isinstance(value, types.MethodType):
+        _add(digest, value.__func__, seen)
+        _add(digest, getattr(value.__self__, "__dict__", None), seen)
     elif isinstance(value, bool | int | float | complex | str | bytes | type(None)):
         digest.update(f"{type(value).__name__}:{value!r};".encode())
+    elif isinstance(value, np.ndarray | jax.Array):
+        digest.update(_constant(value).encode())
     elif isinstance(value, tuple | list | frozenset | set):
         items = sorted(value, key=repr) if isinstance(value, set | frozenset) else value
         digest.update(f"{type(value).__name__}{len(value)};".encode())
@@ -66,6 +198,14 @@ def _add(digest: Any, value: Any, seen: set[int]) -> None:
             _add(digest, part, seen)
     else:
         digest.update(f"{type(value).__module__}.{getattr(value, '__qualname__', type(value).__qualname__)};".encode())
+        if (
+            callable(value)
+            and type(value).__module__.split(".")[0] not in ("builtins", "jax", "numpy")
+            and id(value) not in seen
+        ):
+            seen.add(id(value))
+            _add(digest, type(value).__call__, seen)
+            _add(digest, getattr(value, "__dict__", None), seen)
 
 
 def _add_function(digest: Any, function: types.FunctionType, seen: set[int]) -> None:
@@ -78,12 +218,13 @@ def _add_function(digest: Any, function: types.FunctionType, seen: set[int]) -> 
         return
     _add_code(digest, function.__code__, seen)
     _add(digest, function.__defaults__, seen)
+    _add(digest, function.__kwdefaults__, seen)
     for cell in function.__closure__ or ():
         _add(digest, cell.cell_contents, seen)
     for name in _names(function.__code__):
         if name in function.__globals__:
             value = function.__globals__[name]
-            if isinstance(value, types.FunctionType | bool | int | float | str | tuple):
+            if not isinstance(value, types.ModuleType | type):
                 _add(digest, name, seen)
                 _add(digest, value, seen)
 

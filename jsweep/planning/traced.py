@@ -1,133 +1,194 @@
-"""One abstract trace of a task: what it reads, the shapes of its state, and the metrics it returns."""
+"""One compile group traced: the jaxprs of init, step and evaluate at their shapes, which every decision reads."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+from jax.extend import core
+from jax.interpreters import partial_eval
+from jaxtyping import PyTree
 
 from jsweep._runtime.prng import GENERATOR
+from jsweep._runtime.types import Value
 from jsweep.data.splits import train_like
 from jsweep.errors import ConfigError
+from jsweep.planning.lane_types import LaneType
+from jsweep.planning.state import StateTemplate, template_of
 from jsweep.task.config import Config
-from jsweep.task.lanes import Choice, Width, code_of
+from jsweep.task.lanes import Width
 from jsweep.task.task import Task
 
 
 @dataclass(frozen=True)
-class LaneType:
-    """How a lane's values travel: their dtype, and for a choice among strings the names."""
+class LaneFunctions:
+    """A task's three functions for one lane of a compile group, on arrays alone.
 
-    dtype: np.dtype
-    names: tuple[str, ...] = ()
-    widest: int = 0  # the largest of whole numbers
-    most: int = 0  # above 0: the widest of widths that are padded to it and masked
+    ``static`` values are compiled in, those of ``lanes`` are traced; ``template`` is what a state holds beside arrays.
+    """
 
-    def encode(self, value: Any) -> Any:
-        """One config's value as the number that is put in the lane."""
-        return code_of(value) if self.names else value
+    task: Task
+    static: Mapping[str, Value]
+    lanes: Mapping[str, LaneType]
+    template: StateTemplate
 
-    def wrap(self, value: jax.Array) -> Any:
-        """What the task sees: the tracer, or a choice or width that holds it."""
-        if self.most:
-            return Width(value, self.most)
-        return Choice(value, self.names) if self.names else value
+    def config(self, values: Mapping[str, jax.Array]) -> Config:
+        """The config as the task sees it."""
+        return traced_config(self.static, self.lanes, values)
+
+    def init(self, values: Mapping[str, jax.Array], key: jax.Array) -> PyTree:
+        """The arrays of the state that a trial starts from."""
+        return self.template.arrays(self.task.init(self.config(values), key))
+
+    def step(
+        self, values: Mapping[str, jax.Array], state: PyTree, batch: PyTree, key: jax.Array
+    ) -> tuple[PyTree, Mapping[str, jax.Array]]:
+        """One training step: the new state's arrays, and the metrics."""
+        new, metrics = self.task.step(self.config(values), self.template.whole(state), batch, key)
+        return self.template.updated(state, new), metrics
+
+    def evaluate(self, values: Mapping[str, jax.Array], state: PyTree, split: PyTree) -> Mapping[str, jax.Array]:
+        """The metrics of a state on a split."""
+        return self.task.evaluate(self.config(values), self.template.whole(state), split)
 
 
 @dataclass(frozen=True)
 class Traced:
-    """What one abstract trace of a task tells."""
+    """What tracing a compile group gave.
 
+    ``init``, ``step`` and ``evaluate`` are the jaxprs of one lane, whose first inputs are the lanes' values in the order of
+    their names; ``reads`` are the names that the task looked at; ``state`` has the shapes of one lane's arrays.
+    """
+
+    init: core.ClosedJaxpr = field(repr=False)
+    step: core.ClosedJaxpr = field(repr=False)
+    evaluate: core.ClosedJaxpr = field(repr=False)
     reads: frozenset[str]
-    state: Any  # the shapes of one lane's state
+    lanes: tuple[str, ...]
+    state: PyTree[jax.ShapeDtypeStruct]
+    template: StateTemplate = field(repr=False)
     train_metrics: tuple[str, ...]
     evaluation_metrics: tuple[str, ...]
-    convolves: bool = False  # whether a step convolves, which under vmap is slower than one lane at a time
-    masks: bool = False  # whether the step masks every width that travels padded
+    masks: bool
+    """Whether the step masks every width that travels padded."""
+
+    @cached_property
+    def used(self) -> frozenset[str]:
+        """The lanes on which an output of one of the three programs depends."""
+        found = set()
+        for traced in (self.init, self.step, self.evaluate):
+            _, used = partial_eval.dce_jaxpr(traced.jaxpr, [True] * len(traced.jaxpr.outvars))
+            found |= {name for name, is_used in zip(self.lanes, used) if is_used}
+        return frozenset(found)
+
+    @cached_property
+    def convolves(self) -> bool:
+        """Whether a step convolves, which on CPU is slower under vmap than one lane at a time."""
+        return mentions(self.step.jaxpr, "conv_general_dilated")
 
 
-def lane_type(values: Sequence[Any]) -> LaneType | None:
-    """How these values could travel in a lane, or None when they cannot (tuples, callables, None, mixtures)."""
-    kinds = {type(v) for v in values}
-    if kinds == {str}:
-        return LaneType(np.dtype(np.uint32), tuple(sorted(set(values))))
-    if kinds == {bool}:
-        return LaneType(np.dtype(bool))
-    if kinds and kinds <= {int, float, np.float32, np.float64, np.int32, np.int64}:
-        if any(issubclass(kind, float | np.floating) for kind in kinds):
-            return LaneType(np.dtype(jnp.result_type(float)))
-        if all(abs(int(v)) < 2**31 for v in values):
-            return LaneType(np.dtype(np.int32), widest=max(int(v) for v in values))
-    return None
+def traced_config(
+    static: Mapping[str, Value],
+    lanes: Mapping[str, LaneType],
+    values: Mapping[str, jax.Array],
+    reads: set[str] | None = None,
+) -> Config:
+    """The one builder of the config that a task sees: static values as they are, lanes as tracers."""
+    return Config({**static, **{name: lanes[name].wrap(value) for name, value in values.items()}}, reads)
 
 
-def trace(task: Task, static: Mapping[str, Any], lanes: Mapping[str, LaneType], batch_rows: int) -> Traced:
-    """Trace one initialisation, step and evaluation under a vmap of two lanes; nothing is compiled or run.
+def trace(task: Task, static: Mapping[str, Value], lanes: Mapping[str, LaneType], rows: int) -> Traced:
+    """Trace one initialisation, step and evaluation of one lane; nothing is compiled or run.
 
-    Raises ConfigError where the task breaks its contract (structure of the state, metrics that are no scalars); an
-    exception of the task itself passes through.
+    Args:
+        task: the task.
+        static: the values that are compiled in, by name.
+        lanes: the types of those that are traced.
+        rows: the number of rows of a batch.
+
+    Returns:
+        The three jaxprs and what they tell.
+
+    Raises:
+        ConfigError: where the task breaks its contract (the structure of the state, metrics that are not scalars). An
+            exception of the task itself passes through.
     """
     reads: set[str] = set()
-    seen: dict[str, Any] = {}
+    masks: list[bool] = []
+    templates: list[StateTemplate] = []
+    config_of = lambda values: traced_config(static, lanes, values, reads)
 
-    def one(values: dict[str, jax.Array], words: jax.Array, batch: Any, validation: Any) -> Any:
-        wrapped = {n: lanes[n].wrap(v) for n, v in values.items()}
-        config = Config({**static, **wrapped}, reads)
-        key = jax.random.wrap_key_data(words, impl=GENERATOR)
-        state = jax.tree.map(jnp.asarray, task.init(config, key))
-        widths = [value for value in wrapped.values() if isinstance(value, Width)]
-        before = [width.masked for width in widths]
-        outcome = task.step(config, state, batch, key)
-        seen["masks"] = all(width.masked > count for width, count in zip(widths, before, strict=True))
+    def init(values: Mapping[str, jax.Array], key: jax.Array) -> PyTree:
+        state = task.init(config_of(values), key)
+        templates.append(template_of(state))
+        return templates[-1].arrays(state)
+
+    def step(values: Mapping[str, jax.Array], state: PyTree, batch: PyTree, key: jax.Array) -> Any:
+        wrapped = {name: lanes[name].wrap(value) for name, value in values.items()}
+        outcome = task.step(Config({**static, **wrapped}, reads), templates[-1].whole(state), batch, key)
+        masks.append(all(value.masked > 0 for value in wrapped.values() if isinstance(value, Width)))
         if not isinstance(outcome, tuple) or len(outcome) != 2:
             raise ConfigError(f"step returned {type(outcome).__name__}: return the pair (state, metrics).")
-        _check_same_state(state, outcome[0])
-        evaluated = task.evaluate(config, outcome[0], validation)
-        for where, metrics in (("step", outcome[1]), ("evaluate", evaluated)):
-            _check_metrics(where, metrics)
-        seen["state"] = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), state)
-        seen["train"], seen["evaluation"] = tuple(outcome[1]), tuple(evaluated)
-        return outcome, evaluated
+        _check_metrics("step", outcome[1])
+        return templates[-1].updated(state, outcome[0]), dict(outcome[1])
 
-    def shapes(arrays: Any, rows: int | None) -> Any:
-        return jax.tree.map(lambda a: jax.ShapeDtypeStruct((rows or a.shape[0], *a.shape[1:]), _dtype(a)), arrays)
+    def evaluate(values: Mapping[str, jax.Array], state: PyTree, split: PyTree) -> Any:
+        metrics = task.evaluate(config_of(values), templates[-1].whole(state), split)
+        _check_metrics("evaluate", metrics)
+        return dict(metrics)
 
-    values = {name: jax.ShapeDtypeStruct((2,), lane.dtype) for name, lane in lanes.items()}
-    words = jax.ShapeDtypeStruct((2, 2), jnp.uint32)
-    over_lanes = jax.vmap(one, in_axes=(0, 0, None, None))
-    batch, validation = shapes(train_like(task.data), batch_rows), shapes(task.data.validation, None)
-    jaxpr = jax.make_jaxpr(over_lanes)(values, words, batch, validation)
-    convolves = _mentions(jaxpr.jaxpr, "conv_general_dilated")
-    return Traced(frozenset(reads), seen["state"], seen["train"], seen["evaluation"], convolves, seen["masks"])
-
-
-def _mentions(jaxpr: Any, primitive: str) -> bool:
-    inner = (value for equation in jaxpr.eqns for value in equation.params.values())
-    return any(equation.primitive.name == primitive for equation in jaxpr.eqns) or any(
-        _mentions(getattr(value, "jaxpr", value), primitive)
-        for value in inner
-        if hasattr(value, "eqns") or hasattr(value, "jaxpr")
+    values = {name: lanes[name].shape() for name in sorted(lanes)}
+    key = jax.eval_shape(lambda: jax.random.key(0, impl=GENERATOR))
+    batch, validation = _shapes(train_like(task.data), rows), _shapes(task.data.validation, None)
+    traced_init, state = jax.make_jaxpr(init, return_shape=True)(values, key)
+    traced_step, (_, train) = jax.make_jaxpr(step, return_shape=True)(values, state, batch, key)
+    traced_evaluate, evaluation = jax.make_jaxpr(evaluate, return_shape=True)(values, state, validation)
+    _check_vmaps(traced_step)
+    return Traced(
+        traced_init,
+        traced_step,
+        traced_evaluate,
+        frozenset(reads),
+        tuple(values),
+        state,
+        templates[0],
+        tuple(train),
+        tuple(evaluation),
+        all(masks),
     )
 
 
-def _dtype(array: Any) -> np.dtype:
-    return jax.dtypes.canonicalize_dtype(array.dtype)
+def mentions(jaxpr: core.Jaxpr, primitive: str) -> bool:
+    """Whether a jaxpr, or one inside it, has an operation of that name."""
+    return any(
+        equation.primitive.name == primitive or any(mentions(inner, primitive) for inner in inner_jaxprs(equation))
+        for equation in jaxpr.eqns
+    )
 
 
-def _check_same_state(before: Any, after: Any) -> None:
-    if jax.tree.structure(before) != jax.tree.structure(after):
-        raise ConfigError(
-            f"step returned a state of structure {jax.tree.structure(after)}, and init one of "
-            f"{jax.tree.structure(before)}: return the same structure."
-        )
-    for (path, old), new in zip(jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(after), strict=True):
-        if jnp.shape(old) != jnp.shape(new) or jnp.result_type(old) != jnp.result_type(new):
-            raise ConfigError(
-                f"step turned state{jax.tree_util.keystr(path)} from {jnp.result_type(old)}{list(jnp.shape(old))} into "
-                f"{jnp.result_type(new)}{list(jnp.shape(new))}: keep shapes and types."
-            )
+def inner_jaxprs(equation: core.JaxprEqn) -> list[core.Jaxpr]:
+    """The jaxprs in an operation's parameters."""
+    found = []
+    for value in equation.params.values():
+        for part in value if isinstance(value, tuple | list) else (value,):
+            if hasattr(part, "eqns"):
+                found.append(part)
+            elif hasattr(part, "jaxpr") and hasattr(part.jaxpr, "eqns"):
+                found.append(part.jaxpr)
+    return found
+
+
+def _check_vmaps(traced: core.ClosedJaxpr) -> None:
+    """Raise what JAX raises where an operation has no form under vmap."""
+    lanes = [jax.ShapeDtypeStruct((2, *v.aval.shape), v.aval.dtype) for v in traced.jaxpr.invars]
+    jax.eval_shape(jax.vmap(core.jaxpr_as_fun(traced)), *lanes)
+
+
+def _shapes(arrays: PyTree, rows: int | None) -> PyTree[jax.ShapeDtypeStruct]:
+    dims = lambda a: a.shape if rows is None else (rows, *a.shape[1:])
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(dims(a), jax.dtypes.canonicalize_dtype(a.dtype)), arrays)
 
 
 def _check_metrics(where: str, metrics: Any) -> None:

@@ -59,7 +59,9 @@ class Checkpointing:
             return []
         carry = segment.carry
         sums = {f"sums.{name}": value for name, value in carry.sums.items()}
-        arrays = jax.device_get({**named_arrays(carry.state), **sums, "first_nonfinite_step": carry.first_nonfinite_step})
+        arrays = jax.device_get(
+            {**named_arrays(carry.state), **sums, "first_nonfinite_step": carry.first_nonfinite_step}
+        )
         texts = {"step": str(carry.step), "since": str(carry.since)}
         written = []
         if not segment.last:

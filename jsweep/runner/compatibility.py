@@ -1,33 +1,50 @@
-"""Whether a sweep in the record is the one that is to go on: same task, data, settings and versions."""
+"""Whether a recorded sweep is the one that is to be resumed: same data, settings, computation and environment."""
 
-import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jsweep._runtime.environment import describe_environment
 from jsweep.errors import IncompatibleSweepError
-from jsweep.planning import RecordedRoles
-from jsweep.planning.identity import code_hash
-from jsweep.runner.prepare import Prepared, as_recorded
-from jsweep.storage import Store, SweepRecord
-from jsweep.storage.records import Trial
+from jsweep.planning import Group
+from jsweep.planning.identity import FunctionIdentity, ProgramIdentity
+from jsweep.planning.lane_types import kind_of_lane
+from jsweep.runner.prepare import Prepared, recorded_roles
+from jsweep.storage import Store, SweepRecord, Trial
+from jsweep.storage.records import JsonObject
 
 # What of the environment results depend on; the rest (Python, number of cores) is recorded for the reader.
-DECISIVE = ("jsweep", "jax", "jaxlib", "optax", "numpy", "platform", "device", "processor", "reductions_flag", "x64")
-DECISIVE += ("matmul_precision",)
+DECISIVE = ("jax", "jaxlib", "optax", "numpy", "platform", "device", "processor", "reductions_flag", "x64")
+DECISIVE += ("matmul_precision", "flags")
+_HARMLESS_FLAGS = ("--xla_force_host_platform_device_count", "--xla_cpu_experimental_ynn_fusion_type")
+# What a jaxpr depends on beside the task.
+TRACED_BY = ("jax", "x64")
+
+_OWN_NAME = "give this sweep a name of its own (name=..., --name)"
 
 
-def open_sweep(store: Store, prepared: Prepared) -> tuple[SweepRecord, Prepared]:
-    """The sweep's row, new or found, and the sweep with what the record decides; IncompatibleSweepError for another one."""
+def open_sweep(store: Store, prepared: Prepared) -> SweepRecord:
+    """The sweep's record, new or found; IncompatibleSweepError where what is found is another sweep."""
+    sweep = prepared.sweep
+    name = sweep.record_name
+    identity = _identity(prepared)
+    found = store.sweep(name)
+    if found is None:
+        found = store.add_sweep(name, sweep.task.name or "task", identity, _settings(prepared))
+    changed = [key for key in identity if found.identity.get(key) != identity[key]]
+    if changed:
+        shown = ", ".join(f"{_WORDS.get(k, k)}{_values(k, found.identity.get(k), identity[k])}" for k in changed)
+        raise IncompatibleSweepError(
+            f"the sweep {name!r} in {store.path} was made with other {shown}: to keep both, {_OWN_NAME}; to resume the old "
+            f"one, restore what changed; to begin again, jsweep drop {name}."
+        )
+    check_programs(store, found, prepared)
+    return found
+
+
+def _identity(prepared: Prepared) -> dict[str, Any]:
     sweep, task = prepared.sweep, prepared.sweep.task
-    name = sweep.name or task.name or "sweep"
-    old = store.sweep(name)
-    if old is not None and sweep.evaluate_every is None:  # the record's, which a longer sweep must not shift
-        every = old.identity.get("evaluate_every", prepared.setting.evaluate_every)
-        prepared = dataclasses.replace(prepared, setting=dataclasses.replace(prepared.setting, evaluate_every=every))
-    identity = {
+    return {
         "task": task.name or "task",
-        "code": code_hash(task.init, task.step, task.evaluate),
         "data": prepared.data_hash,
         "key": [int(word) for word in prepared.setting.root],
         "pairing": sweep.pairing,
@@ -35,110 +52,139 @@ def open_sweep(store: Store, prepared: Prepared) -> tuple[SweepRecord, Prepared]
         "evaluate_every": prepared.setting.evaluate_every,
         "batch_size": task.batch_size,
     }
-    if old is None:
-        old = store.add_sweep(name, task.name or "task", identity, _settings(prepared))
-    changed = [key for key in identity if old.identity.get(key) != identity[key]]
-    if changed:
-        shown = ", ".join(
-            f"{_WORDS.get(key, key)}{_values(key, old.identity.get(key), identity[key])}" for key in changed
-        )
-        raise IncompatibleSweepError(
-            f"the sweep {name!r} in {store.path} was made with other {shown}: to keep both, give this one a name of its "
-            f"own (name=..., --name); to go on with the old one, restore what changed; to begin anew, jsweep drop {name}."
-        )
-    return old, as_recorded(prepared, _recorded(old))
 
 
-def keep_settings(store: Store, row: SweepRecord, prepared: Prepared) -> None:
-    """Record what was recorded about names and values that the sweep did not have before."""
-    known, now = _recorded(row), _settings(prepared)
-    tiers = {name: {**known.tiers.get(name, {}), **mine} for name, mine in prepared.recorded.tiers.items()}
-    settings = {
-        **row.settings,
-        "roles": {**now["roles"], **row.settings.get("roles", {})},
-        "tiers": {**row.settings.get("tiers", {}), **{name: _pairs(mine) for name, mine in tiers.items()}},
-    }
-    if settings != row.settings:
-        store.set_settings(row.key, settings)
+_WORDS = {"key": "root key"}
 
 
-def _settings(prepared: Prepared) -> dict[str, Any]:
-    return {
-        "metrics": prepared.metrics,
-        "higher_is_better": sorted(name for name, mode in prepared.sweep.task.modes.items() if mode == "max"),
-        "roles": {role.name: [role.kind, role.reason] for role in prepared.roles.values()},
-        "tiers": {name: _pairs(tiers) for name, tiers in prepared.recorded.tiers.items()},
-    }
+def _values(key: str, before: object, now: object) -> str:
+    return "" if key in ("data", "key") else f" ({before!r}, now {now!r})"
 
 
-def _pairs(tiers: Mapping[int, int]) -> list[list[int]]:
-    return [[value, tiers[value]] for value in sorted(tiers)]
+def check_programs(store: Store, record: SweepRecord, prepared: Prepared) -> None:
+    """Raise IncompatibleSweepError where trials were trained by a program that computes something else now.
 
-
-def _recorded(row: SweepRecord) -> RecordedRoles:
-    try:
-        tiers = {
-            name: {int(value): int(tier) for value, tier in pairs} for name, pairs in row.settings["tiers"].items()
-        }
-        return RecordedRoles(tiers, {name: str(role[0]) for name, role in row.settings["roles"].items()})
-    except (KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
-        raise IncompatibleSweepError(
-            f"the record's settings of the sweep {row.name!r} are damaged ({type(error).__name__}: {error}): "
-            "give this sweep a name of its own (name=..., --name)."
-        ) from error
-
-
-_WORDS = {"code": "code of the task", "key": "root key"}
-
-
-def _values(key: str, before: Any, now: Any) -> str:
-    return "" if key in ("code", "data", "key") else f" ({before!r}, now {now!r})"
-
-
-def check_environment(store: Store, row: SweepRecord) -> None:
-    """Raise IncompatibleSweepError where trials of the sweep were trained under other versions or on another device."""
-    now = describe_environment()
-    known = store.environments()
-    used = {trial.environment for trial in store.trials(row.key) if trial.done and trial.environment in known}
-    for number in used:
-        assert number is not None
-        before = known[number]
-        changed = [key for key in DECISIVE if before.get(key) != now[key]]
-        if changed:
-            shown = ", ".join(f"{key} {before.get(key)}, now {now[key]}" for key in changed)
+    Trials from another version of JAX are passed over, as it may trace the same function to other operations;
+    `check_environment` is there for them.
+    """
+    now, known = describe_environment(), store.environments()
+    here = {number for number, e in known.items() if all(e.get(name) == now[name] for name in TRACED_BY)}
+    groups = {trial.id: group for group in prepared.groups for trial in group.trials}
+    for trial in store.trials(record.key):
+        group = groups.get(trial.id)
+        if group is None or trial.program is None or trial.environment not in here:
+            continue
+        if trial.program != group.identity.digest:
+            difference = _difference(group, trial, record)
             raise IncompatibleSweepError(
-                f"the sweep {row.name!r} in {store.path} was trained elsewhere ({shown}), so new trials would not compare "
-                "to the bit: restore that environment; or go on here on record with any_environment=True "
-                "(--any-environment); or give this sweep a name of its own (name=..., --name)."
+                f"the sweep {record.name!r} in {store.path} was trained by another task: {difference}. To keep both, "
+                f"{_OWN_NAME}; to resume the old one, restore what changed; to begin again, jsweep drop {record.name}."
             )
 
 
-def extensions(store: Store, row: SweepRecord, prepared: Prepared) -> dict[str, int]:
+def _difference(group: Group, trial: Trial, record: SweepRecord) -> str:
+    before = record.settings.get("programs", {}).get(trial.program)
+    try:
+        parts = [FunctionIdentity(str(digest), tuple(map(str, marks))) for digest, marks in before]
+        found = group.identity.difference(ProgramIdentity(*parts))
+    except (TypeError, ValueError):
+        found = None
+    return f"what it computes has changed in {found}" if found else "what it computes has changed"
+
+
+def keep_settings(store: Store, record: SweepRecord, prepared: Prepared) -> None:
+    """Record what was decided about names, values and programs that the sweep did not have before."""
+    known, now = record.settings, _settings(prepared)
+    types = recorded_roles(record).types
+    settings = {
+        **known,
+        "objective": now["objective"],
+        "metrics": _union(known.get("metrics", []), now["metrics"]),
+        "modes": {**known.get("modes", {}), **now["modes"]},
+        "roles": {**now["roles"], **known.get("roles", {})},
+        "lane_types": {n: _union(types.get(n, []), mine) for n, mine in {**types, **now["lane_types"]}.items()},
+        "buckets": {**known.get("buckets", {}), **now["buckets"]},
+        "programs": {**known.get("programs", {}), **now["programs"]},
+    }
+    if settings != known:
+        store.set_settings(record.key, settings)
+
+
+def _union(before: Sequence[str], now: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys((*before, *now)))
+
+
+def _settings(prepared: Prepared) -> dict[str, Any]:
+    objective = prepared.sweep.objective
+    roles = prepared.roles.values()
+    return {
+        "metrics": prepared.metrics,
+        "objective": {"metric": objective.metric, "mode": objective.mode},
+        "modes": dict(prepared.sweep.task.modes),
+        "roles": {role.name: [str(role.kind), role.reason] for role in roles},
+        "lane_types": {r.name: _union([], [kind_of_lane(lane) for lane in r.types]) for r in roles if r.types},
+        "buckets": {r.name: sorted(map(list, r.buckets.items())) for r in roles if r.buckets is not None},
+        "programs": {group.identity.digest: _programs(group.identity) for group in prepared.groups},
+    }
+
+
+def _programs(identity: ProgramIdentity) -> list[list[Any]]:
+    return [[part.digest, list(part.marks)] for part in (identity.init, identity.step, identity.evaluate)]
+
+
+def check_environment(store: Store, record: SweepRecord) -> None:
+    """Raise IncompatibleSweepError where trials of the sweep were trained under other versions or on another device."""
+    now = describe_environment()
+    known = store.environments()
+    for number in {t.environment for t in store.trials(record.key) if t.done and t.environment in known}:
+        assert number is not None
+        changed = _changed(known[number], now)
+        if changed:
+            raise IncompatibleSweepError(
+                f"the sweep {record.name!r} in {store.path} was trained elsewhere ({changed}), so new trials would not be "
+                "comparable bit for bit: restore that environment; or resume here on record with any_environment=True "
+                f"(--any-environment); or {_OWN_NAME}."
+            )
+
+
+def _changed(before: JsonObject, now: Mapping[str, Any]) -> str:
+    changed = [name for name in DECISIVE if _decisive(name, before.get(name)) != _decisive(name, now[name])]
+    return ", ".join(f"{name} {before.get(name)}, now {now[name]}" for name in changed)
+
+
+def _decisive(name: str, value: object) -> object:
+    """What results depend on: of XLA's flags not the number of devices, nor that for reductions, which is kept apart."""
+    if name != "flags":
+        return value
+    return sorted(flag for flag in str(value or "").split() if not flag.startswith(_HARMLESS_FLAGS))
+
+
+def extensions(store: Store, record: SweepRecord, prepared: Prepared) -> dict[str, int]:
     """The recorded trials that are to train longer than they were, with their steps.
 
-    Raises IncompatibleSweepError where fewer steps are asked for, and where the task reads ``config["steps"]``, so that a longer
-    trial would have gone another way from its start.
+    Raises:
+        IncompatibleSweepError: where fewer steps are asked for, and where the task reads ``config["steps"]``, so that a
+            longer trial would have gone another way from its start.
     """
     wanted = {trial.id: trial for trial in prepared.trials}
     longer: dict[str, int] = {}
-    for known in store.trials(row.key):
+    for known in store.trials(record.key):
         trial = wanted.get(known.id)
         if trial is None or trial.steps == known.steps:
             continue
         if trial.steps < known.steps:
             raise IncompatibleSweepError(
-                f"the sweep {row.name!r} in {store.path} has trial {known.id} at {known.steps} steps, and {trial.steps} are "
-                "asked for: ask for as many or more, or give this sweep a name of its own (name=..., --name)."
+                f"the sweep {record.name!r} in {store.path} has trial {known.id} at {known.steps} steps, and {trial.steps} "
+                f"are asked for: ask for as many or more, or {_OWN_NAME}."
             )
-        if known.done and _reads_steps(prepared, trial):
+        if known.done and _reads_length(prepared, trial):
             raise IncompatibleSweepError(
-                f"the sweep {row.name!r} in {store.path} was trained for {known.steps} steps and its task reads "
-                f"config['steps'], so {trial.steps} steps make other trials from the first step on: give this sweep a name "
-                "of its own (name=..., --name)."
+                f"the sweep {record.name!r} in {store.path} was trained for {known.steps} steps and its task reads "
+                f"config['steps'], so {trial.steps} steps make other trials from the first step on: {_OWN_NAME}."
             )
         longer[known.id] = trial.steps
     return longer
 
 
-def _reads_steps(prepared: Prepared, trial: Trial) -> bool:
+def _reads_length(prepared: Prepared, trial: Trial) -> bool:
     return any("steps" in group.traced.reads for group in prepared.groups if trial in group.trials)

@@ -1,66 +1,90 @@
-"""The parameters of a finished trial, from its checkpoint or trained again."""
+"""The state of a trial: from its checkpoint, or trained again."""
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, PyTree
 
+from jsweep._runtime.types import Value
 from jsweep.engine.executors.threads import default_workers
 from jsweep.engine.retrain import retrain, tiles_to_retrain
-from jsweep.errors import ConfigError
-from jsweep.storage import Trial
+from jsweep.errors import ConfigError, StoreError
+from jsweep.planning import Group, seen_by_task
+from jsweep.planning.traced import LaneFunctions
+from jsweep.runner.prepare import Prepared
+from jsweep.storage import Checkpoint, Status, Trial
 from jsweep.storage.arrays import restore
 from jsweep.storage.checkpoints import read_checkpoint, to_bytes, write_atomically
-from jsweep.task.config import Config
+from jsweep.task.task import Task
 
 
-def state_of(result: Any, trial: str) -> Any:
-    """A finished trial's state at its end, from its checkpoint or, where none was kept, trained again."""
-    row = result.trial(trial)
-    if row.status != "finished":
-        raise ConfigError(f"trial {row.id} is {row.status}: its parameters are there when it has finished.")
-    saved = result.saved(row.id)
-    if saved is not None and saved.step == row.steps:
-        found = read_checkpoint(result.folder, saved.file, saved.sha256)
-        group = next(group for group in result.prepared.groups if any(t.id == row.id for t in group.trials))
-        if found is not None:
-            lanes = {name: value[None] for name, value in found[0].items()}
-            state = restore(group.traced.state, lanes)
-            if state is not None:
-                return _at_own_width(result, row, jax.tree.map(lambda a: jnp.asarray(a[0]), state))
-        warnings.warn(f"the checkpoint {saved.file} is missing or damaged: the trial is trained again.", stacklevel=4)
-    share = tiles_to_retrain(result.prepared.setting, result.prepared.groups, {row.id: row.width or 1}, False)[0]
-    return _at_own_width(result, row, retrain(result.prepared.setting, share, default_workers()[0])[1][row.id])
+def saved_state(prepared: Prepared, folder: Path, saved: Checkpoint) -> PyTree | None:
+    """The arrays of a finished trial's state from its checkpoint; None, with a warning, where that is damaged."""
+    group = prepared.group_of(saved.trials[0])
+    found = read_checkpoint(folder, saved.file, saved.sha256)
+    if found is not None:
+        state = restore(group.traced.state, {name: value[None] for name, value in found[0].items()})
+        if state is not None:
+            return jax.tree.map(lambda array: jnp.asarray(array[0]), state)
+    warnings.warn(f"the checkpoint {saved.file} is missing or damaged: the trial is trained again.", stacklevel=4)
+    return None
 
 
-def _at_own_width(result: Any, row: Trial, state: Any) -> Any:
-    """A state without the masked units of widths that were padded: of every array the first, which are the real ones."""
-    prepared = result.prepared
-    group = next(group for group in prepared.groups if any(trial.id == row.id for trial in group.trials))
-    if not any(lane.most for lane in group.lanes.values()):
-        return state
-    trial = next(trial for trial in group.trials if trial.id == row.id)
-    config = Config({**trial.config, "steps": trial.steps})
-    own = jax.eval_shape(lambda: jax.tree.map(jnp.asarray, prepared.setting.task.init(config, jax.random.key(0))))
-    return jax.tree.map(lambda shape, leaf: leaf[tuple(slice(n) for n in shape.shape)], own, state)
+def trained_again(prepared: Prepared, trial: Trial, step: int) -> PyTree:
+    """The arrays of a trial's state after ``step`` steps, which must be one of its evaluations."""
+    if trial.status != Status.FINISHED or trial.width is None:
+        raise ConfigError(f"trial {trial.id} is {trial.status}: its parameters are available when it has finished.")
+    share = tiles_to_retrain(prepared.setting, prepared.groups, {trial.id: trial.width}, False)[0]
+    _, states = retrain(prepared.setting, share, default_workers()[0], {trial.id: step})
+    if trial.id not in states:
+        raise ConfigError(f"step={step} is not an evaluation of trial {trial.id}: pass one of the steps of its curve.")
+    return states[trial.id]
 
 
-def write_params(result: Any, trial: str, out: str) -> list[list[str]]:
-    """Write a finished trial's parameters to a safetensors file; name, shape and type of each array."""
-    params = result.params(trial)
+def whole_state(prepared: Prepared, trial: str, arrays: PyTree) -> PyTree:
+    """A trial's state as its task made it: with what is not an array, and without the masked units of padded widths."""
+    group = prepared.group_of(trial)
+    if any(lane.most for lane in group.lanes.values()):
+        planned = next(member for member in group.trials if member.id == trial)
+        own = _own_shapes(prepared.setting.task, group, seen_by_task(planned))
+        arrays = jax.tree.map(lambda shape, leaf: leaf[tuple(slice(n) for n in shape.shape)], own, arrays)
+    return group.traced.template.whole(arrays)
+
+
+def _own_shapes(task: Task, group: Group, config: Mapping[str, Value]) -> PyTree:
+    """The shapes of the state that a config has without padding."""
+    functions = LaneFunctions(task, config, {}, group.traced.template)
+    return jax.eval_shape(lambda: functions.init({}, jax.random.key(0)))
+
+
+def write_params(params: PyTree[Array], trial: str, out: str) -> list[list[str]]:
+    """Write parameters to a safetensors file.
+
+    Args:
+        params: a pytree of arrays.
+        trial: the id of the trial they are of, which is kept in the file's metadata.
+        out: the file to write.
+
+    Returns:
+        The name, shape and type of each array.
+
+    Raises:
+        StoreError: where the file cannot be written.
+    """
     leaves = jax.tree_util.tree_leaves_with_path(params)
-    arrays = {_dotted(path): np.asarray(leaf) for path, leaf in leaves}
+    arrays = {_dotted(path): np.asarray(leaf) for path, leaf in leaves if isinstance(leaf, jax.Array | np.ndarray)}
     try:
-        write_atomically(Path(out), to_bytes(arrays, {"trial": result.trial(trial).id}))
+        write_atomically(Path(out), to_bytes(arrays, {"trial": trial}))
     except OSError as error:
-        raise ConfigError(f"--out {out!r} cannot be written ({error.strerror}): give another path.") from error
+        raise StoreError(f"--out {out!r} cannot be written ({error.strerror}): pass another path.") from error
     return [[name, str(array.shape), str(array.dtype)] for name, array in arrays.items()]
 
 
-def _dotted(path: Any) -> str:
+def _dotted(path: jax.tree_util.KeyPath) -> str:
     """A path in a pytree as model files write it: ``layers.0.w``."""
     parts = (getattr(key, "key", getattr(key, "idx", getattr(key, "name", key))) for key in path)
     return ".".join(str(part) for part in parts) or "params"

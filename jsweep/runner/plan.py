@@ -3,23 +3,25 @@
 import heapq
 import resource
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 
 import jax
 
 from jsweep._runtime.backend import cores
+from jsweep._runtime.types import Value
 from jsweep.engine.executors.threads import default_workers
 from jsweep.engine.input_pipeline import WINDOW_BYTES, device_memory, streams
 from jsweep.engine.tile import stops_of
 from jsweep.engine.tile_size import for_few, guess_width, measured_seconds
 from jsweep.errors import ConfigError
 from jsweep.planning import Group, Role
-from jsweep.planning.cost import evaluation_work, machine_speed, step_work
+from jsweep.planning.cost import machine_speed, work_of
 from jsweep.runner.prepare import Prepared, prepare
 from jsweep.runner.sweep import Sweep
 from jsweep.space import config_id, format_value
+from jsweep.storage import Status, open_store
+from jsweep.storage.paths import resolve
 
 START_SECONDS = 0.3  # from the call to the first compilation
 # What XLA uses to compile a program, whole and by the seconds it takes of a core.
@@ -39,7 +41,7 @@ class GroupPlan:
     machine or from its operations.
     """
 
-    static: Mapping[str, Any]
+    static: Mapping[str, Value]
     lanes: tuple[str, ...]
     trials: int
     width: int
@@ -61,15 +63,23 @@ class GroupPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """The compile groups of a whole sweep, whatever its record has already, the role of every name, and warnings.
+    """The compile groups that are left of a sweep, the role of every name, and warnings.
 
-    ``seconds`` are from the start of the sweep to its end, with an empty compilation cache. ``peak_bytes`` are of this
-    process at its peak where the workers are CPU cores, of the device elsewhere; ``memory`` is what there is. ``streamed``
-    says whether the training examples are sent to the device in windows.
+    Attributes:
+        groups: the compile groups that have trials left.
+        roles: each name's role, and why.
+        finished: trials that the store has already.
+        workers: how many tiles train at once.
+        memory: the bytes there are.
+        peak_bytes: the most that is held at once, by this process where the workers are CPU cores, by the device elsewhere.
+        seconds: from the start to the end, with an empty compilation cache.
+        streamed: whether the training examples are sent to the device in windows.
+        warnings: what wastes time or memory, a sentence each.
     """
 
     groups: tuple[GroupPlan, ...]
     roles: Mapping[str, Role]
+    finished: int
     workers: int
     memory: int
     peak_bytes: int
@@ -84,10 +94,13 @@ class Plan:
 
     def __str__(self) -> str:
         trials = sum(group.trials for group in self.groups)
+        if not self.groups:
+            return f"nothing is left to do: all {_count(self.finished, 'trial')} have finished"
         lines = [
             f"{_count(trials, 'trial')} in {_count(self.programs, 'compiled program')}, "
             f"{_count(self.workers, 'worker')}: about {self.seconds:.0f} s and "
             f"{self.peak_bytes / 1e6:.0f} MB at the peak (of {self.memory / 1e9:.0f} GB)"
+            f"{f'; {self.finished} finished before' if self.finished else ''}"
         ]
         if self.streamed:
             lines.append("  the training examples stream from the host in windows")
@@ -102,19 +115,35 @@ class Plan:
             )
         if len(self.groups) > 20:
             lines.append(f"  ... and {len(self.groups) - 20} more programs")
-        return "\n".join(lines + [f"  mind: {warning}" for warning in self.warnings])
+        return "\n".join(lines + [f"  note: {warning}" for warning in self.warnings])
 
 
-def plan(sweep: Sweep | Prepared) -> Plan:
-    """What a sweep will do, from abstract tracing and a matrix product timed here: nothing is compiled, no step is run.
+def plan(sweep: Sweep) -> Plan:
+    """What is left of a sweep to do, from abstract tracing and a matrix product timed here: nothing is compiled or trained.
 
-    Raises ConfigError for a user's mistake, and where a single lane does not fit the device's memory.
+    Trials that the sweep's store has finished are left out.
+
+    Raises:
+        ConfigError: where something about the sweep cannot be used, or a single lane does not fit the device's memory.
+        StoreError: where the store cannot be read.
     """
-    prepared = sweep if isinstance(sweep, Prepared) else prepare(sweep)
-    workers = default_workers()
+    file = resolve(sweep.store)
+    if file is None or not file.exists():
+        return plan_of(prepare(sweep), default_workers())
+    with open_store(sweep.store, write=False) as store:
+        record = store.sweep(sweep.record_name)
+        prepared = prepare(sweep, record)
+        trials = [] if record is None else store.trials(record.key)
+    finished = frozenset(trial.id for trial in trials if trial.status == Status.FINISHED)
+    return plan_of(prepared, default_workers(), finished)
+
+
+def plan_of(prepared: Prepared, workers: Sequence[jax.Device], finished: Set[str] = frozenset()) -> Plan:
+    """The plan of a prepared sweep without its ``finished`` trials; the errors are those of `plan`."""
     memory = device_memory(workers[0])
     speed = machine_speed() if workers[0].platform == "cpu" else 1.0
-    made = [_plan_group(prepared, group, len(workers), speed) for group in prepared.groups]
+    left = [(group, tuple(t for t in group.trials if t.id not in finished)) for group in prepared.groups]
+    made = [_plan_group(prepared, replace(g, trials=trials), workers, speed) for g, trials in left if trials]
     groups = tuple(group for group, _ in made)
     for group in groups:
         if group.bytes / group.width > memory:
@@ -122,40 +151,47 @@ def plan(sweep: Sweep | Prepared) -> Plan:
                 f"one lane of [{group.label}] needs {group.bytes / group.width / 1e9:.1f} GB of state, gradients and "
                 f"activations, and the device has {memory / 1e9:.1f} GB: make the model smaller, or shard it yourself."
             )
-    peak = _peak_bytes(prepared, groups, workers)
-    seconds = _seconds([(group.compile_seconds, tiles) for group, tiles in made], len(workers))
-    warnings = tuple(_warnings(prepared, groups))
-    streamed = streams(prepared.setting.task.data, workers[0])
-    return Plan(groups, prepared.roles, len(workers), memory, peak, seconds, streamed, warnings)
+    return Plan(
+        groups=groups,
+        roles=prepared.roles,
+        finished=len(finished),
+        workers=len(workers),
+        memory=memory,
+        peak_bytes=_peak_bytes(prepared, groups, workers) if groups else 0,
+        seconds=_seconds([(group.compile_seconds, tiles) for group, tiles in made], len(workers)) if groups else 0.0,
+        streamed=streams(prepared.setting.task.data, workers[0]),
+        warnings=tuple(_warnings(prepared, groups, finished)) if groups else (),
+    )
 
 
-def _plan_group(prepared: Prepared, group: Group, workers: int, speed: float) -> tuple[GroupPlan, list[float]]:
+def _plan_group(
+    prepared: Prepared, group: Group, workers: Sequence[jax.Device], speed: float
+) -> tuple[GroupPlan, list[float]]:
     """The group's plan, and the seconds that one worker takes for each of its tiles."""
-    task, wanted = prepared.setting.task, prepared.sweep.tile
-    step = step_work(task, group.static, group.lanes, group.rows)
-    evaluation = evaluation_work(task, group.static, group.lanes)
+    task, wanted, platform = prepared.setting.task, prepared.sweep.tile, workers[0].platform
+    step, evaluation = work_of(group.traced.step.jaxpr), work_of(group.traced.evaluate.jaxpr)
     found = measured_seconds(task, group) if not isinstance(wanted, int) else None
     width = wanted if isinstance(wanted, int) else for_few(guess_width(group) if found is None else found[0], group)
-    a_step = step.a_lane(width) / speed if found is None else found[1] * workers
+    a_step = step.a_lane(width, platform) / speed if found is None else found[1] * len(workers)
     tiles = group.tiles(width)
     seconds = []
-    for tile in tiles:  # empty places, and trials that end before the longest, cost what a trial does
+    for tile in tiles:  # empty lanes, and trials that end before the longest, cost what a trial does
         stops = stops_of(tile.trials, prepared.setting.evaluate_every)
-        seconds.append(width * (stops[-1] * a_step + len(stops) * evaluation.a_lane(width) / speed))
-    in_flight = min(workers, len(tiles)) * width
+        seconds.append(width * (stops[-1] * a_step + len(stops) * evaluation.a_lane(width, platform) / speed))
+    in_flight = min(len(workers), len(tiles)) * width
     return GroupPlan(
-        static=dict(group.static),
+        static=group.compiled_in,
         lanes=tuple(group.lanes),
         trials=len(group.trials),
         width=width,
         tiles=len(tiles),
         in_flight=in_flight,
-        waves=-(-len(tiles) // min(workers, len(tiles))),
+        waves=-(-len(tiles) // min(len(workers), len(tiles))),
         lane_steps=sum(width * max(trial.steps for trial in tile.trials) for tile in tiles),
         bytes=int(width * max(step.bytes, evaluation.bytes)),
         flops=step.flops * sum(trial.steps for trial in group.trials),
         compile_seconds=step.compile_seconds,
-        run_seconds=sum(seconds) / workers,
+        run_seconds=sum(seconds) / len(workers),
         measured=found is not None,
     ), seconds
 
@@ -197,25 +233,26 @@ def _process_bytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def _warnings(prepared: Prepared, groups: Sequence[GroupPlan]) -> list[str]:
-    told = []
+def _warnings(prepared: Prepared, groups: Sequence[GroupPlan], finished: Set[str]) -> list[str]:
+    found = []
     for name, role in prepared.roles.items():
         values = {config_id({"v": group.static[name]}) for group in groups if name in group.static}
         lanes = sum(group.trials for group in groups) / len(groups)
         if len(values) > 2 and lanes < FEW_LANES:
-            told.append(f"{name} makes {len(values)} programs of {_count(round(lanes), 'lane')} ({role.reason})")
+            found.append(f"{name} makes {len(values)} programs of {_count(round(lanes), 'lane')} ({role.reason})")
     compiling = sum(group.compile_seconds for group in groups)
     running = sum(group.run_seconds for group in groups) * min(cores(), max(group.in_flight for group in groups))
     if len(groups) > 2 and compiling > 2 * running:
-        told.append(f"compiling takes {compiling:.0f} s of a core's time and training {running:.0f} s")
-    trained = sum(trial.steps for trial in prepared.trials if trial.id not in prepared.broken)
+        found.append(f"compiling takes {compiling:.0f} s of a core's time and training {running:.0f} s")
+    ended = prepared.untraceable.keys() | finished
+    trained = sum(trial.steps for trial in prepared.trials if trial.id not in ended)
     idle = 1 - trained / sum(group.lane_steps for group in groups)
     if idle > 0.3:
-        told.append(
-            f"{idle:.0%} of the lanes' steps train nothing (empty places, and trials that end before the longest of "
+        found.append(
+            f"{idle:.0%} of the lanes' steps train nothing (empty lanes, and trials that end before the longest of "
             "their tile): more trials a program, or a smaller tile=, waste less"
         )
-    return told
+    return found
 
 
 def _count(number: int, thing: str) -> str:

@@ -2,22 +2,31 @@
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from jsweep._runtime.backend import configure
 from jsweep._runtime.prng import root_key_data
 from jsweep.data.splits import check_data, epoch_examples
 from jsweep.engine.tile import Setting
-from jsweep.planning import Group, RecordedRoles, Role, make_groups, make_trials
+from jsweep.errors import StoreError
+from jsweep.planning import Annotations, Group, RecordedRoles, Role, RoleKind, make_groups, make_trials
 from jsweep.planning.identity import data_hash
 from jsweep.runner.sweep import Sweep
 from jsweep.space import Configs
-from jsweep.storage.records import Trial
+from jsweep.space import configs as checked
+from jsweep.storage.records import SweepRecord, Trial
+
+EVALUATIONS = 10  # of the longest trial, where evaluate_every is not given
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A sweep checked and analysed: its trials, compile groups and roles; nothing compiled."""
+    """A sweep checked and analysed: its trials, compile groups and roles; nothing is compiled.
+
+    ``untraceable`` has the error of each trial that cannot be traced, by id.
+    """
 
     sweep: Sweep
     setting: Setting
@@ -25,56 +34,94 @@ class Prepared:
     groups: tuple[Group, ...]
     roles: Mapping[str, Role]
     data_hash: str = field(repr=False, default="")
-    broken: Mapping[str, Exception] = field(repr=False, default_factory=dict)
-    """The trials that cannot be traced, by id, with the error."""
-
-    @property
-    def recorded(self) -> RecordedRoles:
-        """What shares a program by padding or selection, as the record keeps it."""
-        tiers = {name: role.tiers for name, role in self.roles.items() if role.tiers is not None}
-        return RecordedRoles(tiers, {name: role.kind for name, role in self.roles.items()})
+    untraceable: Mapping[str, Exception] = field(repr=False, default_factory=dict)
 
     @property
     def metrics(self) -> list[str]:
-        """The names under which scores will be recorded: "train/loss", "validation/loss", ..."""
-        traced = self.groups[0].traced
-        return [f"train/{m}" for m in traced.train_metrics] + [f"validation/{m}" for m in traced.evaluation_metrics]
+        """The names under which scores are recorded: "train/loss", "validation/loss", ..."""
+        train = [f"train/{name}" for group in self.groups for name in group.traced.train_metrics]
+        validation = [f"validation/{name}" for group in self.groups for name in group.traced.evaluation_metrics]
+        return list(dict.fromkeys((*train, *validation)))
+
+    def group_of(self, trial: str) -> Group:
+        """The compile group of a trial, by its id; KeyError for one that is not in the sweep or cannot be traced."""
+        for group in self.groups:
+            if any(member.id == trial for member in group.trials):
+                return group
+        raise KeyError(trial)
 
 
-def prepare(sweep: Sweep) -> Prepared:
-    """Check a sweep and find its compile groups by abstract tracing. Raises ConfigError for a user's mistake."""
+def prepare(sweep: Sweep, record: SweepRecord | None = None) -> Prepared:
+    """Check a sweep and find its compile groups by abstract tracing.
+
+    Args:
+        sweep: the sweep.
+        record: what its store has of it, which is kept: roles, lane types, buckets, and the steps between evaluations.
+
+    Raises:
+        ConfigError: where something about the sweep cannot be used; and whatever the task raises for every config.
+        StoreError: where the record's settings are damaged.
+    """
     configure()
     task = sweep.task
     root = root_key_data(sweep.key)
     check_data(task.data)
-    trials = make_trials(task, sweep.configs, sweep.seeds, sweep.steps, sweep.epochs, epoch_examples(task.data))
-    groups, roles, broken = make_groups(task, trials, _told(sweep), share_batches=sweep.share_batches)
-    unread = [name for name, role in roles.items() if role.kind == "unread"]
-    if unread:
-        warnings.warn(
-            f"the task never reads {', '.join(map(repr, unread))}: every value of it trains the same trial; "
-            "take it out of the space or read it from the config.",
-            stacklevel=4,
-        )
-    longest = max(trial.steps for trial in trials)
-    every = sweep.evaluate_every or max(1, -(-longest // 10))
-    setting = Setting(task, root, sweep.pairing, every)
-    return Prepared(sweep, setting, trials, groups, roles, data_hash(task.data), broken)
-
-
-def as_recorded(prepared: Prepared, recorded: RecordedRoles) -> Prepared:
-    """The sweep with its compile groups as a record has recorded them, so that what was begun goes on in its programs."""
-    mine = prepared.recorded
-    same = all(
-        {value: recorded.tiers.get(name, {}).get(value) for value in tiers} == tiers
-        for name, tiers in mine.tiers.items()
+    configs = checked(sweep.configs)
+    trials = make_trials(task, configs, sweep.seeds, sweep.steps, sweep.epochs, epoch_examples(task.data))
+    grouped = make_groups(
+        task,
+        trials,
+        annotations=_annotations(configs),
+        recorded=RecordedRoles() if record is None else recorded_roles(record),
+        share_batches=sweep.share_batches,
     )
-    if same and all(recorded.kinds.get(name, kind) == kind for name, kind in mine.kinds.items()):
-        return prepared
-    task, trials = prepared.setting.task, prepared.trials
-    groups, roles, broken = make_groups(task, trials, _told(prepared.sweep), recorded, prepared.sweep.share_batches)
-    return replace(prepared, groups=groups, roles=roles, broken=broken)
+    _warn_of_unused(grouped.roles, _annotations(configs))
+    setting = Setting(task, np.asarray(root), sweep.pairing, _evaluate_every(sweep, trials, record))
+    return Prepared(sweep, setting, trials, grouped.groups, grouped.roles, data_hash(task.data), grouped.untraceable)
 
 
-def _told(sweep: Sweep) -> Mapping[str, str]:
-    return sweep.configs.annotations if isinstance(sweep.configs, Configs) else {}
+def recorded_roles(record: SweepRecord) -> RecordedRoles:
+    """What a record has settled about roles; StoreError where it makes no sense."""
+    settings = record.settings
+    try:
+        roles = {str(name): (str(kind), str(reason)) for name, (kind, reason) in settings["roles"].items()}
+        types = {str(name): [str(each) for each in listed] for name, listed in settings["lane_types"].items()}
+        buckets = {
+            str(name): {int(value): int(size) for value, size in pairs} for name, pairs in settings["buckets"].items()
+        }
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise StoreError(
+            f"the record's settings of the sweep {record.name!r} are damaged ({type(error).__name__}: {error}): "
+            "give this sweep a name of its own (name=..., --name)."
+        ) from error
+    kept = {name: role for name, role in roles.items() if role[0] in (RoleKind.LANE, RoleKind.STATIC)}
+    return RecordedRoles(
+        {name: kind for name, (kind, _) in kept.items()}, {name: why for name, (_, why) in kept.items()}, types, buckets
+    )
+
+
+def _annotations(configs: Configs) -> Annotations:
+    conditions = frozenset(name for space in configs.spaces for name in space.conditions)
+    return Annotations(configs.annotations, configs.value_kinds, conditions)
+
+
+def _evaluate_every(sweep: Sweep, trials: tuple[Trial, ...], record: SweepRecord | None) -> int:
+    """Steps between evaluations; a record keeps its own, which a longer sweep must not shift."""
+    if sweep.evaluate_every is not None:
+        return sweep.evaluate_every
+    recorded = None if record is None else record.identity.get("evaluate_every")
+    if isinstance(recorded, int) and recorded > 0:
+        return recorded
+    return max(1, -(-max(trial.steps for trial in trials) // EVALUATIONS))
+
+
+def _warn_of_unused(roles: Mapping[str, Role], annotations: Annotations) -> None:
+    unused = {n: r for n, r in roles.items() if r.kind == RoleKind.UNUSED and n not in annotations.conditions}
+    if not unused:
+        return
+    reasons = "; ".join(f"{name!r}: {role.reason}" for name, role in unused.items())
+    warnings.warn(
+        f"some hyperparameters have no effect ({reasons}): trials that differ in them alone are the same trial; take them "
+        "out of the space, or use them in the task.",
+        stacklevel=5,
+    )

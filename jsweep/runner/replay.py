@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -14,16 +14,25 @@ from jsweep.errors import ConfigError
 from jsweep.runner.run import attach
 from jsweep.runner.session import Session
 from jsweep.runner.sweep import Sweep
+from jsweep.storage import Status
 from jsweep.storage.integrity import Verified, sample
+from jsweep.storage.records import Score
+
+BatchWith = Literal["neighbours", "copies", "none"]
+"""What fills a replayed trial's tile: its neighbours, copies of itself, or nothing (a program that is not vmapped)."""
 
 
 @dataclass(frozen=True)
 class Replay:
     """What a replay found.
 
-    ``compared`` scores, of which ``difference`` is the first that differs (metric, step, recorded, now), None where all
-    are bit-equal; ``furthest`` is the largest distance between a recorded score and its replay. ``environment`` has what
-    is other than recorded: name -> (recorded, now).
+    Attributes:
+        trial: the trial's id.
+        width: lanes of the tile that it was replayed in.
+        compared: how many scores were compared.
+        difference: the first that differs, as (metric, step, recorded, now); None where all are bit-equal.
+        furthest: the largest distance between a recorded score and its replay.
+        environment: what is not as recorded, by name, as (recorded, now).
     """
 
     trial: str
@@ -31,7 +40,7 @@ class Replay:
     compared: int
     difference: tuple[str, int, float, float] | None
     furthest: float
-    environment: Mapping[str, tuple[Any, Any]]
+    environment: Mapping[str, tuple[object, object]]
 
     def __str__(self) -> str:
         where = f"in tiles of {self.width}" if self.width > 1 else "in a program of its own"
@@ -47,46 +56,55 @@ class Replay:
         return "; ".join([found, *changed])
 
 
-def replay(sweep: Sweep, trial: str, *, batch_with: Literal["neighbours", "copies", "none"] = "neighbours") -> Replay:
+def replay(sweep: Sweep, trial: str, *, batch_with: BatchWith = "neighbours") -> Replay:
     """Train a recorded trial again from its seed and compare every score with the record.
 
-    ``trial`` is its id, or the beginning of it. It trains in the tile width it was recorded with, in the batch_with of
-    "neighbours" of its compile group or of "copies" of itself, neither of which may change a bit on CPU; or, with
-    "none", in a program of its own that is not vmapped, which may round otherwise. Raises ConfigError for a trial that is
-    not recorded whole.
+    Args:
+        sweep: the sweep, with the store and name that it was run with.
+        trial: the trial's id, or the beginning of it.
+        batch_with: "neighbours" trains it in its recorded tile width among its neighbours, "copies" among copies of itself;
+            neither may change a bit on CPU. "none" trains it in a program that is not vmapped, which may round otherwise.
+
+    Returns:
+        What was found.
+
+    Raises:
+        ConfigError: for a trial that is not recorded whole.
     """
-    if batch_with not in ("neighbours", "copies", "none"):
-        raise ConfigError(f"batch_with={batch_with!r} is none of 'neighbours', 'copies' and 'none': give one of them.")
+    if batch_with not in get_args(BatchWith):
+        allowed = ", ".join(map(repr, get_args(BatchWith)))
+        raise ConfigError(f"batch_with={batch_with!r} is not valid: pass one of {allowed}.")
     with attach(sweep) as result:
         row = result.trial(trial)
-        if row.status != "finished" or row.width is None:
-            raise ConfigError(
-                f"trial {row.id} is {row.status}, so there is nothing whole to compare: run the sweep first."
-            )
+        if row.status != Status.FINISHED or row.width is None:
+            raise ConfigError(f"trial {row.id} is {row.status}, so its record is not complete: run the sweep first.")
         width = 1 if batch_with == "none" else row.width
         return replay_many(result, [row.id], width, batch_with == "neighbours")[0]
 
 
 def replay_many(
-    result: Session, trials: Sequence[str], width: int | None = None, neighbours: bool = True
+    session: Session, trials: Sequence[str], width: int | None = None, neighbours: bool = True
 ) -> list[Replay]:
-    """Replay finished trials of an attached result, each compile group's program compiled once.
+    """Replay finished trials, each compile group's program compiled once.
 
-    ``width`` None is each trial's recorded one. Without ``neighbours`` each trains among copies of itself.
+    Args:
+        session: an attached sweep.
+        trials: ids.
+        width: lanes of the tiles; None is each trial's recorded width.
+        neighbours: whether tiles are filled as in the whole sweep; else with copies of each trial.
     """
-    rows = {row.id: row for row in result.trials()}
-    curves = {metric: result.curves(metric) for metric in result.metrics()}
-    known, now = result.environments(), describe_environment()
+    rows = {row.id: row for row in session.trials()}
+    curves = {metric: session.curves(metric) for metric in session.metrics()}
+    known, now = session.environments(), describe_environment()
     found: dict[str, Replay] = {}
-    setting, groups = result.prepared.setting, result.prepared.groups
-    for share in tiles_to_retrain(
-        setting, groups, {trial: width or rows[trial].width or 1 for trial in trials}, neighbours
-    ):
+    setting, groups = session.prepared.setting, session.prepared.groups
+    widths = {trial: width or rows[trial].width or 1 for trial in trials}
+    for share in tiles_to_retrain(setting, groups, widths, neighbours):
         scores, _ = retrain(setting, share, default_workers()[0])
         wide = share.tiles[0].width
-        for trial in (t for t in trials if t in scores and (width or rows[t].width) == wide):
+        for trial in (t for t in trials if t in scores and widths[t] == wide):
             before = known.get(rows[trial].environment or 0, {})
-            other = {key: (before.get(key), now[key]) for key in now if before.get(key) != now[key]}
+            other = {name: (before.get(name), now[name]) for name in now if before.get(name) != now[name]}
             compared = _compare({metric: curve[trial] for metric, curve in curves.items()}, scores[trial])
             found[trial] = Replay(trial, wide, *compared, other)
     return [found[trial] for trial in trials]
@@ -96,16 +114,18 @@ def verify_against(found: Verified, sweep: Sweep, count: int) -> Verified:
     """Add to ``found`` whether every trial of ``sweep`` is recorded, and what replaying ``count`` of them shows."""
     with attach(sweep) as result:
         rows = result.trials()
-        replayed = replay_many(result, sample([row.id for row in rows if row.status == "finished"], count))
+        replayed = replay_many(result, sample([row.id for row in rows if row.status == Status.FINISHED], count))
     faults = [
         f"trial {trial} is asked for and not recorded" for trial in sorted(result.trial_ids - {r.id for r in rows})
     ]
-    faults += [f"trial {row.id} is {row.status}" for row in rows if row.status != "finished"]
+    faults += [f"trial {row.id} is {row.status}" for row in rows if row.status != Status.FINISHED]
     faults += [str(one) for one in replayed if one.difference is not None]
     return dataclasses.replace(found, replayed=len(replayed), faults=(*found.faults, *faults))
 
 
-def _compare(recorded: Mapping[str, Any], scores: Mapping[int, Any]) -> tuple[int, Any, float]:
+def _compare(
+    recorded: Mapping[str, Sequence[tuple[int, float]]], scores: Mapping[int, Score]
+) -> tuple[int, tuple[str, int, float, float] | None, float]:
     """How many scores were compared, the first that differs, and the largest difference."""
     compared, differing, furthest = 0, [], 0.0
     for metric, curve in recorded.items():

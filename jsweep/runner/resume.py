@@ -6,16 +6,16 @@ from contextlib import closing
 import jax
 
 from jsweep.errors import ConfigError
-from jsweep.runner.prepare import Prepared
 from jsweep.runner.progress import ProgressMode
 from jsweep.runner.run import run
 from jsweep.runner.session import Session
 from jsweep.runner.sweep import Sweep
 from jsweep.storage import open_store
+from jsweep.storage.paths import resolve
 
 
 def resume(
-    sweep: Sweep | Prepared,
+    sweep: Sweep,
     *,
     progress: ProgressMode | None = None,
     workers: Sequence[jax.Device] | None = None,
@@ -40,11 +40,10 @@ def resume(
         StoreError: the store does not exist or cannot be read.
         IncompatibleSweepError: the recorded sweep was made from another task, other data, or in another environment.
     """
-    asked = sweep.sweep if isinstance(sweep, Prepared) else sweep
-    name = asked.name or asked.task.name
-    if asked.store is None:
+    name = sweep.record_name
+    if resolve(sweep.store) is None:
         raise ConfigError(f"the sweep {name!r} is kept in memory: pass store='sweeps.db' to be able to resume it.")
-    with closing(open_store(asked.store, write=False)) as store:
+    with closing(open_store(sweep.store, write=False)) as store:
         if store.sweep(name) is None:
             raise ConfigError(f"{store.path} has no sweep {name!r} to resume: start it with run (jsweep run FILE).")
     return run(sweep, progress=progress, workers=workers, any_environment=any_environment)

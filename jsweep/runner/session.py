@@ -1,16 +1,45 @@
 """A session: a sweep's result with its task at hand, so that trials can be tested, trained again and read out."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, field, fields
 
+from jaxtyping import PyTree
+
+from jsweep._runtime.types import Value
 from jsweep.errors import ConfigError
-from jsweep.results.ranking import ConfigScore, TestScore, score_of_opening
+from jsweep.results.objective import Objective
+from jsweep.results.ranking import At, ConfigScore, Rule, Simplest, TestScore, score_of_opening
 from jsweep.results.result import Result
 from jsweep.runner.holdout import test_scores
-from jsweep.runner.parameters import state_of
+from jsweep.runner.parameters import saved_state, trained_again, whole_state
 from jsweep.runner.prepare import Prepared
-from jsweep.space import format_value
-from jsweep.storage import Store, TestOpening, now
+from jsweep.space import format_config
+from jsweep.storage import Status, Store, TestOpening, now
+
+
+@dataclass(frozen=True)
+class SelectedConfig(ConfigScore):
+    """The config that was selected, whose parameters are at hand: what `Session.best` returns.
+
+    ``config`` holds functions as they are, so that it can be trained again as it stands.
+    """
+
+    session: "Session" = field(repr=False, compare=False, kw_only=True)
+
+    def params(self, seed: int | None = None) -> PyTree:
+        """The parameters of one of its seeds (default: the first) after ``step`` steps; see `Session.params`."""
+        return self.session.params(self._trial(seed), step=self.step)
+
+    def state(self, seed: int | None = None) -> PyTree:
+        """The whole state of one of its seeds (default: the first) after ``step`` steps; see `Session.state`."""
+        return self.session.state(self._trial(seed), step=self.step)
+
+    def _trial(self, seed: int | None) -> str:
+        if seed is None:
+            return self.trials[0]
+        if seed not in self.seeds:
+            raise ConfigError(f"seed={seed!r} is not one of the seeds {', '.join(map(str, self.seeds))}.")
+        return self.trials[self.seeds.index(seed)]
 
 
 class Session(Result):
@@ -19,35 +48,72 @@ class Session(Result):
     def __init__(self, store: Store, name: str, prepared: Prepared):
         super().__init__(store, name, frozenset(trial.id for trial in prepared.trials))
         self.prepared = prepared
-        self._own_configs = {trial.config_id: trial.config for trial in prepared.trials}
+        self._own_configs: dict[str, Mapping[str, Value]] = {t.config_id: t.config for t in prepared.trials}
 
-    def test(self, metric: str = "validation/loss", again: bool = False) -> TestScore:
-        """Open the test split for the config that is best by ``metric``, once, and enter it in the ledger.
+    def best(
+        self,
+        metric: str | Objective | None = None,
+        *,
+        at: At = "last",
+        rule: Rule = "mean",
+        simplest: Simplest | None = None,
+    ) -> SelectedConfig:
+        """The best config by a validation metric; see `Result.best`, which has the same arguments."""
+        score = super().best(metric, at=at, rule=rule, simplest=simplest)
+        given = {each.name: getattr(score, each.name) for each in fields(score)}
+        given["config"] = self._own_configs.get(score.config_id, score.config)
+        return SelectedConfig(**given, session=self)
 
-        The config's trials are trained again from their seeds (bit-equal on the same machine, which is checked against
-        the record) and evaluated on the test split. A second call answers from the ledger. For another config of the
-        sweep it refuses; ``again=True`` overrides, and that is recorded.
+    def test(
+        self,
+        metric: str | Objective | None = None,
+        *,
+        at: At = "last",
+        rule: Rule = "mean",
+        simplest: Simplest | None = None,
+        again: bool = False,
+    ) -> TestScore:
+        """Evaluate the selected config on the test split, once, and enter that in the ledger.
+
+        The config's trials are trained again from their seeds, which is checked against the record bit for bit, up to the
+        step that was selected. A second call is answered from the ledger.
+
+        Args:
+            metric: what to select by (default: the sweep's objective); so are ``at``, ``rule`` and ``simplest``, as in
+                `Result.best`.
+            at: see `Result.best`.
+            rule: see `Result.best`.
+            simplest: see `Result.best`.
+            again: test although the split was opened for another config or step; that is recorded.
+
+        Returns:
+            For each metric one value a seed.
+
+        Raises:
+            ConfigError: where nothing can be selected, there is no test split, or it was opened for another choice.
+            IncompatibleSweepError: where the trials come out otherwise than they are recorded.
         """
-        best = self.best(metric)
-        ledger = self._store.tests(self._row.key)
+        best = self.best(metric, at=at, rule=rule, simplest=simplest)
+        ledger = self.ledger()
         for entry in ledger:
-            if entry.config_id == best.config_id:  # seeds added since do not open it again
+            if (entry.config_id, entry.step) == (best.config_id, best.step):  # seeds added since do not open it again
                 return score_of_opening(entry, from_ledger=True)
         if ledger and not again:
-            shown = ", ".join(f"{name}={format_value(value)}" for name, value in ledger[0].config.items())
             raise ConfigError(
-                f"the test split of {self.name!r} was opened on {ledger[0].opened} for another config ({shown}): a second "
-                "config chosen on it would no longer be tested; pass again=True (--again) to do so on record."
+                f"the test split of {self.name!r} was opened on {ledger[0].opened} for another choice "
+                f"({format_config(ledger[0].config)} at step {ledger[0].step}): a second one selected with it in view would no "
+                "longer be tested; pass again=True (--again) to do so on record."
             )
-
-        width = next(trial.width for trial in self.trials() if trial.id == best.trials[0]) or 1
-        scores = test_scores(self.prepared, best, width, self._recorded_curves(best))
+        rows = {trial.id: trial for trial in self.trials()}
+        scores = test_scores(self.prepared, best, rows[best.trials[0]].width or 1, self._recorded_curves(best))
         entry = TestOpening(
             config_id=best.config_id,
             config=best.config,
-            metric=metric,
-            mode="max" if self.higher_is_better(metric) else "min",
-            step=max(trial.steps for trial in self.trials() if trial.id in best.trials),
+            metric=best.metric,
+            mode=best.mode,
+            rule=rule,
+            at=str(at),
+            step=best.step,
             scores=scores,
             seeds=best.seeds,
             again=bool(ledger),
@@ -56,19 +122,37 @@ class Session(Result):
         self._store.record_test(self._row.key, entry)
         return score_of_opening(entry, from_ledger=False)
 
-    def params(self, trial: str) -> Any:
-        """A finished trial's parameters at its end: a plain pytree of JAX arrays, as the task's ``init`` made it.
+    def params(self, trial: str, *, step: int | None = None) -> PyTree:
+        """A finished trial's parameters: a plain pytree of JAX arrays, as the task's ``init`` made it.
 
-        That is ``state["params"]`` for tasks of `supervised`; for others the whole state. Read from the trial's
-        checkpoint where ``checkpoints="all"`` kept it, else trained again from its seed.
+        That is ``state["params"]`` for tasks of `supervised`; for others the whole state.
+
+        Args:
+            trial: its id, or the beginning of it.
+            step: one of the trial's evaluations, in steps (default: the last one).
+
+        Raises:
+            ConfigError: for a trial that has not finished, or a step at which it was not evaluated.
         """
-        state = self.state(trial)
+        state = self.state(trial, step=step)
         return state["params"] if isinstance(state, Mapping) and "params" in state else state
 
-    def state(self, trial: str) -> Any:
-        """A finished trial's whole state at its end, the optimizer's included; see `params`."""
+    def state(self, trial: str, *, step: int | None = None) -> PyTree:
+        """A finished trial's whole state, the optimizer's included; the arguments are those of `params`.
 
-        return state_of(self, trial)
+        It is read from the trial's checkpoint where ``checkpoints="all"`` kept it, else trained again from its seed.
+        """
+        row = self.trial(trial)
+        if row.status != Status.FINISHED:
+            raise ConfigError(f"trial {row.id} is {row.status}: its parameters are available when it has finished.")
+        wanted = row.steps if step is None else step
+        saved = self.saved(row.id)
+        arrays = None
+        if saved is not None and saved.step == wanted:
+            arrays = saved_state(self.prepared, self.folder, saved)
+        if arrays is None:
+            arrays = trained_again(self.prepared, row, wanted)
+        return whole_state(self.prepared, row.id, arrays)
 
     def _recorded_curves(self, best: ConfigScore) -> dict[str, dict[str, list[tuple[int, float]]]]:
         wanted = [metric for metric in self.metrics() if metric.startswith("validation/")]

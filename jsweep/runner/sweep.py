@@ -1,75 +1,125 @@
-"""The sweep: a task and its trials, checked and analysed."""
+"""The sweep: a task, its configs and seeds, and how they are trained and recorded."""
 
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, Literal
+from typing import Literal, get_args
 
+from jsweep._runtime.prng import Key
+from jsweep._runtime.types import Value
 from jsweep.errors import ConfigError
-from jsweep.storage.paths import pin
+from jsweep.results.objective import Objective
+from jsweep.storage.paths import pin, resolve
 from jsweep.task.config import check_count
 from jsweep.task.task import Task
+
+Pairing = Literal["common", "independent"]
+CheckpointPolicy = Literal["running", "all", "off"]
 
 
 @dataclass(frozen=True)
 class Sweep:
     """What is to be swept, and how; nothing runs until `run` (or the command ``jsweep run``) is given it.
 
-    - ``configs``: from `grid`, `random` and their kin, or any sequence of dicts.
-    - ``seeds``: a count (5 means seeds 0 to 4) or a list; every config is trained under every seed.
-    - ``steps`` or ``epochs``: how long a trial trains where its config does not say.
-    - ``evaluate_every``: steps between two evaluations (default: a tenth of the longest trial).
-    - ``store``: the file of the record; None keeps it in memory.
-    - ``name``: the sweep's name in the record (default: the task's).
-    - ``key``: the root key, a JAX key or an int.
-    - ``pairing``: "common" gives every config the same initialisation and data order under one seed, so that configs
-      compare pairwise; "independent" gives each config its own.
-    - ``share_batches``: True trains in tiles of one seed, whose lanes see the same batches, gathered once for all of
-      them. It is faster for layers of fewer than 32 units and many configs a seed; it leaves places empty where there are few.
-    - ``tile``: lanes trained together: a number, "measure" to time the candidates now, or "auto", which keeps what the
-      record has for a program, or takes what was measured on this machine, or measures where that pays.
-    - ``checkpoints``: "running" keeps the state of tiles at their last two segments, to go on from after a crash, until
-      they end; "all" keeps the state of every finished trial too, for `Result.params` and for training it further;
-      "off" keeps none. They lie in the folder ``STORE.checkpoints``; a record in memory has none.
+    Args:
+        task: from `supervised`, or a `Task` of your own.
+        configs: from `grid`, `random` and their kin, or any sequence of dicts.
+        objective: the metric that selects the best config ("validation/accuracy"), or `maximize` or `minimize` of one whose
+            direction the task does not say.
+        seeds: a count (5 means seeds 0 to 4) or a list; every config is trained under every seed.
+        steps: how long a trial trains, in steps, where its config does not say.
+        epochs: the same in epochs of the training examples; give one of the two.
+        evaluate_every: steps between two evaluations (default: a tenth of the longest trial).
+        store: the file of the record; None and ":memory:" keep it in memory.
+        name: the sweep's name in the record (default: the task's). A sweep that is kept in a file needs one.
+        key: the root key, a JAX key or a whole number.
+        pairing: "common" gives every config the same initialisation and data order under one seed, so that configs compare
+            pairwise; "independent" gives each config its own.
+        share_batches: True trains in tiles of one seed, whose lanes see the same batches, gathered once for all of them.
+            It is faster for layers of fewer than 32 units and many configs a seed; with few it leaves lanes empty.
+        tile: lanes trained together: a number, "measure" to time the candidates now, or "auto", which keeps what the record
+            has for a program, or takes what was measured on this machine, or measures where that pays.
+        checkpoints: "running" keeps the state of tiles at their last two segments, to resume from after a crash, until they
+            end; "all" also keeps the state of every finished trial, for `Session.params` and for training it further; "off"
+            keeps none. They lie in the folder ``STORE.checkpoints``; a record in memory has none.
+
+    Raises:
+        ConfigError: where an argument is not as described.
     """
 
     task: Task
-    configs: Sequence[Mapping[str, Any]]
+    configs: Sequence[Mapping[str, Value]]
     _: KW_ONLY
+    objective: str | Objective = "validation/loss"
     seeds: int | Iterable[int] = 1
     steps: int | None = None
     epochs: float | None = None
     evaluate_every: int | None = None
     store: str | os.PathLike[str] | None = None
     name: str | None = None
-    key: Any = 0
-    pairing: Literal["common", "independent"] = "common"
+    key: Key = 0
+    pairing: Pairing = "common"
     share_batches: bool = False
     tile: int | Literal["auto", "measure"] = "auto"
-    checkpoints: Literal["running", "all", "off"] = "running"
+    checkpoints: CheckpointPolicy = "running"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "store", pin(self.store))
         if not isinstance(self.task, Task):
             raise ConfigError(
-                f"task is a {type(self.task).__name__}: give a jsweep.Task, or make one with jsweep.supervised."
+                f"task is a {type(self.task).__name__}: pass a jsweep.Task, or make one with jsweep.supervised."
             )
         if isinstance(self.configs, Mapping):  # a space is one, too
             raise ConfigError(
                 "configs is a space, not configs: wrap it, as in jsweep.grid(space) or jsweep.random(space, 100, key=0)."
             )
-        if self.pairing not in ("common", "independent"):
-            raise ConfigError(f"pairing={self.pairing!r} is neither 'common' nor 'independent': give one of them.")
+        for name, kind in (("pairing", Pairing), ("checkpoints", CheckpointPolicy)):
+            if getattr(self, name) not in get_args(kind):
+                allowed = ", ".join(map(repr, get_args(kind)))
+                raise ConfigError(f"{name}={getattr(self, name)!r} is not valid: pass one of {allowed}.")
         if self.share_batches and self.pairing != "common":
             raise ConfigError(
                 f"share_batches=True needs configs that see the same batches, and pairing={self.pairing!r} gives each its "
                 "own: leave out one of the two."
             )
-        if self.checkpoints not in ("running", "all", "off"):
+        self._check_lengths()
+        if not isinstance(self.seeds, str) and isinstance(self.seeds, Iterable):
+            object.__setattr__(self, "seeds", tuple(self.seeds))  # an iterator can be read only once
+        object.__setattr__(self, "objective", self._objective())
+        object.__setattr__(self, "store", pin(self.store))
+
+    def _check_lengths(self) -> None:
+        if self.steps is not None and self.epochs is not None:
+            raise ConfigError(f"steps={self.steps!r} and epochs={self.epochs!r} exclude each other: pass one of them.")
+        for name in ("steps", "evaluate_every", "tile"):
+            value = getattr(self, name)
+            if value is not None and not (name == "tile" and value in ("auto", "measure")):
+                object.__setattr__(self, name, check_count(name, value))
+        if self.epochs is not None and not (isinstance(self.epochs, int | float) and 0 < self.epochs < math.inf):
+            raise ConfigError(f"epochs={self.epochs!r} is not a number above 0: pass one, such as epochs=10.")
+
+    def _objective(self) -> Objective:
+        """The objective with its direction; ConfigError where nobody has said it."""
+        chosen = self.objective if isinstance(self.objective, Objective) else Objective(self.objective)
+        if chosen.metric.startswith("train/"):
             raise ConfigError(
-                f"checkpoints={self.checkpoints!r} is none of 'running', 'all' and 'off': give one of them."
+                f"objective={chosen.metric!r} is measured on the training examples: select by a validation metric."
             )
-        if self.tile not in ("auto", "measure"):
-            check_count("tile", self.tile)
-        if self.evaluate_every is not None:
-            check_count("evaluate_every", self.evaluate_every)
+        mode = chosen.mode or self.task.modes.get(chosen.metric.partition("/")[2])
+        if mode is None:
+            raise ConfigError(
+                f"the direction of the objective {chosen.metric!r} is not known: pass "
+                f"objective=js.maximize({chosen.metric!r}) or js.minimize({chosen.metric!r})."
+            )
+        return Objective(chosen.metric, mode)
+
+    @property
+    def record_name(self) -> str:
+        """The sweep's name in the record; ConfigError where it is kept in a file and has none."""
+        name = self.name or self.task.name
+        if name is None and resolve(self.store) is not None:
+            raise ConfigError(
+                f"the sweep kept in {str(self.store)!r} has no name to be found by: pass Sweep(name=...) or "
+                "supervised(name=...)."
+            )
+        return name or "sweep"

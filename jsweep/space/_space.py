@@ -16,6 +16,7 @@ from jsweep.space._conditions import (
     Written,
     bounded,
     check_conditions,
+    conditions_of,
     in_order,
     part_of,
 )
@@ -90,6 +91,11 @@ class Space(Mapping[str, Part]):
         }
         shown = (f"{name + ':':<{width}} {part}{roles.get(name, '')}" for name, part in self.parts.items())
         return "\n  ".join(["Space", *shown])
+
+    @property
+    def conditions(self) -> frozenset[str]:
+        """The names that conditions of the space look at."""
+        return frozenset(other for part in self.parts.values() for other, _ in conditions_of(part))
 
     @cached_property
     def value_kinds(self) -> Mapping[str, ValueKind]:

@@ -199,7 +199,7 @@ class Store(StoreReader):
     def _record_score(self, sweep: int, program: str, width: int, score: Score) -> None:
         status = "finished" if score.finished else "running"
         (key,) = self._db.execute(
-            "UPDATE trials SET done = ?, status = ?, nonfinite = ?, program = ?, width = ?, reason = NULL, "
+            "UPDATE trials SET done = ?, status = ?, nonfinite = COALESCE(nonfinite, ?), program = ?, width = ?, reason = NULL, "
             "traceback = NULL, owner = CASE WHEN ? THEN NULL ELSE owner END WHERE sweep = ? AND id = ? RETURNING key",
             (score.step, status, score.nonfinite, program, width, score.finished, sweep, score.trial),
         ).fetchone()

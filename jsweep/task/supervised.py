@@ -17,7 +17,7 @@ from jsweep.data.splits import Splits, train_like
 from jsweep.errors import ConfigError
 from jsweep.task.config import Config
 from jsweep.task.evaluation import Measure, batch_mean, evaluate_split, per_example
-from jsweep.task.task import Evaluate, Init, State, Step, Task, check_splits
+from jsweep.task.task import Evaluate, Init, PerExample, State, Step, Task, check_splits
 from jsweep.task.trainable import check_params, merge_trainable, split_trainable
 
 Params = PyTree
@@ -87,7 +87,7 @@ def supervised(
         batch_size=batch_size,
         name=name,
         modes=_modes(measures),
-        masks_batch=not has_state,
+        per_example=None if has_state else _make_per_example(forward, losses),
     )
 
 
@@ -142,6 +142,15 @@ def _make_step(forward: _Apply, losses: _Loss, optimizer: Optimizer) -> Step:
         return after | ({"model_state": model_state} if "model_state" in state else {}), {"loss": mean}
 
     return step
+
+
+def _make_per_example(forward: _Apply, losses: _Loss) -> PerExample:
+    def per_row(config: Config, state: dict[str, PyTree], batch: tuple[Arrays, Arrays], key: PRNGKeyArray) -> Array:
+        x, y = batch
+        outputs, _ = forward(config, state["params"], None, x, key)
+        return _loss_values(losses, config, outputs, y)
+
+    return per_row
 
 
 def _make_evaluate(

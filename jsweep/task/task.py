@@ -35,6 +35,14 @@ class Evaluate(Protocol):
     def __call__(self, config: Config, state: State, split: Arrays, /) -> Metrics: ...
 
 
+class PerExample(Protocol):
+    """``per_example(config, state, batch, key) -> losses``: the loss of each row of a batch."""
+
+    def __call__(
+        self, config: Config, state: State, batch: Arrays, key: PRNGKeyArray, /
+    ) -> Shaped[Array, " batch"]: ...
+
+
 @dataclass(frozen=True, eq=False)
 class Task:
     """What is trained: three pure functions and the data.
@@ -53,8 +61,9 @@ class Task:
         batch_size: the examples in a batch, for configs without a ``batch_size`` of their own; `jsweep.Batches` have theirs.
         name: what the sweep is called in the record unless it has a name of its own; part of the ids of trials.
         modes: whether the smallest ("min") or the largest ("max") value of a metric is best, by its name without the split.
-        masks_batch: whether ``step`` ignores the rows of a batch past ``config["batch_size"]``, so that batch sizes may
-            share a program.
+        per_example: ``per_example(config, state, batch, key) -> losses``, one for each row of a batch, of which ``step`` uses
+            the first ``config["batch_size"]`` alone. Where it is given, and each loss is proven to depend on its own row only,
+            batches may be padded so that batch sizes share a program.
 
     Raises:
         ConfigError: if ``data``, ``batch_size`` or ``modes`` is not as described.
@@ -68,7 +77,7 @@ class Task:
     batch_size: int = 64
     name: str | None = None
     modes: Mapping[str, Mode] = field(default_factory=lambda: {"loss": "min"})
-    masks_batch: bool = False
+    per_example: PerExample | None = None
 
     def __post_init__(self) -> None:
         for name in ("init", "step", "evaluate"):

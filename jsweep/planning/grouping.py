@@ -1,0 +1,299 @@
+"""From trials to compile groups: every group that will run is traced, and roles are decided from those traces.
+
+Names that can travel in a lane are tried as lanes. What a trace refuses is static, everywhere, and the groups are made again
+until all of them trace. A static name that a group's trace did not read cannot have changed that trace, so trials that differ in
+it alone share the group; groups whose jaxprs turn out equal are one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from jsweep._runtime.types import Value
+from jsweep.errors import ConfigError, IncompatibleSweepError
+from jsweep.planning.assignment import Annotations, Assignment, RecordedRoles, first_assignment
+from jsweep.planning.bucketing import decide_buckets
+from jsweep.planning.groups import Group, seen_by_task
+from jsweep.planning.identity import identity_of
+from jsweep.planning.lane_types import INT, LaneType, exceeds
+from jsweep.planning.roles import ENGINE_NAMES, Role, RoleKind, reason_of
+from jsweep.planning.traced import Traced, trace
+from jsweep.space import config_id
+from jsweep.storage.records import Trial
+from jsweep.task.task import Task
+
+Config = Mapping[str, Value]
+_PATIENCE = 100  # configs that fail, one after another and none of them traced, before the task itself is blamed
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """The compile groups, every name's role, and the trials that cannot be traced, by id, with the error of each."""
+
+    groups: tuple[Group, ...]
+    roles: Mapping[str, Role]
+    untraceable: Mapping[str, Exception]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """Configs that share a program, by their positions among all, and its trace."""
+
+    static: Config
+    lanes: Mapping[str, LaneType]
+    rows: int
+    traced: Traced = field(repr=False)
+    members: tuple[int, ...]
+    varying: frozenset[str] = frozenset()
+
+
+class _Refused(Exception):
+    """Names that cannot be lanes, with the reasons; or, ``padded``, widths that can be if they are padded."""
+
+    def __init__(self, reasons: Mapping[str, str], padded: Mapping[str, LaneType] | None = None):
+        super().__init__(reasons)
+        self.reasons, self.padded = reasons, padded or {}
+
+
+def make_groups(
+    task: Task,
+    trials: Sequence[Trial],
+    *,
+    annotations: Annotations | None = None,
+    recorded: RecordedRoles | None = None,
+    share_batches: bool = False,
+) -> Grouped:
+    """Split trials into compile groups by abstract tracing; nothing is compiled.
+
+    Args:
+        task: the task.
+        trials: the trials.
+        annotations: what the space says of its names.
+        recorded: what the record of the sweep holds, which is kept.
+        share_batches: the lanes of a tile share their batches, except where batch sizes are lanes.
+
+    Returns:
+        The groups, the roles and what cannot be traced.
+
+    Raises:
+        ConfigError: where a name was annotated as a lane and cannot be one, or a number does not fit its lane. Where no
+            trial can be traced, the error of the first one.
+    """
+    planner = _Planner(task, trials, annotations or Annotations(), recorded or RecordedRoles())
+    drafts, failed = planner.settle()
+    groups = []
+    for draft in drafts:
+        members = tuple(trial for number in draft.members for trial in planner.trials_of[number])
+        shared = share_batches and "batch_size" not in draft.lanes
+        groups.append(Group(draft.static, draft.lanes, members, draft.rows, draft.traced, shared, draft.varying))
+    untraceable = {t.id: error for number, error in failed.items() for t in planner.trials_of[number]}
+    if not groups:
+        raise next(iter(untraceable.values()))
+    order = {trial.id: place for place, trial in enumerate(trials)}
+    groups = [replace(g, trials=tuple(sorted(g.trials, key=lambda t: order[t.id]))) for g in groups]
+    return Grouped(tuple(groups), planner.roles(drafts), untraceable)
+
+
+class _Planner:
+    """One planning: the distinct configs, the assignment as it stands, and the traces made so far."""
+
+    def __init__(self, task: Task, trials: Sequence[Trial], annotations: Annotations, recorded: RecordedRoles):
+        self.task, self.annotations, self.recorded = task, annotations, recorded
+        numbers: dict[tuple[str, int], int] = {}
+        self.configs: list[Config] = []
+        self.trials_of: list[list[Trial]] = []
+        for trial in trials:
+            number = numbers.setdefault((trial.config_id, trial.steps), len(self.configs))
+            if number == len(self.configs):
+                self.configs.append(seen_by_task(trial))
+                self.trials_of.append([])
+            self.trials_of[number].append(trial)
+        self.assignment = first_assignment(task, self.configs, annotations, recorded)
+        self._traces: dict[object, Traced | Exception] = {}
+
+    def settle(self) -> tuple[list[Draft], dict[int, Exception]]:
+        """Make the groups again until every one of them traces with the same roles."""
+        bucketed = False
+        while True:
+            try:
+                drafts, failed = self._drafts()
+                self._check_used(drafts)
+            except _Refused as refused:
+                self.assignment = self._without(refused)
+                continue
+            if bucketed or not drafts:
+                self._check_range()
+                return _merged(drafts), failed
+            steps = [sum(t.steps for t in trials) for trials in self.trials_of]
+            decided = decide_buckets(self.task, self.configs, steps, drafts, self.assignment)
+            bucketed = True
+            if decided == self.assignment:
+                self._check_range()
+                return _merged(drafts), failed
+            self.assignment = decided
+
+    def _drafts(self) -> tuple[list[Draft], dict[int, Exception]]:
+        """The groups under the present assignment; _Refused where a lane must go."""
+        waiting: dict[object, list[int]] = {}
+        for number, config in enumerate(self.configs):
+            waiting.setdefault(self.assignment.signature(config), []).append(number)
+        failed: dict[int, Exception] = {}
+        drafts: list[Draft] = []
+        while waiting:
+            signature, members = next(iter(waiting.items()))
+            config = self.configs[members[0]]
+            lanes, static, rows = self.assignment.parts(config)
+            traced = self._trace_or_refuse(config, lanes, static, rows)
+            if isinstance(traced, Exception):
+                failed[members.pop(0)] = traced
+                if not drafts and len(failed) >= _PATIENCE:
+                    raise next(iter(failed.values()))
+                if not members:
+                    del waiting[signature]
+                continue
+            alike = [key for key in waiting if self.assignment.same_program(key, signature, traced.reads)]
+            numbers = tuple(sorted(number for key in alike for number in waiting.pop(key)))
+            varying = frozenset(name for name in static if name not in traced.reads) if len(alike) > 1 else frozenset()
+            drafts.append(Draft(static, lanes, rows, traced, numbers, varying))
+        return drafts, failed
+
+    def _trace_or_refuse(
+        self, config: Config, lanes: Mapping[str, LaneType], static: Config, rows: int
+    ) -> Traced | Exception:
+        """The trace of one config's group; an Exception where it fails whatever is a lane; _Refused where a lane is why."""
+        together = self._trace(static, lanes, rows)
+        if isinstance(together, Traced) or not lanes:
+            return together
+        alone = self._trace(config, {}, self._rows(config))
+        if isinstance(alone, Exception) and not any(lane.most for lane in lanes.values()) and "batch_size" not in lanes:
+            return alone  # the task, or this config, is at fault
+        reasons, padded = {}, {}
+        for name, lane in lanes.items():
+            rest = {n: v for n, v in config.items() if n != name}
+            found = self._trace(rest, {name: lane}, rows if name == "batch_size" else self._rows(config))
+            if isinstance(found, Exception):
+                reasons[name] = reason_of(found)
+                if self.annotations.roles.get(name) == "lane" and lane.dtype == INT and not lane.most:
+                    wide = self._padded(name, rest, config)
+                    if wide is not None:
+                        padded[name] = wide
+                        del reasons[name]
+        if not reasons and not padded:
+            reasons = self._refused_together(config, lanes, together)
+        raise _Refused(reasons, padded)
+
+    def _padded(self, name: str, rest: Config, config: Config) -> LaneType | None:
+        """A width as a padded lane, where the task traces with it and masks it in its step."""
+        widest = max(int(str(c[name])) for c in self.configs if name in c)
+        lane = LaneType(INT, most=widest)
+        found = self._trace(rest, {name: lane}, self._rows(config))
+        return lane if isinstance(found, Traced) and found.masks else None
+
+    def _refused_together(self, config: Config, lanes: Mapping[str, LaneType], error: Exception) -> dict[str, str]:
+        """The names that must go where each traces alone and all together do not."""
+        kept: dict[str, LaneType] = {}
+        reasons: dict[str, str] = {}
+        for name, lane in lanes.items():
+            tried = {**kept, name: lane}
+            static = {n: v for n, v in config.items() if n not in tried}
+            if isinstance(self._trace(static, tried, self._rows(config)), Traced):
+                kept = tried
+            else:
+                reasons[name] = f"does not trace beside {', '.join(kept) or 'the others'}: {reason_of(error)}"
+        return reasons or {name: reason_of(error) for name in lanes}
+
+    def _rows(self, config: Config) -> int:
+        """The rows of one config's own batches."""
+        size = config.get("batch_size", self.task.batch_size)
+        assert isinstance(size, int)
+        return size
+
+    def _trace(self, static: Config, lanes: Mapping[str, LaneType], rows: int) -> Traced | Exception:
+        key = (self.assignment.encoded(static), tuple(sorted(lanes.items())), rows)
+        if key not in self._traces:
+            try:
+                self._traces[key] = trace(self.task, static, lanes, rows)
+            except Exception as error:
+                self._traces[key] = error
+        return self._traces[key]
+
+    def _check_used(self, drafts: Sequence[Draft]) -> None:
+        """Refuse a lane that the task read but on whose tracer nothing depends: a type check has thrown it away."""
+        dropped = {
+            name: "read by the task, but nothing it computes depends on its traced value"
+            for draft in drafts
+            for name in draft.lanes
+            if name in draft.traced.reads - draft.traced.used
+        }
+        if dropped:
+            raise _Refused(dropped)
+
+    def _without(self, refused: _Refused) -> Assignment:
+        """The assignment with what was refused made static or padded; ConfigError where the user or the record forbids it."""
+        for name, reason in refused.reasons.items():
+            if self.annotations.roles.get(name) == "lane":
+                raise ConfigError(f"{name!r} is annotated with js.lane, but cannot be a lane: {reason}.")
+            if self.recorded.kinds.get(name) == "lane":
+                raise IncompatibleSweepError(
+                    f"{name!r} is a lane in the record, and cannot be one for the configs that were added ({reason}): "
+                    "give this sweep a name of its own (name=..., --name)."
+                )
+        return self.assignment.without(refused.reasons, refused.padded, self.configs)
+
+    def _check_range(self) -> None:
+        for config in self.configs:
+            lanes, _, _ = self.assignment.parts(config)
+            for name, lane in lanes.items():
+                if exceeds(lane, config[name]):
+                    raise ConfigError(f"{name}={config[name]!r} does not fit {lane.dtype}: give a smaller number.")
+
+    def roles(self, drafts: Sequence[Draft]) -> dict[str, Role]:
+        """Every name's role, with the reason."""
+        reads = frozenset().union(*(draft.traced.reads for draft in drafts))
+        used = frozenset().union(*(draft.traced.used for draft in drafts))
+        tells_apart = _tells_apart(drafts)
+        found = {}
+        for name in dict.fromkeys(name for config in self.configs for name in config):
+            is_lane = any(name in draft.lanes for draft in drafts)
+            found[name] = self._role(name, is_lane, name in reads, name in used or name in tells_apart)
+        return found
+
+    def _role(self, name: str, is_lane: bool, is_read: bool, is_used: bool) -> Role:
+        types, buckets = self.assignment.types.get(name, ()), self.assignment.buckets.get(name)
+        if name in ENGINE_NAMES and not (is_read and is_used):
+            if name == "batch_size":
+                kind = RoleKind.LANE if is_lane else RoleKind.STATIC
+                return Role(name, kind, self.assignment.reason(name), types, buckets)
+            return Role(name, RoleKind.ENGINE, "the length of training")
+        if not is_used:
+            why = "nothing the task computes depends on it" if is_read else "never read by the task"
+            return Role(name, RoleKind.UNUSED, why, types if is_lane else ())
+        kind = RoleKind.LANE if is_lane else RoleKind.STATIC
+        return Role(name, kind, self.assignment.reason(name), types, buckets)
+
+
+def _tells_apart(drafts: Sequence[Draft]) -> frozenset[str]:
+    """The static names that some group's trace read and whose values do not all share that group."""
+    return frozenset(
+        name for draft in drafts for name in draft.static if name in draft.traced.reads and name not in draft.varying
+    )
+
+
+def _merged(drafts: Sequence[Draft]) -> list[Draft]:
+    """The drafts, those whose jaxprs are equal as one."""
+    if len(drafts) < 2:
+        return list(drafts)
+    found: dict[object, Draft] = {}
+    for draft in drafts:
+        lanes = tuple(sorted((name, str(lane)) for name, lane in draft.lanes.items()))
+        key = (identity_of(draft.traced).digest, lanes, draft.rows, frozenset(draft.static))
+        same = found.get(key)
+        if same is None:
+            found[key] = draft
+            continue
+        differing = {n for n, value in draft.static.items() if config_id({n: value}) != config_id({n: same.static[n]})}
+        found[key] = replace(
+            same,
+            members=tuple(sorted((*same.members, *draft.members))),
+            varying=same.varying | differing | draft.varying,
+        )
+    return list(found.values())

@@ -1,0 +1,90 @@
+"""A task's state taken apart: the arrays that a program carries, and what stays the same in every lane.
+
+Model libraries keep functions and strings among a state's leaves, and transformations in the static part of its tree.
+A program carries arrays only; everything else comes from one trace of ``init`` and is put back around each call.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from jsweep.errors import ConfigError
+
+_NUMBERS = (bool, int, float, complex)
+
+
+@dataclass(frozen=True)
+class StateTemplate:
+    """The tree of a state, with its leaves that are not arrays; None stands for an array."""
+
+    tree: jax.tree_util.PyTreeDef
+    static: tuple[Any, ...]
+
+    def arrays(self, state: PyTree) -> PyTree[Array]:
+        """The arrays of a state that ``init`` made, in this template's tree, None elsewhere."""
+        leaves = jax.tree.leaves(state)
+        if len(leaves) != len(self.static):
+            raise ConfigError(
+                f"init returned a state of {len(leaves)} leaves, and of {len(self.static)} when it was traced before: "
+                "return the same structure each time."
+            )
+        return jax.tree.unflatten(self.tree, [_array(leaf) if _is_array(leaf) else None for leaf in leaves])
+
+    def whole(self, arrays: PyTree[Array]) -> PyTree:
+        """The state as the task knows it, from its arrays."""
+        dynamic = iter(jax.tree.leaves(arrays))
+        return jax.tree.unflatten(self.tree, [next(dynamic) if leaf is None else leaf for leaf in self.static])
+
+    def updated(self, arrays: PyTree[Array], state: PyTree) -> PyTree[Array]:
+        """The arrays of the state that ``step`` returned; ConfigError where it is not like the one it was given."""
+        leaves, tree = jax.tree.flatten(state)
+        if tree != self.tree:
+            raise ConfigError(
+                f"step returned a state of structure {tree}, and was given one of {self.tree}: return the same structure."
+            )
+        for (path, old), new in zip(jax.tree_util.tree_leaves_with_path(self.whole(arrays)), leaves, strict=True):
+            _check_leaf(jax.tree_util.keystr(path), old, new)
+        return jax.tree.unflatten(
+            self.tree, [_array(new) if old is None else None for old, new in zip(self.static, leaves, strict=True)]
+        )
+
+
+def template_of(state: PyTree) -> StateTemplate:
+    """What is static in a state that ``init`` returned."""
+    leaves, tree = jax.tree.flatten(state)
+    return StateTemplate(tree, tuple(None if _is_array(leaf) else leaf for leaf in leaves))
+
+
+def _is_array(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array | np.ndarray | np.generic | bool | int | float | complex)
+
+
+def _array(leaf: Any) -> jax.Array:
+    """A leaf as a strongly typed array: what a program carries must not change its type from step to step."""
+    array = jnp.asarray(leaf)
+    return array.astype(array.dtype) if not jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key) else array
+
+
+def _check_leaf(path: str, old: Any, new: Any) -> None:
+    if not _is_array(old) or not _is_array(new):
+        if _is_array(old) or _is_array(new) or not _same(old, new):
+            raise ConfigError(
+                f"step changed state{path} from {old!r} to {new!r}, which is not an array: keep what is not an array as it is."
+            )
+        return
+    before, after = (f"{jnp.result_type(leaf)}{list(jnp.shape(leaf))}" for leaf in (old, new))
+    if before != after:
+        raise ConfigError(f"step turned state{path} from {before} into {after}: keep shapes and types.")
+
+
+def _same(old: Any, new: Any) -> bool:
+    """Whether two static leaves are the same; functions that are made anew are told apart by their code."""
+    if old is new:
+        return True
+    if callable(old) and callable(new):
+        return getattr(old, "__code__", old) == getattr(new, "__code__", new)
+    return bool(old == new)
