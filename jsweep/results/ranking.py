@@ -5,7 +5,7 @@ import operator
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, SupportsIndex, TypeAlias
 
 from jsweep._runtime.types import Mode
 from jsweep.errors import ConfigError, UnknownNameError
@@ -13,8 +13,11 @@ from jsweep.results.objective import Objective
 from jsweep.space import format_config
 from jsweep.storage import Status, TestOpening, Trial
 
-At: TypeAlias = Literal["last", "best"] | int
+At: TypeAlias = Literal["last", "best"] | SupportsIndex
 """The evaluation that counts: the last, each config's best, or the one after that many steps."""
+
+Evaluation: TypeAlias = Literal["last", "best"] | int
+"""An `At` that has been checked."""
 
 Rule: TypeAlias = Literal["mean", "one-standard-error"]
 Simplest: TypeAlias = Callable[[Mapping[str, Any]], Any] | Sequence[str]
@@ -109,9 +112,9 @@ class Selection:
             _check_simplest(self.simplest)
 
 
-def check_at(at: Any) -> At:
+def check_at(at: At) -> Evaluation:
     """``at`` as "last", "best" or a whole number of steps; ConfigError for anything else."""
-    if at == "last" or at == "best":
+    if isinstance(at, str) and (at == "last" or at == "best"):
         return at
     try:
         step = operator.index(at)
@@ -134,7 +137,7 @@ def _check_simplest(simplest: Any) -> None:
     )
 
 
-def rank(trials: Sequence[Trial], objective: Objective, at: At, scores: Scores) -> list[ConfigScore]:
+def rank(trials: Sequence[Trial], objective: Objective, at: Evaluation, scores: Scores) -> list[ConfigScore]:
     """Score every config and order them, best first; incomplete ones come last, and ties keep the order of the trials.
 
     Args:
@@ -193,7 +196,7 @@ def diverged_at(trial: Trial, step: int, metric: str, scores: Scores) -> bool:
     return not all(math.isfinite(value) for value in values)
 
 
-def _score(trials: Sequence[Trial], objective: Objective, at: At, scores: Scores) -> ConfigScore:
+def _score(trials: Sequence[Trial], objective: Objective, at: Evaluation, scores: Scores) -> ConfigScore:
     """The score of one config from its trials, in order of seed."""
     steps = _steps(trials, objective, at, scores)
     recorded = scores.get(objective.metric, {})
@@ -215,7 +218,7 @@ def _score(trials: Sequence[Trial], objective: Objective, at: At, scores: Scores
     )
 
 
-def _steps(trials: Sequence[Trial], objective: Objective, at: At, scores: Scores) -> list[int]:
+def _steps(trials: Sequence[Trial], objective: Objective, at: Evaluation, scores: Scores) -> list[int]:
     """The step each seed is looked at: the same for all, except where ``at`` is "last" and they differ in length."""
     if at == "last":
         return [trial.steps for trial in trials]
