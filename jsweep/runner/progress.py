@@ -3,7 +3,7 @@
 import importlib.util
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, get_args
 
 from rich.console import Console, Group, RenderableType
@@ -20,7 +20,7 @@ from jsweep.errors import ConfigError
 from jsweep.runner.session import Session
 from jsweep.runner.tally import Scoreboard, Tally
 from jsweep.space import format_value
-from jsweep.storage.records import Trial
+from jsweep.storage.records import Status, Trial
 
 ProgressMode = Literal["live", "plain", "off"]
 """How progress is shown: a live display, a line every few seconds, or not at all."""
@@ -53,6 +53,9 @@ class Progress:
 
     def on_end(self, error: BaseException | None) -> None:
         """The run ended."""
+
+    def on_record(self, result: Session, rows: Iterable[Trial]) -> None:
+        """The record was read again: other processes may have finished trials."""
 
 
 def check_progress(progress: object) -> None:
@@ -93,7 +96,7 @@ def _tally(result: Session) -> Tally:
     tally = Tally(prepared.trials, len(prepared.groups), Scoreboard(prepared.trials, metric, mode))
     traced = {trial.id for group in prepared.groups for trial in group.trials}
     tally.fail(trial.id for trial in prepared.trials if trial.id not in traced)
-    finished = any(row.status == "finished" for row in rows)
+    finished = any(row.status == Status.FINISHED for row in rows)
     tally.record(rows, result.ranking(metric) if finished else [], retried=True)
     return tally
 
@@ -116,6 +119,11 @@ class _Counting(Progress):
 
     def on_failed(self, event: Failed) -> None:
         self.tally.fail(trial.id for trial in event.trials)
+
+    def on_record(self, result: Session, rows: Iterable[Trial]) -> None:
+        others = [row for row in rows if row.status == Status.FINISHED and row.id not in self.tally.ended]
+        if others:
+            self.tally.record(others, result.ranking(self.tally.scoreboard.metric))
 
 
 class Plain(_Counting):
