@@ -3,14 +3,11 @@
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 
-from jsweep.cli._options import objective_of, objective_options
 from jsweep.errors import ConfigError
-from jsweep.results.objective import Objective
-from jsweep.results.ranking import At, Rule
 
 STORE = "sweeps.db"
 
@@ -38,19 +35,60 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Selection:
-    """How a config is selected: by which metric (None: the sweep's objective), at which step, by which rule."""
+    """How a config is selected; None leaves it to the sweep's objective and the library's defaults."""
 
-    metric: str | Objective | None = None
-    at: At = "last"
-    rule: Rule = "mean"
-    simplest: tuple[str, ...] | None = None
+    metric: str | None = None
+    mode: Literal["min", "max"] | None = None
+    at: Literal["last", "best"] | int | None = None
+    rule: Literal["mean", "one-standard-error"] | None = None
+    simplest: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.mode is not None and self.metric is None:
+            raise ConfigError(f"--mode {self.mode} needs a metric: pass --metric as well.")
+        if (self.rule == "one-standard-error") != bool(self.simplest):
+            raise ConfigError(
+                "--rule one-standard-error and --simplest go together: pass both, as in "
+                "--rule one-standard-error --simplest width,layers."
+            )
+
+    @property
+    def ranking(self) -> dict[str, Any]:
+        """The arguments of ``Result.ranking``."""
+        given: dict[str, Any] = {}
+        if self.metric is not None:
+            given["metric"] = self.metric
+        if self.metric is not None and self.mode is not None:
+            from jsweep.results.objective import Objective
+
+            given["metric"] = Objective(self.metric, self.mode)
+        if self.at is not None:
+            given["at"] = self.at
+        return given
 
     @property
     def best(self) -> dict[str, Any]:
         """The arguments of ``Result.best`` and ``Session.test``."""
-        return {"metric": self.metric, "at": self.at, "rule": self.rule, "simplest": self.simplest}
+        if self.rule is None:
+            return self.ranking
+        return {**self.ranking, "rule": self.rule, **({"simplest": self.simplest} if self.simplest else {})}
 
 
+class At(click.ParamType):
+    """A step, or one of the words "last" and "best"."""
+
+    name = "last|best|STEP"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str | int:
+        if value in ("last", "best"):
+            return str(value)
+        try:
+            return int(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is not valid: pass last, best or a step.", param, ctx)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 progress_option = click.option(
     "--progress",
     type=click.Choice(["live", "plain", "off"]),
@@ -62,6 +100,8 @@ environment_option = click.option(
 )
 top_option = click.option("--top", default=10, show_default=True, type=click.IntRange(1), help="Rows of the table.")
 
+store_option = click.option("--store", default=STORE, show_default=True, help="The store's file.")
+
 _store = click.option("--store", help=f"The record's file. [default: the experiment's own, or {STORE}]")
 _name = click.option("--name", help="The sweep's name in the record.")
 _length = [
@@ -69,11 +109,15 @@ _length = [
     click.option("--steps", type=int, help="Train each trial for this many steps."),
     click.option("--epochs", type=float, help="Train each trial for this many epochs."),
 ]
-_rule = [
-    click.option(
-        "--rule", type=click.Choice(["mean", "one-standard-error"]), default="mean", help="See jsweep best -h."
-    ),
-    click.option("--simplest", help="See jsweep best -h."),
+_ranking = [
+    click.option("--metric", help="The metric to select by. [default: the sweep's objective]"),
+    click.option("--mode", type=click.Choice(["min", "max"]), help="Which values of --metric are better."),
+    click.option("--at", type=At(), help="The evaluation to select by. [default: last]"),
+]
+_selection = [
+    *_ranking,
+    click.option("--rule", type=click.Choice(["mean", "one-standard-error"]), help="The rule. [default: mean]"),
+    click.option("--simplest", help="Names whose smaller values are simpler, as in width,layers."),
 ]
 
 
@@ -92,13 +136,23 @@ def selection_options(command: Command[T]) -> Command[T]:
 
     @functools.wraps(command)
     def wrapped(*args: Any, **options: Any) -> T:
-        metric = objective_of(options.pop("metric"), options.pop("mode"))
-        names = options.pop("simplest")
-        simplest = tuple(name.strip() for name in names.split(",")) if names else None
-        selection = Selection(metric, options.pop("at"), options.pop("rule"), simplest)
-        return command(*args, selection=selection, **options)
+        names = options.pop("simplest") or ""
+        simplest = tuple(name.strip() for name in names.split(",") if name.strip())
+        chosen = {name: options.pop(name) for name in ("metric", "mode", "at", "rule")}
+        return command(*args, selection=Selection(**chosen, simplest=simplest), **options)
 
-    return objective_options(_with_options(wrapped, _rule))
+    return _with_options(wrapped, _selection)
+
+
+def ranking_options(command: Command[T]) -> Command[T]:
+    """Add --metric, --mode and --at; the command takes them as ``selection``."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **options: Any) -> T:
+        chosen = {name: options.pop(name) for name in ("metric", "mode", "at")}
+        return command(*args, selection=Selection(**chosen), **options)
+
+    return _with_options(wrapped, _ranking)
 
 
 def _with_experiment(command: Command[T]) -> Command[T]:

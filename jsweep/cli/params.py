@@ -2,7 +2,7 @@
 
 import click
 
-from jsweep.cli._options import json_option
+from jsweep.cli.options import json_option
 from jsweep.cli._tables import print_json, print_table
 from jsweep.cli.load import load_sweep
 from jsweep.cli.options import Experiment, recorded_options

@@ -5,7 +5,7 @@ from typing import Literal
 import click
 
 from jsweep._runtime.text import clean
-from jsweep.cli._options import json_option
+from jsweep.cli.options import json_option
 from jsweep.cli._tables import print_json
 from jsweep.cli.load import load_sweep
 from jsweep.cli.options import Experiment, recorded_options

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jsweep.cli._options import json_option
+from jsweep.cli.options import json_option
 from jsweep.cli.load import load_sweep
 from jsweep.cli.options import (
     Experiment,

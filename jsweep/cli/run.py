@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jsweep._runtime.text import clean
-from jsweep.cli._options import json_option
+from jsweep.cli.options import json_option
 from jsweep.cli._tables import print_json, print_ranking
 from jsweep.cli.load import load_sweep
 from jsweep.cli.options import (

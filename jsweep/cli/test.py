@@ -3,7 +3,7 @@
 import click
 
 from jsweep._runtime.text import clean
-from jsweep.cli._options import json_option
+from jsweep.cli.options import json_option
 from jsweep.cli._tables import print_json
 from jsweep.cli.load import load_sweep
 from jsweep.cli.options import Experiment, Selection, recorded_options, selection_options

@@ -5,6 +5,7 @@ from typing import cast
 
 import jax
 import numpy as np
+from jax.core import ShapedArray
 from jax.extend import core
 from jaxtyping import Array, PyTree
 
@@ -98,7 +99,7 @@ def _rewritten(jaxpr: core.ClosedJaxpr) -> core.ClosedJaxpr | core.Jaxpr:
 
 
 def _rewritten_closed(jaxpr: core.ClosedJaxpr) -> core.ClosedJaxpr:
-    avals = cast(list[jax.core.ShapedArray], jaxpr.in_avals)  # or references, which have the same attributes
+    avals = cast(list[ShapedArray], jaxpr.in_avals)  # or references, which have the same attributes
     inputs = [jax.ShapeDtypeStruct(a.shape, a.dtype, weak_type=getattr(a, "weak_type", False)) for a in avals]
     return jax.make_jaxpr(lambda *arrays: _run(FlatJaxpr(jaxpr), arrays))(*inputs)
 
