@@ -151,18 +151,19 @@ class _Run:
     record: SweepRecord
     session: Session
     workers: Sequence[jax.Device]
-    callbacks: Sequence[Callback | Progress]
+    callbacks: Sequence[Callback]
     display: Progress
 
     def train(self) -> None:
         """Train until every trial has finished or failed; callbacks hear of the start and of the end."""
         error: BaseException | None = None
-        told = [callback for callback in self.callbacks if isinstance(callback, Callback)]
         with contextlib.ExitStack() as stack:
             claims, checkpointing = self._shared(stack)
-            plan = plan_of(self.session.prepared, self.workers, _finished(self.session)) if told else None
-            for callback in self.callbacks:
-                callback.on_start(plan)
+            if len(self.callbacks) > 1:  # the display needs no plan
+                plan = plan_of(self.session.prepared, self.workers, _finished(self.session))
+                for callback in self.callbacks[:-1]:
+                    callback.on_start(plan)
+            self.display.on_start(None)
             try:
                 self._train_all(claims, checkpointing)
             except BaseException as raised:
