@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jsweep._runtime.text import clean
-from jsweep.engine.events import Callback, Compiled, Failed, Trained
+from jsweep.engine.events import Callback, Compiled, Failed, Plan, Trained
 from jsweep.errors import ConfigError
 from jsweep.runner.session import Session
 from jsweep.runner.tally import Scoreboard, Tally
@@ -31,9 +31,6 @@ MOST_NAME, MOST_CONFIG = 30, 400  # characters shown
 
 class Progress(Callback):
     """A callback that shows nothing; the displays override what they need."""
-
-    def on_start(self, plan: object) -> None:
-        """Training is about to start."""
 
     def on_record(self, result: Session, rows: Iterable[Trial]) -> None:
         """The record was read again: other processes may have finished trials."""
@@ -113,7 +110,7 @@ class Plain(_Counting):
         super().__init__(tally, name)
         self._clock, self._next = clock, 0.0
 
-    def on_start(self, plan: object) -> None:
+    def on_start(self, plan: Plan | None) -> None:
         self._print()
 
     def on_compiled(self, event: Compiled) -> None:
@@ -147,7 +144,7 @@ class LiveDisplay(_Counting):
             console=console, get_renderable=self.rendered, refresh_per_second=REFRESHES_A_SECOND, transient=False
         )
 
-    def on_start(self, plan: object) -> None:
+    def on_start(self, plan: Plan | None) -> None:
         self._live.start(refresh=True)
 
     def on_end(self, error: BaseException | None) -> None:
