@@ -51,7 +51,7 @@ def test_the_whole_way_from_run_to_test(capsys, experiment):
     code, out, _ = jsweep(capsys, "list", "--store", "a.db", "--json")
     assert [(row["name"], row["trials"], row["finished"]) for row in json.loads(out)] == [("line", 8, 8)]
     code, out, _ = jsweep(capsys, "show", "--store", "a.db")
-    assert "stopped being finite" in out  # a rate of 10 explodes
+    assert "became NaN or infinite" in out  # a rate of 10 explodes
     assert "lane" in out
     code, out, _ = jsweep(capsys, "best", "line", "--store", "a.db", "--json")
     best = json.loads(out)
@@ -141,7 +141,7 @@ def test_reading_a_record_loads_neither_the_engine_nor_jax():
 
 
 def test_names_from_a_record_cannot_command_the_terminal():
-    from jsweep.cli._tables import clean
+    from jsweep._runtime.text import clean
 
     assert clean("\x1b[31mred\x07\u202e") == "?[31mred??"
     assert len(clean("x" * 1000)) == 60
