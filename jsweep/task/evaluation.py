@@ -1,4 +1,4 @@
-"""Losses and metrics over a batch or a split of any size: means over examples, and metrics of the whole split."""
+"""Losses and metrics over a batch or a split: one value per example checked, their means, and whole-split metrics."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -6,16 +6,34 @@ from typing import Any
 import jax
 import jax.core
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PyTree, Shaped
 
-from jsweep._runtime.per_example import at_least_float32, check_scalar, per_example_values
+from jsweep._runtime.per_example import at_least_float32
 from jsweep.data.arrays import Arrays
+from jsweep.errors import ConfigError
 from jsweep.task.config import Config
 
 CHUNK = 2048  # examples evaluated at once; bounds the memory of activations over a large split
 
 Measure = Callable[[PyTree, Arrays], Shaped[Array, "..."]]
 """A loss or a metric: ``(outputs, targets) -> values``."""
+
+
+def per_example(name: str, measure: Measure, outputs: PyTree, targets: Arrays) -> Shaped[Array, " batch"]:
+    """``measure(outputs, targets)``; ConfigError unless it is one value per example, made from that example alone."""
+    _check_no_pairs(name, measure, outputs, targets)
+    values = jnp.asarray(measure(outputs, targets))
+    rows = _rows(targets)
+    shape = jnp.shape(values)
+    if shape == (rows,):
+        return values
+    given = f"{name} returned shape {shape} for {rows} examples, of outputs {_shapes(outputs)} and targets {_shapes(targets)}"
+    if len(shape) > 1 and shape[0] == rows:
+        axis = "1" if len(shape) == 2 else str(tuple(range(1, len(shape))))
+        raise ConfigError(f"{given}: return one value per example, such as with .mean(axis={axis}).")
+    whole = "" if name == "loss" else ", or declare it with jsweep.metrics.Metric(..., per_example=False)"
+    raise ConfigError(f"{given}: return one value per example, not their mean{whole}.")
 
 
 def batch_mean(config: Config, values: Shaped[Array, " batch"]) -> Float[Array, ""]:
@@ -42,11 +60,11 @@ def evaluate_split(
         whole: functions of the outputs and targets of the whole split, which return a scalar.
         split: the pair (x, y).
     """
-    examples = jnp.shape(jax.tree.leaves(split)[0])[0]
+    examples = _rows(split)
 
     def values_of(x: Arrays, y: Arrays) -> tuple[dict[str, Array], PyTree]:
         outputs = forward(x)
-        values = {name: per_example_values(_called(name), measure, outputs, y) for name, measure in each.items()}
+        values = {name: at_least_float32(per_example(name, measure, outputs, y)) for name, measure in each.items()}
         return values, outputs if whole else None
 
     if examples <= CHUNK:
@@ -77,11 +95,42 @@ def _in_chunks(
     return {name: one.sum() / examples for name, one in sums.items()}, outputs
 
 
-def _called(name: str) -> str:
-    return name if name == "loss" else f"metric {name!r}"
-
-
 def _of_whole(name: str, measure: Measure, outputs: PyTree, targets: Arrays) -> Float[Array, ""]:
-    value = measure(outputs, targets)
-    check_scalar(f"metric {name!r}", value)
-    return at_least_float32(jnp.asarray(value))
+    _check_no_pairs(name, measure, outputs, targets)
+    value = jnp.asarray(measure(outputs, targets))
+    if value.shape != ():
+        raise ConfigError(
+            f"{name} returned shape {value.shape} for the whole split, of outputs {_shapes(outputs)} and targets "
+            f"{_shapes(targets)}: return a scalar, or declare it with per_example=True."
+        )
+    return at_least_float32(value)
+
+
+def _check_no_pairs(name: str, measure: Measure, outputs: PyTree, targets: Arrays) -> None:
+    """Raise ConfigError where outputs (n, 1) and targets (n,), or the reverse, are broadcast to all pairs of examples.
+
+    A measure that takes two outputs and three targets alike does that.
+    """
+    if not isinstance(outputs, jax.Array) or not isinstance(targets, jax.Array | np.ndarray):
+        return
+    if outputs.shape != (*targets.shape, 1) and targets.shape != (*outputs.shape, 1):
+        return
+    rows = lambda array, count: jax.ShapeDtypeStruct((count, *array.shape[1:]), array.dtype)
+    try:
+        traced = jax.make_jaxpr(measure)(rows(outputs, 2), rows(targets, 3)).jaxpr
+    except Exception:
+        return
+    used = {id(variable) for equation in traced.eqns for variable in equation.invars}
+    if all(id(variable) in used for variable in traced.invars):
+        raise ConfigError(
+            f"{name} compares outputs of shape {outputs.shape} with targets of shape {targets.shape}, which broadcasts them "
+            "to every pair of examples: give both one shape, such as with targets[..., None] or outputs[..., 0]."
+        )
+
+
+def _rows(arrays: Arrays) -> int:
+    return jnp.shape(jax.tree.leaves(arrays)[0])[0]
+
+
+def _shapes(arrays: PyTree) -> str:
+    return ", ".join(str(jnp.shape(leaf)) for leaf in jax.tree.leaves(arrays))

@@ -11,13 +11,12 @@ import optax
 import optax.contrib
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Shaped
 
-from jsweep._runtime.per_example import per_example_values
 from jsweep._runtime.types import Mode
 from jsweep.data.arrays import Arrays
 from jsweep.data.splits import Splits, train_like
 from jsweep.errors import ConfigError
 from jsweep.task.config import Config
-from jsweep.task.evaluation import Measure, batch_mean, evaluate_split
+from jsweep.task.evaluation import Measure, batch_mean, evaluate_split, per_example
 from jsweep.task.task import Evaluate, Init, PerExample, State, Step, Task, check_splits
 from jsweep.task.trainable import check_params, merge_trainable, split_trainable
 
@@ -185,7 +184,7 @@ def _make_evaluate(
 
 def _loss_values(losses: _Loss, config: Config, outputs: PyTree, y: Arrays) -> Shaped[Array, " batch"]:
     with _l2_is_of_the_loss(config, "loss"):
-        return per_example_values("loss", lambda outputs, y: losses(config, outputs, y), outputs, y)
+        return per_example("loss", lambda outputs, y: losses(config, outputs, y), outputs, y)
 
 
 def _stateless(apply: Apply) -> StatefulApply:
