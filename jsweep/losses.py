@@ -18,12 +18,11 @@ from jsweep._runtime.per_example import (
     check_ignore,
     classes_and_targets,
     in_unit_interval,
+    is_class,
     one_logit,
     same_shape,
     without_ignored,
 )
-from jsweep._runtime.per_example import check_per_example as check_per_example
-from jsweep._runtime.per_example import per_example_values as per_example_values
 from jsweep.errors import ConfigError
 
 Loss = Callable[[PyTree, PyTree], Float[Array, " batch"]]
@@ -53,8 +52,7 @@ def softmax_cross_entropy(
         "softmax_cross_entropy", outputs, targets, binary="jsweep.losses.sigmoid_binary_cross_entropy"
     )
     classes = outputs.shape[-1]
-    is_target = targets[..., None] == jnp.arange(classes, dtype=targets.dtype)
-    picked = jnp.where(is_target, outputs, 0.0).sum(axis=-1)
+    picked = jnp.where(is_class(classes, targets), outputs, 0.0).sum(axis=-1)
     picked = jnp.where((targets >= 0) & (targets < classes), picked, jnp.nan)
     return jax.nn.logsumexp(outputs, axis=-1) - picked
 

@@ -19,6 +19,7 @@ from jsweep._runtime.per_example import (
     at_least_float32,
     check_ignore,
     classes_and_targets,
+    is_class,
     one_logit,
     same_shape,
     without_ignored,
@@ -72,7 +73,7 @@ class Metric:
 
 def _accuracy(outputs: Logits, targets: Classes) -> Float[Array, " batch"]:
     outputs, targets = classes_and_targets("accuracy", outputs, targets, binary="jsweep.metrics.binary_accuracy")
-    return _nan_unless_valid(jnp.argmax(outputs, axis=-1) == targets, outputs, targets)
+    return _nan_unless_valid(jnp.argmax(outputs, axis=-1).astype(targets.dtype) == targets, outputs, targets)
 
 
 accuracy = Metric(_accuracy, mode="max")
@@ -152,7 +153,7 @@ root_mean_squared_error = Metric(_root_mean_squared_error, mode="min", per_examp
 def _r2_score(outputs: Num[Array, "batch ..."], targets: Num[Array, "batch ..."]) -> Float[Array, ""]:
     outputs, targets = _columns("r2_score", outputs, targets)
     residual = jnp.square(targets - outputs).sum(axis=0)
-    total = jnp.square(targets - targets.mean(axis=0)).sum(axis=0)
+    total = jnp.square(targets - targets.mean(axis=0, keepdims=True)).sum(axis=0)
     constant = (targets == targets[:1]).all(axis=0)
     scores = 1 - residual / jnp.where(constant, 1.0, total)
     exact = jnp.where(residual == 0, 1.0, jnp.where(jnp.isnan(residual), jnp.nan, 0.0))
@@ -169,7 +170,7 @@ For constant targets it is 1.0 where all outputs are exact, else 0.0, as in scik
 def _correlation(outputs: Num[Array, "batch ..."], targets: Num[Array, "batch ..."]) -> Float[Array, ""]:
     outputs, targets = _columns("correlation", outputs, targets)
     constant = (outputs == outputs[:1]).all(axis=0) | (targets == targets[:1]).all(axis=0)
-    outputs, targets = outputs - outputs.mean(axis=0), targets - targets.mean(axis=0)
+    outputs, targets = (array - array.mean(axis=0, keepdims=True) for array in (outputs, targets))
     scales = jnp.sqrt(jnp.square(outputs).sum(axis=0)) * jnp.sqrt(jnp.square(targets).sum(axis=0))
     return jnp.where(constant, jnp.nan, (outputs * targets).sum(axis=0) / scales).mean()
 
@@ -191,10 +192,9 @@ f1_score = Metric(_f1_score, mode="max", per_example=False)
 def _macro_f1_score(outputs: Logits, targets: Classes) -> Float[Array, ""]:
     outputs, targets = classes_and_targets("macro_f1_score", outputs, targets, binary="jsweep.metrics.f1_score")
     predicted = jnp.argmax(outputs, axis=-1).astype(targets.dtype)
-    classes = jnp.arange(outputs.shape[-1], dtype=targets.dtype)
-    count = lambda labels, right: ((labels.reshape(-1, 1) == classes) & right).sum(axis=0, dtype=jnp.int32)
-    both = count(targets, (predicted == targets).reshape(-1, 1))
-    either = count(predicted, True) + count(targets, True)
+    targets_are, predicted_are = (is_class(outputs.shape[-1], labels) for labels in (targets, predicted))
+    count = lambda which: which.reshape(-1, outputs.shape[-1]).sum(axis=0, dtype=jnp.int32)
+    both, either = count(targets_are & predicted_are), count(targets_are) + count(predicted_are)
     scores = 2.0 * both.astype(jnp.float32) / jnp.maximum(either, 1).astype(jnp.float32)
     invalid = jnp.isnan(_nan_unless_valid(predicted == targets, outputs, targets)).any()
     return jnp.where(invalid, jnp.nan, scores.sum() / (either > 0).sum().astype(jnp.float32))
@@ -208,10 +208,11 @@ def _roc_auc(outputs: Labels, targets: Labels) -> Float[Array, ""]:
     scores, labels = one_logit("roc_auc", outputs, targets, several="one metric for each label")
     positive = labels == 1
     negatives = jnp.sort(jnp.where(positive, jnp.inf, scores))
-    count = (~positive).sum()
-    below = jnp.searchsorted(negatives, scores, side="left")
-    up_to = jnp.minimum(jnp.searchsorted(negatives, scores, side="right"), count)
-    wins = (jnp.minimum(below, count) + up_to).astype(scores.dtype) / (2 * count).astype(scores.dtype)
+    count = (~positive).sum(dtype=jnp.int32)
+    below, up_to = (jnp.searchsorted(negatives, scores, side=side).astype(jnp.int32) for side in ("left", "right"))
+    wins = (jnp.minimum(below, count) + jnp.minimum(up_to, count)).astype(scores.dtype) / (2 * count).astype(
+        scores.dtype
+    )
     area = jnp.where(positive, wins, 0.0).sum() / positive.sum().astype(scores.dtype)
     valid = ~jnp.isnan(scores).any() & ((labels == 0) | positive).all()
     return jnp.where(valid, area, jnp.nan)
@@ -322,7 +323,6 @@ def _columns(name: str, outputs: Num[Array, "batch ..."], targets: Num[Array, "b
 
 def _cross_entropy(outputs: Float[Array, "*batch classes"], targets: Int[Array, "*batch"]) -> Float[Array, "*batch"]:
     outputs, targets = classes_and_targets("perplexity", outputs, targets, binary="exp of the binary cross-entropy")
-    classes = jnp.arange(outputs.shape[-1], dtype=targets.dtype)
-    picked = jnp.where(targets[..., None] == classes, outputs, 0.0).sum(axis=-1)
+    picked = jnp.where(is_class(outputs.shape[-1], targets), outputs, 0.0).sum(axis=-1)
     valid = (targets >= 0) & (targets < outputs.shape[-1])
     return jnp.where(valid, jax.nn.logsumexp(outputs, axis=-1) - picked, jnp.nan)

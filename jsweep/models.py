@@ -4,31 +4,43 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
 
+from jsweep.errors import ConfigError
 from jsweep.task.lanes import Width
 
-Params = list[dict[str, jax.Array]]
+Params = list[dict[str, Float[Array, "..."]]]
+"""One dict per layer: "w" of shape (inputs, outputs) and "b" of shape (outputs,)."""
 
 
 def init_mlp(key: jax.Array, sizes: Sequence[int | Width]) -> Params:
-    """Weights (n, m) from a normal distribution of variance 2 / n (He et al. 2015), biases (m,) of zero, layer by layer.
+    """The parameters of a multilayer perceptron.
 
-    ``sizes`` are the widths from the inputs to the outputs. Where one is a `jsweep.Width`, a width in a lane, arrays are
-    made for the widest; the real units start just as in a model built at their number, the others at zero.
+    Weights (n, m) are drawn from a normal distribution of variance 2 / n (He et al. 2015); biases (m,) are zero. Where a
+    size is a `jsweep.Width`, a width in a lane, arrays are made for the largest width: the real units start exactly as in a
+    model of their number, the others at zero.
+
+    Raises ConfigError for fewer than two ``sizes`` (inputs first, outputs last), and for a size below 1.
 
     >>> [layer["w"].shape for layer in init_mlp(jax.random.key(0), [64, 32, 10])]
     [(64, 32), (32, 10)]
     """
+    if len(sizes) < 2 or any(isinstance(size, int | np.integer) and size < 1 for size in sizes):
+        raise ConfigError(
+            f"sizes={sizes!r} is not valid: pass the inputs, the hidden layers and the outputs, each at least 1."
+        )
     keys = jax.random.split(key, len(sizes) - 1)
     return [
-        {"w": _weights(k, n, m), "b": jnp.zeros(_most(m))} for k, n, m in zip(keys, sizes[:-1], sizes[1:], strict=True)
+        {"w": _weights(k, n, m), "b": jnp.zeros(_largest(m))}
+        for k, n, m in zip(keys, sizes[:-1], sizes[1:], strict=True)
     ]
 
 
-def _weights(key: jax.Array, n: int | Width, m: int | Width) -> jax.Array:
-    """A row at a time, each from a key of its own, so that the first rows and columns do not depend on how many follow."""
-    row = lambda number: jax.random.normal(jax.random.fold_in(key, number), (_most(m),))
-    weights = jax.vmap(row)(jnp.arange(_most(n))) * jnp.sqrt(2 / (n.size if isinstance(n, Width) else n))
+def _weights(key: jax.Array, n: int | Width, m: int | Width) -> Float[Array, "n m"]:
+    """One row at a time, each from a key of its own, so that the first rows do not depend on how many follow."""
+    row = lambda number: jax.random.normal(jax.random.fold_in(key, number), (_largest(m),))
+    weights = jax.vmap(row)(jnp.arange(_largest(n))) * jnp.sqrt(2 / (n.size if isinstance(n, Width) else n))
     if isinstance(n, Width):
         weights = jnp.where(n.mask()[:, None], weights, 0.0)
     if isinstance(m, Width):
@@ -36,23 +48,31 @@ def _weights(key: jax.Array, n: int | Width, m: int | Width) -> jax.Array:
     return weights
 
 
-def _most(size: int | Width) -> int:
+def _largest(size: int | Width) -> int:
     return size.most if isinstance(size, Width) else size
 
 
 def apply_mlp(
     params: Params,
-    x: jax.Array,
-    activation: Callable[[jax.Array], jax.Array] = jax.nn.relu,
-    dropout: float | jax.Array = 0.0,
+    x: Float[Array, "batch inputs"],
+    activation: Callable[[Float[Array, "batch units"]], Float[Array, "batch units"]] = jax.nn.relu,
+    dropout: float | Float[Array, ""] = 0.0,
     key: jax.Array | None = None,
     widths: Sequence[int | Width] = (),
-) -> jax.Array:
-    """The outputs (batch, m) for inputs (batch, n): ``activation`` after every layer but the last.
+) -> Float[Array, "batch outputs"]:
+    """The outputs of a multilayer perceptron.
 
-    With a ``key`` each hidden unit is dropped with probability ``dropout`` (which may be traced) and the others are
-    divided by the probability of staying (Srivastava et al. 2014); without one, as in evaluation, none is. ``widths``
-    are those of the hidden layers, needed where one is a `jsweep.Width`: its masked units give zero.
+    Args:
+        params: from `init_mlp`.
+        x: inputs, shape (batch, inputs).
+        activation: applied after every layer but the last.
+        dropout: the probability of dropping each hidden unit (Srivastava et al. 2014); may be traced. Units that stay are
+            divided by ``1 - dropout``.
+        key: draws the units to drop; without one, as in evaluation, none is dropped.
+        widths: the widths of the hidden layers, needed where one is a `jsweep.Width`: its masked units give zero.
+
+    Returns:
+        Outputs, shape (batch, outputs).
     """
     for number, layer in enumerate(params[:-1]):
         x = activation(x @ layer["w"] + layer["b"])

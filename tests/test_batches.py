@@ -69,7 +69,7 @@ def test_windows_tiles_and_company_do_not_change_a_trial(task, monkeypatch):
     assert rows_of(js.sweep(task, CONFIGS, seeds=3, **options)) == whole
 
 
-def test_training_goes_on_in_the_middle_of_an_epoch(task, tmp_path):
+def test_training_continues_in_the_middle_of_an_epoch(task, tmp_path):
     options = {"seeds": 2, "evaluate_every": 5, "tile": 4, "checkpoints": "all"}
     js.sweep(task, CONFIGS, steps=10, store=tmp_path / "s.db", **options)
     longer = js.sweep(task, CONFIGS, steps=25, store=tmp_path / "s.db", **options)
@@ -84,7 +84,7 @@ def test_a_budget_in_epochs_needs_their_length(data, task):
         js.Sweep(endless, CONFIGS, epochs=2) and js.plan(js.Sweep(endless, CONFIGS, epochs=2))
 
 
-def test_what_cannot_be_trained_on_is_told(data, task):
+def test_what_cannot_be_trained_on_is_refused(data, task):
     with pytest.raises(js.JsweepError, match="batch_size=16 is swept, and data.train comes in batches of 32"):
         js.plan(js.Sweep(task, [{"learning_rate": 0.1, "batch_size": 16}], steps=4))
     with pytest.raises(js.JsweepError, match=r"make\(0, 0\) of Batches gives no batch"):
@@ -93,7 +93,7 @@ def test_what_cannot_be_trained_on_is_told(data, task):
         js.Splits(data.train, task.data.train)
     x, y = data.train
     grows = js.Batches(lambda seed, epoch: [(x[:8], y[:8]), (x[:9], y[:9])])
-    with pytest.warns(UserWarning, match=r"a batch has arrays float32\[9, 64\].*make them alike"):
+    with pytest.warns(UserWarning, match=r"a batch has arrays float32\[9, 64\].*same shapes and types"):
         result = js.sweep(make_task(js.Splits(grows, data.validation)), CONFIGS[:1], steps=4)
     assert result.trials()[0].status == "failed"
 
@@ -124,8 +124,40 @@ def test_a_loader_that_can_be_read_once_is_refused(data):
 
 
 def test_batches_need_a_function(data):
-    with pytest.raises(js.JsweepError, match="make is a generator: give a function"):
+    with pytest.raises(js.JsweepError, match="make is a generator: pass a function"):
         js.Batches(loader(data.train)(0, 0))
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (
+            lambda seed: [],
+            r"make takes \(seed\): pass a function that can be called with two arguments, seed and epoch",
+        ),
+        (lambda seed, epoch: None, r"make\(0, 0\) of Batches returned a NoneType: return an iterable of batches"),
+        (lambda seed, epoch: [[np.zeros((2, 3)), np.zeros(2)]], r"the first batch is a list: pass a tuple of arrays"),
+        (lambda seed, epoch: [None], "the first batch is None"),
+        (lambda seed, epoch: [(np.zeros((2, 3)), np.array(["a", "b"]))], r"the first batch\[1\] has dtype <U1"),
+        (lambda seed, epoch: [(np.zeros((2, 3)), np.zeros(3))], "the first batch have lengths 2, 3"),
+    ],
+)
+def test_a_function_that_does_not_return_batches_is_refused(make, sentence):
+    with pytest.raises(js.ConfigError, match=sentence):
+        js.Batches(make)
+
+
+@pytest.mark.parametrize("examples", [0, -3, 2.0, True, "240"])
+def test_the_number_of_examples_is_a_whole_number(data, examples):
+    assert js.Batches(loader(data.train), examples=np.int64(240)).examples == 240
+    with pytest.raises(js.ConfigError, match=r"examples=.* is not valid: pass a whole number of at least 1"):
+        js.Batches(loader(data.train), examples=examples)
+
+
+def test_a_first_batch_with_nan_is_refused_before_training(data):
+    bad = js.Batches(lambda seed, epoch: [(np.full((32, 64), np.nan, np.float32), data.train[1][:32])])
+    with pytest.raises(js.ConfigError, match=r"train\[0\] holds nan at index \[0, 0\]"):
+        js.plan(js.Sweep(make_task(js.Splits(bad, data.validation)), CONFIGS, steps=4))
 
 
 def test_a_short_batch_before_the_end_of_an_epoch_is_refused(data):

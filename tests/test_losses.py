@@ -10,7 +10,6 @@ import pytest
 import sklearn.metrics
 
 import jsweep as js
-from jsweep.losses import check_per_example, per_example_values
 from jsweep.metrics import Metric
 
 RANDOM = np.random.default_rng(0)
@@ -243,7 +242,6 @@ def test_outputs_of_bfloat16_are_averaged_in_float32():
     np.testing.assert_allclose(js.metrics.absolute_error(x, jnp.zeros((2, 4096))), exact.mean(axis=1), rtol=1e-5)
     logits = js.losses.softmax_cross_entropy(x, jnp.array([0, 1]))
     np.testing.assert_allclose(logits, js.losses.softmax_cross_entropy(jnp.asarray(x, jnp.float32), jnp.array([0, 1])))
-    assert per_example_values("loss", lambda outputs, y: outputs[:, 0], x, jnp.zeros(2)).dtype == jnp.float32
 
 
 COLUMN, VECTOR = jnp.zeros((6, 1)), jnp.zeros(6)
@@ -333,43 +331,58 @@ def test_bad_settings_of_losses_and_metrics_are_refused(make, sentence):
         make()
 
 
-@pytest.mark.parametrize(
-    ("shape", "sentence"),
-    [
-        ((), r"returned shape \(\) for 6 examples.*without the mean over the batch"),
-        ((6, 1), r"\(6, 1\) for 6 examples, with outputs \(6, 2\) and targets \(6,\).*values.mean\(axis=1\)"),
-        ((6, 3, 4), r"such as values.mean\(axis=\(1, 2\)\)"),
-        ((6, 6), r"give outputs and targets the same shape"),
-        ((3,), r"reduce every axis but the first, the batch"),
-    ],
-)
-def test_values_that_are_not_one_per_example_are_refused_with_the_axes_to_reduce(shape, sentence):
-    with pytest.raises(js.ConfigError, match=sentence):
-        check_per_example("metric 'mae'", jnp.zeros(shape), 6, jnp.zeros((6, 2)), jnp.zeros(6))
+CALLS = {
+    **{name: (getattr(js.metrics, name), *arguments) for name, (arguments, _) in METRICS.items()},
+    "squared_error": (js.losses.squared_error, OUTPUTS, TARGETS),
+    "cross_entropy": (js.losses.softmax_cross_entropy, SEVEN_LOGITS, SEVEN_CLASSES.astype("uint8")),
+    "smoothed": (js.losses.smoothed_softmax_cross_entropy(0.1), SEVEN_LOGITS, SEVEN_CLASSES),
+    "binary": (js.losses.sigmoid_binary_cross_entropy, SCORES, LABELS),
+    "multilabel": (js.losses.multilabel_cross_entropy, MULTILOGITS, MULTILABEL),
+    "masked": (js.losses.masked(js.losses.softmax_cross_entropy, ignore=2), SEVEN_LOGITS, SEVEN_CLASSES),
+    "masked_metric": (js.metrics.masked(js.metrics.accuracy, ignore=2), SEVEN_LOGITS, SEVEN_CLASSES),
+    "masked_perplexity": (js.metrics.masked_perplexity(ignore=2), SEVEN_LOGITS, SEVEN_CLASSES),
+    "top_k": (js.metrics.top_k_accuracy(3), SEVEN_LOGITS, SEVEN_CLASSES.astype("uint32")),
+    "weighted": (js.losses.weighted(js.losses.squared_error), OUTPUTS, (TARGETS, LABELS)),
+    "weighted_metric": (js.metrics.weighted(js.metrics.absolute_error), OUTPUTS, (TARGETS, LABELS)),
+}
 
 
-def test_a_scalar_metric_is_told_how_to_be_declared():
-    with pytest.raises(js.ConfigError, match=r"metric 'f1' returned shape \(\).*Metric\(\.\.\., per_example=False\)"):
-        per_example_values("metric 'f1'", lambda outputs, y: jnp.mean(outputs), VECTOR, VECTOR)
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_losses_and_metrics_promote_no_type_and_no_rank_silently(name, dtype):
+    function, outputs, targets = CALLS[name]
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        assert function(jnp.asarray(outputs, dtype), jax.tree.map(jnp.asarray, targets)).dtype == jnp.float32
 
 
-@pytest.mark.parametrize(("outputs", "targets"), [(COLUMN, VECTOR), (VECTOR, COLUMN), (COLUMN, jnp.zeros((6, 1, 1)))])
-def test_a_loss_that_broadcasts_over_pairs_of_examples_is_refused(outputs, targets):
-    broadcast = lambda outputs, y: jnp.square(outputs - y).reshape(-1, outputs.shape[0]).sum(axis=0)
-    with pytest.raises(
-        js.ConfigError, match=r"loss got outputs of shape .* which it broadcasts to every pair of examples"
-    ):
-        per_example_values("loss", broadcast, outputs, targets)
-
-
-def test_a_loss_that_aligns_its_arguments_itself_is_accepted():
-    for function in (
-        lambda outputs, y: jnp.square(outputs[:, 0] - y),
-        lambda outputs, y: jnp.square(outputs.reshape(y.shape) - y),
-        lambda outputs, y: outputs[:, 0],  # does not read its targets
-        js.losses.sigmoid_binary_cross_entropy,
-    ):
-        assert per_example_values("loss", function, COLUMN, VECTOR).shape == (6,)
+def test_recorded_metrics_are_those_of_scikit_learn_at_any_size_of_the_split():
+    rows = 5_000
+    x = np.stack([np.linspace(-1, 1, rows), RANDOM.normal(size=rows)], axis=1).astype(np.float32)
+    y = (x[:, 0] + RANDOM.normal(size=rows) > 0).astype(np.int32)  # classes drift over the split
+    names = ("binary_accuracy", "f1_score", "roc_auc", "root_mean_squared_error", "r2_score", "correlation")
+    task = js.supervised(
+        lambda config, key: {"w": jnp.zeros(2), "b": jnp.zeros(())},
+        lambda config, params, x, key: x @ params["w"] + params["b"],
+        loss=js.losses.sigmoid_binary_cross_entropy,
+        optimizer=lambda config: optax.sgd(config["learning_rate"]),
+        data=js.Splits((x, y), (x, y)),
+        metrics={name: getattr(js.metrics, name) for name in names},
+    )
+    result = js.sweep(task, [{"learning_rate": rate} for rate in (0.01, 0.1)], steps=20, evaluate_every=20)
+    for trial in result.trials():
+        params = result.params(trial.id)
+        scores = x.astype(np.float64) @ np.asarray(params["w"], np.float64) + float(params["b"])
+        expected = {
+            "binary_accuracy": sklearn.metrics.accuracy_score(y, scores > 0),
+            "f1_score": sklearn.metrics.f1_score(y, scores > 0),
+            "roc_auc": sklearn.metrics.roc_auc_score(y, scores),
+            "root_mean_squared_error": sklearn.metrics.root_mean_squared_error(y, scores),
+            "r2_score": sklearn.metrics.r2_score(y, scores),
+            "correlation": np.corrcoef(y, scores)[0, 1],
+        }
+        for name in names:
+            ((_, recorded),) = result.curves(f"validation/{name}")[trial.id]
+            assert recorded == pytest.approx(expected[name], rel=2e-4), name
 
 
 def test_shipped_metrics_know_their_direction_and_can_be_pickled():

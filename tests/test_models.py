@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+import jsweep as js
 from jsweep import models
 
 
@@ -32,3 +33,11 @@ def test_dropout_keeps_the_share_it_says_and_the_mean(dropout):
     assert share == pytest.approx(1 - dropout, abs=4 * (dropout * (1 - dropout) / kept.size) ** 0.5)
     assert set(np.unique(kept).round(5)) == {0.0, np.float32(1 / (1 - dropout)).round(5)}
     assert np.array_equal(models.apply_mlp(one, x, jax.nn.relu, dropout, None), x)
+
+
+@pytest.mark.parametrize("sizes", [[], [4], [4, 0, 2], [4, np.int64(-1)]])
+def test_sizes_that_make_no_network_are_refused(sizes):
+    with pytest.raises(
+        js.ConfigError, match="sizes=.* is not valid: pass the inputs, the hidden layers and the outputs"
+    ):
+        models.init_mlp(jax.random.key(0), sizes)

@@ -369,7 +369,9 @@ def decayed_later(config):
 
 @pytest.mark.parametrize("twice", [decayed, decayed_later])
 def test_an_l2_that_the_optimizer_reads_too_is_refused(twice):
-    with pytest.raises(js.ConfigError, match=r'optimizer reads config\["l2"\].*would count twice.*weight_decay'):
+    with pytest.raises(
+        js.ConfigError, match=r'optimizer reads config\["l2"\].*supervised adds that penalty.*weight_decay'
+    ):
         js.sweep(linear_task(optimizer=twice), [{"l2": 0.1}], steps=1)
 
 

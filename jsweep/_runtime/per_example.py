@@ -1,10 +1,9 @@
-"""Shapes of losses and metrics: outputs that match their targets, and one value per example."""
+"""What losses and metrics check of their arguments: shapes that belong together, labels in range, types wide enough."""
 
 import math
 import numbers
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num, PyTree
 
@@ -69,6 +68,12 @@ def classes_and_targets(
     if targets.dtype.itemsize < 4:  # so that the number of classes fits the type that it is compared in
         targets = targets.astype(jnp.int32)
     return at_least_float32(outputs), targets
+
+
+def is_class(classes: int, labels: Int[Array, "*batch"]) -> Bool[Array, "*batch classes"]:
+    """Which class each label is: labels (...) compared with 0 to ``classes - 1`` on a new last axis."""
+    numbers = jnp.arange(classes, dtype=labels.dtype)
+    return labels[..., None] == jnp.expand_dims(numbers, tuple(range(labels.ndim)))
 
 
 def one_logit(
@@ -138,102 +143,6 @@ def without_ignored(
     return jnp.where(kept, at_least_float32(values), 0.0), kept
 
 
-def per_example_values(
-    name: str, function: PerExample, outputs: PyTree[Array], targets: PyTree[Array]
-) -> Float[Array, " batch"]:
-    """What a loss or metric returns for a batch, in float32 at least, after checking that it is one value per example.
-
-    Args:
-        name: the function, for the message: "loss", or "metric 'mae'".
-        function: ``(outputs, targets) -> values``.
-        outputs: what the model returns for the batch.
-        targets: a pytree of arrays with the examples on the first axis.
-
-    Returns:
-        The values, shape (batch,).
-
-    Raises:
-        ConfigError: for values of another shape, and where outputs (batch, 1) are broadcast against targets (batch,), or
-            the other way round, to (batch, batch).
-    """
-    _check_aligned(name, function, outputs, targets)
-    values = function(outputs, targets)
-    check_per_example(name, values, jax.tree.leaves(targets)[0].shape[0], outputs, targets)
-    return at_least_float32(values)
-
-
-def check_per_example(
-    name: str, values: Num[Array, "..."], examples: int, outputs: PyTree[Array], targets: PyTree[Array]
-) -> None:
-    """Raise ConfigError unless the values of a loss or metric have one value per example.
-
-    Args:
-        name: the function, for the message: "loss", or "metric 'mae'".
-        values: what it returned.
-        examples: the number of examples in the batch.
-        outputs: what it was given first, for its shapes.
-        targets: what it was given second, for its shapes.
-
-    Raises:
-        ConfigError: the message names the shapes and the axes to reduce.
-    """
-    if not hasattr(values, "shape") and not isinstance(values, bool | int | float):
-        raise ConfigError(f"{name} returned a {type(values).__name__}: return an array of one value per example.")
-    shape = jnp.shape(values)
-    if shape == (examples,):
-        return
-    if not shape:
-        fix = "return one value per example, shape (batch,), without the mean over the batch"
-        if name != "loss":
-            fix += ", or declare a metric of the whole split with jsweep.metrics.Metric(..., per_example=False)"
-    elif shape[0] == examples:
-        axes = tuple(range(1, len(shape)))
-        fix = f"reduce every axis but the first, such as values.mean(axis={axes[0] if len(axes) == 1 else axes})"
-        if shape == (examples, examples) and _shapes(outputs) != _shapes(targets):
-            fix = "give outputs and targets the same shape, or reduce axis 1 if it is not the batch"
-    else:
-        fix = "return one value per example, and reduce every axis but the first, the batch"
-    raise ConfigError(
-        f"{name} returned shape {shape} for {examples} examples, with outputs {_shapes(outputs)} and targets "
-        f"{_shapes(targets)}: {fix}."
-    )
-
-
-def check_scalar(name: str, value: Num[Array, ""]) -> None:
-    """Raise ConfigError unless a metric of the whole split returned a scalar."""
-    if not hasattr(value, "shape") and not isinstance(value, bool | int | float):
-        raise ConfigError(f"{name} returned a {type(value).__name__}: return a scalar, the metric of the whole split.")
-    if jnp.shape(value):
-        raise ConfigError(
-            f"{name} returned shape {jnp.shape(value)}, but is declared with per_example=False: return a scalar, the metric "
-            "of the whole split, or declare it with per_example=True."
-        )
-
-
-def _check_aligned(name: str, function: PerExample, outputs: PyTree[Array], targets: PyTree[Array]) -> None:
-    """Raise ConfigError where outputs (n, 1) meet targets (n,), or their like, and are broadcast to (n, n).
-
-    A function that aligns the two itself fails on outputs of two examples and targets of three; one that broadcasts does
-    not notice.
-    """
-    if not (hasattr(outputs, "shape") and hasattr(targets, "shape")):
-        return
-    if outputs.shape == targets.shape or outputs.size != targets.size or not outputs.ndim or not targets.ndim:
-        return
-    two = jax.ShapeDtypeStruct((2, *outputs.shape[1:]), outputs.dtype)
-    three = jax.ShapeDtypeStruct((3, *targets.shape[1:]), targets.dtype)
-    try:
-        jaxpr = jax.make_jaxpr(function)(two, three).jaxpr
-    except Exception:  # whatever a user's function raises for arrays that do not belong together
-        return
-    used = {id(variable) for equation in jaxpr.eqns for variable in equation.invars}
-    if all(id(variable) in used for variable in jaxpr.invars):
-        raise ConfigError(
-            f"{_got(name, outputs, targets)}, which it broadcasts to every pair of examples: pass arrays of the same "
-            f"shape{_matching(outputs.shape, targets.shape)}."
-        )
-
-
 def _array(name: str, argument: str, value: Num[Array, "..."]) -> Num[Array, "..."]:
     if not hasattr(value, "shape"):
         raise ConfigError(
@@ -254,7 +163,3 @@ def _matching(outputs: tuple[int, ...], targets: tuple[int, ...]) -> str:
     if targets == (*outputs, 1):
         return ", such as targets[..., 0]"
     return ""
-
-
-def _shapes(arrays: PyTree[Array]) -> str:
-    return str(jax.tree.map(jnp.shape, arrays))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jsweep._runtime.text import clean
+from jsweep.cli.options import json_option
 from jsweep.cli._tables import print_json, print_ranking
 from jsweep.cli.load import load_sweep
 from jsweep.cli.options import (
@@ -12,17 +13,15 @@ from jsweep.cli.options import (
     Selection,
     environment_option,
     experiment_options,
-    json_option,
     progress_option,
     selection_options,
     top_option,
 )
-from jsweep.errors import UnknownNameError
 
 if TYPE_CHECKING:
-    from jsweep.runner.prepare import Prepared
     from jsweep.runner.progress import ProgressMode
     from jsweep.runner.session import Session
+    from jsweep.runner.sweep import Sweep
 
 
 @click.command(epilog="Example:  jsweep run experiments/digits.py --store sweeps.db --seeds 3")
@@ -45,25 +44,27 @@ def run(
     FILE is a Python file with a function sweep() that returns a jsweep.Sweep. Trials already in the record are not
     trained again: an interrupted run is resumed from the last recorded segment, and more --steps train the rest.
     """
-    from jsweep.runner.prepare import prepare
     from jsweep.runner.run import run as run_sweep
 
-    prepared = prepare(load_sweep(experiment))
-    check_selection(selection, prepared)
-    print_result(run_sweep(prepared, progress=progress, any_environment=any_environment), selection, top, as_json)
+    sweep = load_sweep(experiment)
+    check_selection(selection, sweep)
+    print_result(run_sweep(sweep, progress=progress, any_environment=any_environment), selection, top, as_json)
 
 
-def check_selection(selection: Selection, prepared: "Prepared") -> None:
-    """Raise UnknownNameError for a metric that will not be recorded: before training rather than after it."""
-    if selection.metric is not None and selection.metric not in prepared.metrics:
-        raise UnknownNameError(
-            f"metric={selection.metric!r} will not be recorded: choose one of {', '.join(prepared.metrics)}."
-        )
+def check_selection(selection: Selection, sweep: "Sweep") -> None:
+    """Refuse a metric that will not be recorded, or whose direction is not known: before training rather than after it."""
+    if selection.metric is None:
+        return
+    from jsweep.results.objective import Directions
+    from jsweep.runner.prepare import prepare
+
+    metrics = tuple(prepare(sweep).metrics)
+    Directions(metrics, modes=sweep.task.modes).resolve(selection.metric, sweep.record_name)
 
 
 def print_result(result: "Session", selection: Selection, top: int, as_json: bool) -> None:
     """Print the ranking of a result, the failures, and the best config."""
-    ranking = result.ranking(**selection.ranking)
+    ranking = result.ranking(selection.metric, at=selection.at)
     if as_json:
         metric = ranking[0].metric
         print_json({"sweep": result.name, "store": result.path, "metric": metric, "ranking": ranking[:top]})

@@ -1,12 +1,15 @@
 """Training examples that come as batches, from a data loader or any other iterable."""
 
+import inspect
+import operator
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import jax
 import numpy as np
+from jaxtyping import PyTree
 
-from jsweep.data.arrays import Arrays, arrays_equal, count_examples
+from jsweep.data.arrays import Arrays, arrays_equal, as_arrays, count_examples
 from jsweep.errors import ConfigError
 
 
@@ -14,54 +17,62 @@ from jsweep.errors import ConfigError
 class Batches:
     """Training examples that come as batches, from a data loader or any other iterable.
 
-    ``make(seed, epoch)`` gives an iterable of one epoch's batches, each a pytree of arrays of the same shapes with the
-    examples on the leading axis; a last batch of fewer examples is left out. ``seed`` is a whole number of 64 bits drawn
-    from the trial's seed, ``epoch`` counts from 0: the same two must give the same batches, or nothing can be had again.
-    Trials of one seed draw the same batches, which are made once for each tile; several threads may draw at once.
-    ``examples`` is the number of examples an epoch, for budgets in epochs; without it trials are told their steps.
+    Trials of one seed get the same batches, which are made once for each tile. Several threads may call ``make`` at once.
 
-    Raises ConfigError where ``make`` is no function, and where the first batch of ``make(0, 0)`` is missing, no pytree of
-    arrays, or another when it is drawn again.
+    Args:
+        make: ``make(seed, epoch)`` returns an iterable over the batches of one epoch, each a pytree of arrays of the same
+            shapes and types with the examples on the first axis; a last batch of fewer examples is left out. ``seed`` is a
+            whole number of 64 bits drawn from the trial's seed, ``epoch`` counts from 0. The same seed and epoch must give
+            the same batches, or trials could not be reproduced.
+        examples: the number of examples in an epoch, needed for budgets in epochs.
+
+    Raises:
+        ConfigError: if ``make`` is not such a function, or the first batch of ``make(0, 0)`` is missing, is not a pytree of
+            arrays, or differs when it is drawn again.
     """
 
-    make: Callable[[int, int], Iterable[Arrays]]
+    make: Callable[[int, int], Iterable[PyTree]]
     examples: int | None = None
     first: Arrays = field(init=False, repr=False, compare=False)
     """The first batch of ``make(0, 0)``, for its shapes."""
 
     def __post_init__(self) -> None:
-        if not callable(self.make):
-            raise ConfigError(
-                f"make is a {type(self.make).__name__}: give a function (seed, epoch) -> iterable of batches."
-            )
-        first, again = (jax.tree.map(np.asarray, next(iter(self.make(0, 0)), None)) for _ in range(2))
+        _check_make(self.make)
+        if self.examples is not None:
+            object.__setattr__(self, "examples", _examples(self.examples))
+        first, again = self._first_batch(), self._first_batch()
         if first is None:
-            raise ConfigError("make(0, 0) of Batches gives no batch: give an iterable of at least one.")
+            raise ConfigError("make(0, 0) of Batches gives no batch: return an iterable of at least one.")
         object.__setattr__(self, "first", first)
-        count_examples(self.first, "the first batch")
-        if not arrays_equal(first, again):
+        count_examples(first, "the first batch")
+        if again is None or not arrays_equal(first, again):
             raise ConfigError(
-                "make(0, 0) of Batches gives another first batch when it is called again, so no result could be had again: draw "
-                "all that is random in it from seed and epoch, as by numpy.random.default_rng([seed, epoch])."
+                "make(0, 0) of Batches gives another first batch when it is called again, so that trials could not be "
+                "reproduced: return a new iterable from every call, and draw all that is random in it from seed and epoch, "
+                "such as by numpy.random.default_rng([seed, epoch])."
             )
 
     @property
     def size(self) -> int:
-        """Examples a batch."""
+        """Examples per batch."""
         return count_examples(self.first)
 
     def draw(self, seed: int, start: int = 0) -> Iterator[Arrays]:
-        """Batch after batch from step ``start`` on, epoch by epoch without end."""
+        """Batch after batch from step ``start`` on, epoch by epoch without end.
+
+        Raises ConfigError for a batch of other shapes or types than the first, for a short batch that is not the last of
+        its epoch, and for an epoch without a whole batch.
+        """
         epoch = 0
         while True:
             found, short = 0, None
-            for batch in self.make(seed, epoch):
+            for batch in self._epoch(seed, epoch):
                 if short is not None:
                     raise ConfigError(
                         f"batch {found} of make({seed}, {epoch}) has {short} examples, not {self.size}, and more follow: only "
-                        "the last of an epoch may be short."
+                        "the last batch of an epoch may be short."
                     )
-                arrays = jax.tree.map(np.asarray, batch)
+                arrays = _numpy("a batch", batch)
                 if not self._is_whole(arrays):
                     short = count_examples(arrays)
                     continue
@@ -72,18 +83,63 @@ class Batches:
                     yield arrays
             if not found:
                 raise ConfigError(
-                    f"make({seed}, {epoch}) of Batches gives no whole batch: give an iterable of at least one."
+                    f"make({seed}, {epoch}) of Batches gives no whole batch: return an iterable of at least one."
                 )
             epoch += 1
 
-    def _is_whole(self, batch: Arrays) -> bool:
-        """Whether a batch has as many rows as the first; ConfigError where it has more, or other shapes."""
-        told = lambda arrays: jax.tree.map(lambda a: (a.shape[1:], a.dtype), arrays)
-        rows = count_examples(batch, "a batch")
-        if told(batch) != told(self.first) or rows > self.size:
-            shapes = [f"{a.dtype}{list(a.shape)}" for a in jax.tree.leaves(batch)]
-            wanted = [f"{a.dtype}{list(a.shape)}" for a in jax.tree.leaves(self.first)]
+    def _epoch(self, seed: int, epoch: int) -> Iterator[PyTree]:
+        batches = self.make(seed, epoch)
+        if not isinstance(batches, Iterable):
             raise ConfigError(
-                f"a batch has arrays {', '.join(shapes)} and the first had {', '.join(wanted)}: make them alike."
+                f"make({seed}, {epoch}) of Batches returned a {type(batches).__name__}: return an iterable of batches."
+            )
+        return iter(batches)
+
+    def _first_batch(self) -> Arrays | None:
+        for batch in self._epoch(0, 0):
+            return _numpy("the first batch", batch)
+        return None
+
+    def _is_whole(self, batch: Arrays) -> bool:
+        """Whether a batch has as many rows as the first; ConfigError if it has more, or other shapes or types."""
+        rows, kinds = (
+            count_examples(batch, "a batch"),
+            lambda arrays: jax.tree.map(lambda a: (a.shape[1:], a.dtype), arrays),
+        )
+        if kinds(batch) != kinds(self.first) or rows > self.size:
+            raise ConfigError(
+                f"a batch has arrays {_shapes(batch)} and the first had {_shapes(self.first)}: return batches of the same "
+                "shapes and types."
             )
         return rows == self.size
+
+
+def _check_make(make: Callable[[int, int], Iterable[PyTree]]) -> None:
+    if not callable(make):
+        raise ConfigError(
+            f"make is a {type(make).__name__}: pass a function (seed, epoch) -> iterable of batches, which shuffles by both."
+        )
+    try:
+        signature = inspect.signature(make)
+    except ValueError:  # of some built-in callables
+        return
+    try:
+        signature.bind(0, 0)
+    except TypeError:
+        raise ConfigError(
+            f"make takes {signature}: pass a function that can be called with two arguments, seed and epoch."
+        ) from None
+
+
+def _examples(examples: int) -> int:
+    if isinstance(examples, bool) or not hasattr(examples, "__index__") or operator.index(examples) < 1:
+        raise ConfigError(f"examples={examples!r} is not valid: pass a whole number of at least 1, or leave it out.")
+    return operator.index(examples)
+
+
+def _numpy(name: str, batch: PyTree) -> Arrays:
+    return jax.tree.map(np.asarray, as_arrays(name, batch))
+
+
+def _shapes(arrays: Arrays) -> str:
+    return ", ".join(f"{a.dtype}{list(a.shape)}" for a in jax.tree.leaves(arrays))

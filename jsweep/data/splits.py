@@ -1,105 +1,188 @@
-"""Data: one `Splits` of train, validation and test, checked at the door; the order of examples, drawn from the seed.
+"""Splits of train, validation and test examples, checked when they are made.
 
-The training examples are arrays, in memory or mapped from disk, or `Batches` that come from the user's own loader.
+Training examples are arrays, in memory or mapped from disk, or `Batches` that come from the user's own loader.
 """
 
+import numbers
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Array, Int, Num, PyTree
 
-from jsweep._runtime.prng import philox_key
-from jsweep.data.arrays import Arrays, check_finite, count_examples
+from jsweep._runtime.prng import Key, philox_key
+from jsweep.data.arrays import Arrays, as_array, as_arrays, check_values, count_examples
 from jsweep.data.loader import Batches
+from jsweep.data.stratify import class_rows, part_sizes
 from jsweep.errors import ConfigError
+
+PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Train, validation and test examples: each a pytree of arrays with the examples on the leading axis.
+    """Train, validation and test examples: each a pytree of arrays with the examples on the first axis.
 
-    ``train`` may be `Batches` instead.
-    The engine is handed ``train`` and ``validation`` only; ``test`` (None when there is none) is read by
-    `Result.test` alone.
+    pandas, polars and PyTorch data become NumPy arrays. The engine reads ``train`` and ``validation`` only; ``test`` is read
+    by `Session.test` alone, apart from a check for values that are not finite.
+
+    Args:
+        train: the training examples, or `Batches` of them.
+        validation: the examples that select hyperparameters.
+        test: the examples that the selected config is tested on, or None.
+
+    Raises:
+        ConfigError: for what is not a pytree of arrays, such as a list or a data loader, and for arrays of a split whose
+            first axes differ.
     """
 
-    train: Arrays
+    train: Arrays | Batches
     validation: Arrays
-    test: Arrays = None
+    test: Arrays | None = None
 
     def __post_init__(self) -> None:
-        for name in ("train", "validation", "test"):
+        if self.train is None:
+            raise ConfigError("train is None: pass arrays, such as a tuple (x, y), or jsweep.Batches.")
+        if self.validation is None:
+            raise ConfigError(
+                "validation is None: pass the examples that select hyperparameters, such as a tuple (x, y)."
+            )
+        for name in PARTS:
             value = getattr(self, name)
-            if not isinstance(value, Batches) and (name != "test" or value is not None):
-                count_examples(value, name)
-            if name != "train" and isinstance(value, Batches):
-                raise ConfigError(f"{name} is Batches, and only train may be: give arrays.")
+            if isinstance(value, Batches):
+                if name != "train":
+                    raise ConfigError(f"{name} is Batches, and only train may be: pass arrays.")
+            elif value is not None:
+                arrays = as_arrays(name, value)
+                count_examples(arrays, name)
+                object.__setattr__(self, name, arrays)
 
     def __repr__(self) -> str:
         counts = ", ".join(
             f"{name}={'batches' if isinstance(value, Batches) else count_examples(value, name)}"
-            for name, value in (("train", self.train), ("validation", self.validation), ("test", self.test))
+            for name, value in ((name, getattr(self, name)) for name in PARTS)
             if value is not None
         )
         return f"Splits({counts})"
 
 
 def split(
-    x: Any,
-    y: Any,
+    x: Num[Array | np.ndarray, "examples ..."],
+    y: Num[Array | np.ndarray, "examples ..."],
     *,
     validation: float = 0.2,
     test: float = 0.2,
-    key: jax.Array | int = 0,
+    key: Key = 0,
     stratify: bool = False,
 ) -> Splits:
     """Shuffle examples once and cut them into train, validation and test, each a tuple ``(x, y)``.
 
     The parts are copies in memory; of memory maps make `Splits` of slices, which stay on disk.
 
-    ``x`` and ``y`` share their leading axis; ``validation`` and ``test`` are fractions of the examples in [0, 1);
-    ``key`` is a JAX key or an int. With ``stratify`` each value of ``y`` is cut in the same proportions.
+    With ``stratify`` every part has the classes of ``y`` in the same proportions, each within one example of its share, and
+    the sizes of scikit-learn's `train_test_split`, which rounds test and validation up. Every class keeps at least one
+    training example; one whose share of validation or test is less than one example may be missing there. A class of fewer
+    examples than there are parts is refused.
+
+    Args:
+        x: inputs, one per example on the first axis: an array, nested lists, or pandas, polars or PyTorch data.
+        y: targets, of the same length.
+        validation: the fraction of the examples for validation, above 0 and below 1.
+        test: the fraction of the examples for test, from 0 (no test split) to below 1.
+        key: a JAX key or a whole number.
+        stratify: whether to split each class of ``y``, shape (examples,) of whole numbers, in the same proportions.
+
+    Returns:
+        Splits of NumPy arrays.
+
+    Raises:
+        ConfigError: if lengths differ, a value is not a number, NaN or infinite, a part would be empty, or ``y`` cannot be
+            stratified.
 
     >>> import numpy as np
     >>> split(np.zeros((10, 3)), np.arange(10), validation=0.2, test=0.2)
     Splits(train=6, validation=2, test=2)
-
-    Raises ConfigError if lengths differ, a value is NaN or infinite, or a split would be empty.
     """
-    x, y = np.asarray(x), np.asarray(y)
+    x, y = _pairs(x, y)
+    _check_fractions(validation, test)
+    rng = np.random.Generator(np.random.Philox(key=philox_key(key)))
+    rows = _stratified_rows(y, validation, test, rng) if stratify else _shuffled_rows(len(x), validation, test, rng)
+    for name, index in zip(PARTS[: 3 if test > 0 else 2], rows, strict=False):
+        if len(index) == 0:
+            raise ConfigError(
+                f"validation={validation!r} and test={test!r} of {len(x)} examples leave none for {name}: "
+                "lower the fractions or pass more examples."
+            )
+    train, validation_part, test_part = ((x[index], y[index]) for index in rows)
+    return Splits(train, validation_part, test_part if test > 0 else None)
+
+
+Rows = tuple[Int[np.ndarray, " train"], Int[np.ndarray, " validation"], Int[np.ndarray, " test"]]
+
+
+def _shuffled_rows(examples: int, validation: float, test: float, rng: np.random.Generator) -> Rows:
+    n_test, n_validation = round(examples * test), round(examples * validation)
+    return _cut(rng.permutation(np.arange(examples)), n_validation, n_test)
+
+
+def _stratified_rows(y: Num[np.ndarray, "..."], validation: float, test: float, rng: np.random.Generator) -> Rows:
+    shuffled = [rng.permutation(rows) for rows in class_rows(y, parts=3 if test > 0 else 2)]
+    sizes = part_sizes([len(rows) for rows in shuffled], validation, test, rng)
+    cut = [_cut(rows, n_validation, n_test) for rows, (_, n_validation, n_test) in zip(shuffled, sizes, strict=True)]
+    train, validation_rows, test_rows = (np.concatenate(part) for part in zip(*cut, strict=True))
+    return train, validation_rows, test_rows
+
+
+def _cut(rows: Int[np.ndarray, " rows"], n_validation: int, n_test: int) -> Rows:
+    test, validation, train = np.split(rows, [n_test, n_test + n_validation])
+    return train, validation, test
+
+
+def _pairs(x: PyTree, y: PyTree) -> tuple[np.ndarray, np.ndarray]:
+    """``x`` and ``y`` as NumPy arrays of the same length; ConfigError for what cannot be paired or is not finite."""
+    _check_index(x, y)
+    x, y = _examples("x", x), _examples("y", y)
     if x.ndim == 0 or y.ndim == 0 or len(x) != len(y):
         raise ConfigError(
             f"x has {len(x) if x.ndim else 'no'} examples and y has {len(y) if y.ndim else 'no'}: "
-            "give arrays of the same length."
+            "pass arrays of the same length."
         )
+    if not len(x):
+        raise ConfigError("x has no examples: pass at least two.")
     for name, array in (("x", x), ("y", y)):
-        check_finite(name, array)
+        check_values(name, array)
+    return x, y
+
+
+def _examples(name: str, value: PyTree) -> np.ndarray:
+    """``x`` or ``y`` as a NumPy array."""
+    if value is None:
+        raise ConfigError(f"{name} is None: pass an array.")
+    if isinstance(value, list | tuple):
+        kind = type(value).__name__
+        try:
+            value = np.asarray(value)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ConfigError(f"{name} is a {kind} whose parts have different lengths: pass an array.") from error
+    return np.asarray(as_array(name, value))
+
+
+def _check_index(x: PyTree, y: PyTree) -> None:
+    """Raise ConfigError for pandas data whose rows are labelled differently, and so perhaps ordered differently."""
+    if not (hasattr(x, "iloc") and hasattr(y, "iloc")) or len(x) != len(y):
+        return
+    if not x.index.equals(y.index):
+        raise ConfigError("x and y have different indexes: pass rows in the same order, such as y.loc[x.index].")
+
+
+def _check_fractions(validation: float, test: float) -> None:
     for name, fraction in (("validation", validation), ("test", test)):
-        if not 0 <= fraction < 1:
+        if not isinstance(fraction, numbers.Real) or not 0 <= fraction < 1:
             raise ConfigError(
-                f"{name}={fraction!r} is not a fraction of the examples: give a number from 0 to below 1."
+                f"{name}={fraction!r} is not a fraction of the examples: pass a number from 0 to below 1."
             )
     if validation == 0:
-        raise ConfigError("validation=0 leaves nothing to choose by: give a fraction above 0, such as 0.2.")
-    rng = np.random.Generator(np.random.Philox(key=philox_key(key)))
-    groups = [np.flatnonzero(y == value) for value in np.unique(y)] if stratify else [np.arange(len(x))]
-    parts: dict[str, list[np.ndarray]] = {"train": [], "validation": [], "test": []}
-    for group in groups:
-        shuffled = rng.permutation(group)
-        n_test, n_validation = round(len(group) * test), round(len(group) * validation)
-        parts["test"].append(shuffled[:n_test])
-        parts["validation"].append(shuffled[n_test : n_test + n_validation])
-        parts["train"].append(shuffled[n_test + n_validation :])
-    rows = {name: np.concatenate(chunks) for name, chunks in parts.items()}
-    for name in ("train", "validation", *(["test"] if test > 0 else [])):
-        if len(rows[name]) == 0:
-            raise ConfigError(
-                f"validation={validation!r} and test={test!r} of {len(x)} examples leave none for {name}: "
-                "lower the fractions or give more examples."
-            )
-    cut = {name: (x[index], y[index]) for name, index in rows.items()}
-    return Splits(cut["train"], cut["validation"], cut["test"] if test > 0 else None)
+        raise ConfigError("validation=0 leaves no examples to select by: pass a fraction above 0, such as 0.2.")
 
 
 def train_like(splits: Splits) -> Arrays:
@@ -108,13 +191,16 @@ def train_like(splits: Splits) -> Arrays:
 
 
 def epoch_examples(splits: Splits) -> int | None:
-    """The training examples of an epoch; None where they come as batches that do not say."""
+    """The training examples of an epoch; None for batches that do not say."""
     return splits.train.examples if isinstance(splits.train, Batches) else count_examples(splits.train)
 
 
 def check_data(splits: Splits) -> None:
-    """Raise ConfigError where train or validation holds NaN or infinity."""
-    for name in ("train", "validation"):
-        arrays = train_like(splits) if name == "train" else splits.validation
+    """Raise ConfigError where train, validation or test holds a value that is NaN, infinite, or too large for JAX's type.
+
+    This is all that is read of the test split before it is opened. Of batches the first one is checked.
+    """
+    for name in PARTS:
+        arrays = train_like(splits) if name == "train" else getattr(splits, name)
         for path, leaf in jax.tree_util.tree_leaves_with_path(arrays):
-            check_finite(name + jax.tree_util.keystr(path), np.asarray(leaf))
+            check_values(name + jax.tree_util.keystr(path), leaf)

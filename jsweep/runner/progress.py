@@ -14,7 +14,6 @@ from rich.table import Table
 from rich.text import Text
 
 from jsweep._runtime.text import clean
-from jsweep._runtime.types import Mode
 from jsweep.engine.events import Compiled, Failed, Halved, Trained
 from jsweep.errors import ConfigError
 from jsweep.runner.session import Session
@@ -90,14 +89,13 @@ def progress_callback(progress: ProgressMode | None, result: Session) -> Progres
 def _tally(result: Session) -> Tally:
     """The counts before the run, from the record."""
     prepared, rows = result.prepared, result.trials()
-    objective = getattr(prepared.sweep, "objective", None)
-    metric = getattr(objective, "metric", "validation/loss")
-    mode: Mode | None = getattr(objective, "mode", "min")
-    tally = Tally(prepared.trials, len(prepared.groups), Scoreboard(prepared.trials, metric, mode))
+    objective = result.objective
+    scoreboard = Scoreboard(prepared.trials, objective.metric, objective.mode)
+    tally = Tally(prepared.trials, len(prepared.groups), scoreboard)
     traced = {trial.id for group in prepared.groups for trial in group.trials}
     tally.fail(trial.id for trial in prepared.trials if trial.id not in traced)
     finished = any(row.status == Status.FINISHED for row in rows)
-    tally.record(rows, result.ranking(metric) if finished else [], retried=True)
+    tally.record(rows, result.ranking() if finished else [], retried=True)
     return tally
 
 
@@ -123,7 +121,7 @@ class _Counting(Progress):
     def on_record(self, result: Session, rows: Iterable[Trial]) -> None:
         others = [row for row in rows if row.status == Status.FINISHED and row.id not in self.tally.ended]
         if others:
-            self.tally.record(others, result.ranking(self.tally.scoreboard.metric))
+            self.tally.record(others, result.ranking())
 
 
 class Plain(_Counting):

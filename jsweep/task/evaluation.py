@@ -22,7 +22,7 @@ Measure = Callable[[PyTree, Arrays], Shaped[Array, "..."]]
 def per_example(name: str, measure: Measure, outputs: PyTree, targets: Arrays) -> Shaped[Array, " batch"]:
     """``measure(outputs, targets)``; ConfigError unless it is one value per example, made from that example alone."""
     _check_no_pairs(name, measure, outputs, targets)
-    values = measure(outputs, targets)
+    values = jnp.asarray(measure(outputs, targets))
     rows = _rows(targets)
     shape = jnp.shape(values)
     if shape == (rows,):
