@@ -3,9 +3,8 @@
 import click
 
 from jsweep._runtime.text import clean
-from jsweep.cli.options import json_option
 from jsweep.cli._tables import print_json
-from jsweep.cli.options import STORE
+from jsweep.cli.options import STORE, json_option
 
 
 @click.command(epilog="Example:  jsweep drop digits --store sweeps.db --yes")

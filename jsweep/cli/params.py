@@ -2,10 +2,9 @@
 
 import click
 
-from jsweep.cli.options import json_option
 from jsweep.cli._tables import print_json, print_table
 from jsweep.cli.load import load_sweep
-from jsweep.cli.options import Experiment, recorded_options
+from jsweep.cli.options import Experiment, json_option, recorded_options
 
 
 @click.command(epilog="Example:  jsweep params 3f2a91 experiments/digits.py --out best.safetensors")

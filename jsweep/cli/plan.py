@@ -3,10 +3,9 @@
 import click
 
 from jsweep._runtime.text import clean
-from jsweep.cli.options import json_option
 from jsweep.cli._tables import print_json
 from jsweep.cli.load import load_sweep
-from jsweep.cli.options import Experiment, experiment_options
+from jsweep.cli.options import Experiment, experiment_options, json_option
 
 
 @click.command(epilog="Example:  jsweep plan experiments/digits.py --json")

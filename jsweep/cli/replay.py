@@ -5,10 +5,9 @@ from typing import Literal
 import click
 
 from jsweep._runtime.text import clean
-from jsweep.cli.options import json_option
 from jsweep.cli._tables import print_json
 from jsweep.cli.load import load_sweep
-from jsweep.cli.options import Experiment, recorded_options
+from jsweep.cli.options import Experiment, json_option, recorded_options
 from jsweep.errors import ConfigError
 
 

@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jsweep.cli.options import json_option
 from jsweep.cli.load import load_sweep
 from jsweep.cli.options import (
     Experiment,
     Selection,
     environment_option,
     experiment_options,
+    json_option,
     progress_option,
     selection_options,
     top_option,

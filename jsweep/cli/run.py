@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 import click
 
 from jsweep._runtime.text import clean
-from jsweep.cli.options import json_option
 from jsweep.cli._tables import print_json, print_ranking
 from jsweep.cli.load import load_sweep
 from jsweep.cli.options import (
@@ -13,6 +12,7 @@ from jsweep.cli.options import (
     Selection,
     environment_option,
     experiment_options,
+    json_option,
     progress_option,
     selection_options,
     top_option,

@@ -3,10 +3,9 @@
 import click
 
 from jsweep._runtime.text import clean
-from jsweep.cli.options import json_option
 from jsweep.cli._tables import print_json
 from jsweep.cli.load import load_sweep
-from jsweep.cli.options import Experiment, Selection, recorded_options, selection_options
+from jsweep.cli.options import Experiment, Selection, json_option, recorded_options, selection_options
 
 
 @click.command(epilog="Example:  jsweep test experiments/digits.py --metric validation/accuracy")

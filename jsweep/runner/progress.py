@@ -3,7 +3,7 @@
 import importlib.util
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Literal, get_args
 
 from rich.console import Console, Group, RenderableType
@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jsweep._runtime.text import clean
-from jsweep.engine.events import Compiled, Failed, Halved, Trained
+from jsweep.engine.events import Callback, Compiled, Failed, Plan, Trained
 from jsweep.errors import ConfigError
 from jsweep.runner.session import Session
 from jsweep.runner.tally import Scoreboard, Tally
@@ -29,29 +29,8 @@ REFRESHES_A_SECOND = 4
 MOST_NAME, MOST_CONFIG = 30, 400  # characters shown
 
 
-class Progress:
+class Progress(Callback):
     """A callback that shows nothing; the displays override what they need."""
-
-    def on_start(self, plan: object) -> None:
-        """Training is about to start."""
-
-    def on_compiled(self, event: Compiled) -> None:
-        """A program was compiled."""
-
-    def on_segment(self, event: Trained) -> None:
-        """A tile was trained to the end of a segment."""
-
-    def on_trial(self, trial: Trial, scores: Mapping[str, float]) -> None:
-        """A trial finished."""
-
-    def on_failed(self, event: Failed) -> None:
-        """Trials failed."""
-
-    def on_halved(self, event: Halved) -> None:
-        """A tile did not fit the memory."""
-
-    def on_end(self, error: BaseException | None) -> None:
-        """The run ended."""
 
     def on_record(self, result: Session, rows: Iterable[Trial]) -> None:
         """The record was read again: other processes may have finished trials."""
@@ -131,7 +110,7 @@ class Plain(_Counting):
         super().__init__(tally, name)
         self._clock, self._next = clock, 0.0
 
-    def on_start(self, plan: object) -> None:
+    def on_start(self, plan: Plan | None) -> None:
         self._print()
 
     def on_compiled(self, event: Compiled) -> None:
@@ -165,7 +144,7 @@ class LiveDisplay(_Counting):
             console=console, get_renderable=self.rendered, refresh_per_second=REFRESHES_A_SECOND, transient=False
         )
 
-    def on_start(self, plan: object) -> None:
+    def on_start(self, plan: Plan | None) -> None:
         self._live.start(refresh=True)
 
     def on_end(self, error: BaseException | None) -> None:
