@@ -12,6 +12,7 @@ import jaxtyping
 UNCHECKED = (
     "jsweep.cli.",  # annotations name classes of the engine, which a command imports only when it runs
     "jsweep.__main__",
+    "jsweep.space._encode",  # JSON is a type that holds itself, which the check of a return value does not resolve
     "jsweep.space._space",  # a Space is annotated with what it holds, which its constructor makes of what it takes
 )
 ROOT = Path(__file__).parent.parent
@@ -35,7 +36,7 @@ def pytest_collection_modifyitems(items):
     """Tests of what is refused pass wrong types on purpose, to see the sentence that refuses them."""
     for item in items:
         source = inspect.getsource(item.function) if isinstance(item, pytest.Function) else ""
-        if any(f"raises({error}" in source for error in REFUSALS):
+        if any(f"raises({module}{error}" in source for error in REFUSALS for module in ("", "js.")):
             item.add_marker(pytest.mark.filterwarnings("ignore::signatures.WrongType"))
 
 
