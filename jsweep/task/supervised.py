@@ -153,7 +153,7 @@ def _make_step(forward: StatefulApply, losses: _Loss, optimizer: Optimizer) -> S
     return step
 
 
-def _make_per_example(forward: _Apply, losses: _Loss) -> PerExample:
+def _make_per_example(forward: StatefulApply, losses: _Loss) -> PerExample:
     def per_row(config: Config, state: dict[str, PyTree], batch: tuple[Arrays, Arrays], key: PRNGKeyArray) -> Array:
         x, y = batch
         outputs, _ = forward(config, state["params"], None, x, key)
