@@ -130,7 +130,12 @@ class Checkpointing:
         nonfinite = arrays.get("first_nonfinite_step")
         parts = [*jax.tree.leaves(state), *sums.values(), nonfinite]
         lanes = len(row.trials)
-        if state is None or not texts.get("since", "").isdecimal() or any(p is None or len(p) < lanes for p in parts):
+        if (
+            nonfinite is None
+            or state is None
+            or not texts.get("since", "").isdecimal()
+            or any(p is None or len(p) < lanes for p in parts)
+        ):
             return {}
         carry = Carry(row.step, int(texts["since"]), state, {n: s for n, s in sums.items() if s is not None}, nonfinite)
         return dict(zip(row.trials, split(carry)))

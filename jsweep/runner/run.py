@@ -84,7 +84,7 @@ def run(
                 check_environment(store, record)
             _enter(store, record, prepared, longer)
             display = progress_callback(progress, session)
-            _Run(store, record, session, workers or default_workers(), (*callbacks, display), display).train()
+            _Run(store, record, session, workers or default_workers(), callbacks, display).train()
         on_error.pop_all()
     _warn_of_failures(session)
     return session
@@ -159,18 +159,18 @@ class _Run:
         error: BaseException | None = None
         with contextlib.ExitStack() as stack:
             claims, checkpointing = self._shared(stack)
-            if len(self.callbacks) > 1:  # the display needs no plan
-                plan = plan_of(self.session.prepared, self.workers, _finished(self.session))
-                for callback in self.callbacks[:-1]:
-                    callback.on_start(plan)
             self.display.on_start(None)
             try:
+                if self.callbacks:
+                    plan = plan_of(self.session.prepared, self.workers, _finished(self.session))
+                    for callback in self.callbacks:
+                        callback.on_start(plan)
                 self._train_all(claims, checkpointing)
             except BaseException as raised:
                 error = raised
                 raise
             finally:
-                for callback in self.callbacks:
+                for callback in (*self.callbacks, self.display):
                     callback.on_end(error)
 
     def _shared(self, stack: contextlib.ExitStack) -> tuple[Claims | None, Checkpointing | None]:
@@ -216,7 +216,7 @@ class _Run:
             _interrupt_sets(stop),
             contextlib.closing(run_tiles(setting, work, self.workers, stop, claims, checkpointing)) as events,
         ):
-            for event in dispatched(events, self.callbacks, stop):
+            for event in dispatched(events, (*self.callbacks, self.display), stop):
                 match event:
                     case Trained(group, tile, segment, _, saved):
                         outdated = checkpointing.outdated(tile, segment, saved) if checkpointing else []
