@@ -42,8 +42,8 @@ def public_objects():
         listed = getattr(value, "__all__", [other for other in vars(value) if not other.startswith("_")])
         for other in listed:
             member = getattr(value, other)
-            own = getattr(member, "__module__", "").startswith("jsweep.") or type(member).__module__ == value.__name__
-            if callable(member) and own:
+            own = value.__name__ in (getattr(member, "__module__", ""), type(member).__module__)
+            if callable(member) and (own or hasattr(value, "__all__")):
                 found[f"{name}.{other}"] = member
     return found
 
