@@ -59,12 +59,12 @@ def check_selection(selection: Selection, sweep: "Sweep") -> None:
     from jsweep.runner.prepare import prepare
 
     metrics = tuple(prepare(sweep).metrics)
-    Directions(metrics, modes=sweep.task.modes).resolve(selection.metric, sweep.record_name)
+    Directions(metrics, modes=sweep.task.modes).resolve(selection.ranking["metric"], sweep.record_name)
 
 
 def print_result(result: "Session", selection: Selection, top: int, as_json: bool) -> None:
     """Print the ranking of a result, the failures, and the best config."""
-    ranking = result.ranking(selection.metric, at=selection.at)
+    ranking = result.ranking(**selection.ranking)
     if as_json:
         metric = ranking[0].metric
         print_json({"sweep": result.name, "store": result.path, "metric": metric, "ranking": ranking[:top]})
