@@ -17,17 +17,17 @@ def families(rate):
     """Each family with a setting in common use; ``rate`` is its first, or its peak, value."""
     return {
         "constant": schedules.constant(rate),
-        "step": schedules.step_decay(rate, STEPS // 4, 0.5),
-        "exponential": schedules.exponential_decay(rate, STEPS, 0.01),
-        "linear": schedules.linear(rate, 0.0, STEPS),
-        "polynomial": schedules.polynomial(rate, 0.0, 2.0, STEPS),
+        "step": schedules.step_decay(rate, STEPS // 4, factor=0.5),
+        "exponential": schedules.exponential_decay(rate, STEPS, decay_rate=0.01),
+        "linear": schedules.linear(rate, 0.0, transition_steps=STEPS),
+        "polynomial": schedules.polynomial(rate, 0.0, power=2.0, transition_steps=STEPS),
         "cosine": schedules.cosine_decay(rate, STEPS),
-        "restarts": schedules.cosine_restarts(rate, STEPS // 7, 2.0),
-        "inverse sqrt": schedules.warmup_inverse_sqrt(0.0, rate, STEPS // 20),
+        "restarts": schedules.cosine_restarts(rate, STEPS // 7, period_multiplier=2.0),
+        "inverse sqrt": schedules.warmup_inverse_sqrt(0.0, rate, warmup_steps=STEPS // 20),
         "one-cycle": schedules.cosine_onecycle(STEPS, rate),
-        "warm-up cosine": schedules.warmup_cosine_decay(0.0, rate, STEPS // 20, STEPS),
+        "warm-up cosine": schedules.warmup_cosine_decay(0.0, rate, warmup_steps=STEPS // 20, decay_steps=STEPS),
         "warm-up stable": schedules.warmup_stable_decay(
-            0.0, rate, STEPS // 20, STEPS * 3 // 4, STEPS // 5, 0.0, "1-sqrt"
+            0.0, rate, warmup_steps=STEPS // 20, stable_steps=STEPS * 3 // 4, decay_steps=STEPS // 5, tail="1-sqrt"
         ),
         "REX": schedules.rex(rate, STEPS),
     }

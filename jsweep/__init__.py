@@ -49,6 +49,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.runner.plan import plan as plan
     from jsweep.runner.replay import Replay as Replay
     from jsweep.runner.replay import replay as replay
+    from jsweep.runner.resume import resume as resume
     from jsweep.runner.run import run as run
     from jsweep.runner.run import sweep as sweep
     from jsweep.runner.sweep import Sweep as Sweep
@@ -82,6 +83,8 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.task.lanes import select_optimizer as select_optimizer
     from jsweep.task.supervised import supervised as supervised
     from jsweep.task.task import Task as Task
+
+    __version__: str
 
 _PUBLIC = {
     "configure": "jsweep._runtime.backend",
@@ -129,6 +132,7 @@ _PUBLIC = {
     "Sweep": "jsweep.runner.sweep",
     "sweep": "jsweep.runner.run",
     "run": "jsweep.runner.run",
+    "resume": "jsweep.runner.resume",
     "Plan": "jsweep.runner.plan",
     "plan": "jsweep.runner.plan",
     "Verified": "jsweep.storage.integrity",
@@ -159,6 +163,8 @@ __all__ = [*_PUBLIC, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("jsweep")
     if name in _MODULES:
         return importlib.import_module(f"jsweep.{name}")
     if name not in _PUBLIC:

@@ -1,8 +1,26 @@
-"""What the tests share: XLA set up as for users, small real data, and a small task."""
+"""What the tests share: signatures checked at run time, JAX set up as for users, small real data."""
 
+import inspect
 import os
+import re
+from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jaxtyping
+
+# Every signature is checked when the tests call it, but for these modules:
+UNCHECKED = (
+    "jsweep.cli.",  # annotations name classes of the engine, which a command imports only when it runs
+    "jsweep.__main__",
+    "jsweep.space._encode",  # JSON is a type that holds itself, which the check of a return value does not resolve
+    "jsweep.engine.layout.",  # NumPy's numbers and literals of traced programs pass for arrays
+    "jsweep.space._space",  # a Space is annotated with what it holds, which its constructor makes of what it takes
+)
+ROOT = Path(__file__).parent.parent
+names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in (ROOT / "jsweep").rglob("*.py")]
+CHECKED = [name for name in names if not name.startswith(UNCHECKED) and not name.endswith("__init__")]
+jaxtyping.install_import_hook(CHECKED, "signatures.check")
 
 import jsweep
 
@@ -12,6 +30,16 @@ import jax
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
+
+REFUSAL = re.compile(r"raises\((\w+\.)*(Config|Jsweep|UnknownName|Store)Error")
+
+
+def pytest_collection_modifyitems(items):
+    """Tests of what is refused pass wrong types on purpose, to see the sentence that refuses them."""
+    for item in items:
+        source = inspect.getsource(item.function) if isinstance(item, pytest.Function) else ""
+        if REFUSAL.search(source):
+            item.add_marker(pytest.mark.filterwarnings("ignore::signatures.WrongType"))
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Convolutional trials, whose gradients are written again for the CPU: a plain loop's results, and nobody else's bits."""
+"""Convolutional trials, whose gradients are rewritten for the CPU, equal a plain loop and do not depend on other lanes."""
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +43,7 @@ def test_a_convolutional_lane_follows_a_plain_loop(data, task, width):
 
 
 @pytest.mark.parametrize("width", [1, 3])
-def test_company_and_workers_do_not_change_a_convolutional_trial(task, width):
+def test_other_lanes_and_workers_do_not_change_a_convolutional_trial(task, width):
     options = {"steps": 20, "evaluate_every": 10, "tile": width}
     whole = rows_of(js.sweep(task, CONFIGS, seeds=2, **options))
     one = js.run(js.Sweep(task, CONFIGS[::-1], seeds=[1, 0], **options), workers=jax.devices()[:1])

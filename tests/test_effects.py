@@ -128,7 +128,7 @@ def test_kind_and_parameters_of_a_schedule(data):
         rate, steps = config["learning_rate"], config["decay_steps"]
         kinds = {
             "cosine": schedules.cosine_decay(rate, steps),
-            "exponential": schedules.exponential_decay(rate, steps, config["decay_rate"]),
+            "exponential": schedules.exponential_decay(rate, steps, decay_rate=config["decay_rate"]),
         }
         return optax.sgd(js.select(config["schedule"], kinds))
 

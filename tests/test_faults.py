@@ -1,4 +1,4 @@
-"""What can go wrong with disks, memory, files and the user's own functions: one sentence, and nothing recorded is lost."""
+"""Faults of disks, memory, files and the user's own functions: one sentence, and nothing recorded is lost."""
 
 import contextlib
 import os
@@ -30,19 +30,19 @@ def python(*arguments, **options):
     )
 
 
-def test_a_sweep_killed_at_random_moments_ends_as_the_undisturbed_one(tmp_path):
+def test_a_sweep_killed_at_random_times_ends_as_an_undisturbed_one(tmp_path):
     found = python("kill.py", "--kills", 3, "--trials", 48, "--longest", 5, cwd=ROOT / "experiments" / "faults")
     assert found.returncode == 0, found.stdout + found.stderr
     assert found.stdout.startswith("3 kills")
 
 
-def test_processes_that_share_a_record_lose_and_double_nothing():
+def test_processes_that_share_a_store_lose_no_trial_and_repeat_none():
     found = python("hammer.py", "--processes", 2, "--seconds", 4, cwd=ROOT / "experiments" / "faults")
     assert found.returncode == 0, found.stdout + found.stderr
     assert "0 lost, 0 trained twice" in found.stdout
 
 
-def test_bad_input_gives_a_sentence_and_leaves_the_record_alone():
+def test_bad_input_gives_one_sentence_and_does_not_change_the_store():
     found = python("fuzz.py", "--inputs", 1500, "--seed", 7, cwd=ROOT / "experiments" / "faults")
     assert found.returncode == 0, found.stdout + found.stderr
 
@@ -57,9 +57,9 @@ main(["run", "line.py", "--store", "s.db", "--progress", "off"])
 
 
 @pytest.mark.parametrize("limit", [60_000, 90_000, 120_000])
-def test_a_full_disk_ends_in_one_sentence_and_the_sweep_goes_on_when_there_is_room(tmp_path, limit):
-    wide = EXPERIMENT.replace("steps=50", "steps=400, evaluate_every=2, checkpoints='all'")
-    (tmp_path / "line.py").write_text(wide)
+def test_a_full_disk_is_one_sentence_and_the_sweep_resumes_once_there_is_space(tmp_path, limit):
+    long = EXPERIMENT.replace("steps=50", "steps=400, evaluate_every=2, checkpoints='all'")
+    (tmp_path / "line.py").write_text(long)
     (tmp_path / "limited.py").write_text(LIMITED)
     full = python("limited.py", limit, cwd=tmp_path)
     assert full.returncode == 2, full.stdout + full.stderr
@@ -81,7 +81,7 @@ def scores_of(store):
 
 @contextlib.contextmanager
 def without_privileges():
-    """As a user whom permissions bind, which root is not."""
+    """Run as a user to whom permissions apply; they do not apply to root."""
     if os.geteuid() != 0:
         yield
         return
@@ -92,7 +92,7 @@ def without_privileges():
         os.seteuid(0)
 
 
-def test_a_read_only_record_can_be_read_and_not_written(data):
+def test_a_read_only_store_can_be_read_and_not_written(data):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sweep = js.Sweep(make_task(data), RATES, steps=10, store=folder / "s.db")
@@ -109,7 +109,7 @@ def test_a_read_only_record_can_be_read_and_not_written(data):
         assert rows_of(js.run(sweep)) == rows
 
 
-def test_a_changed_bit_in_a_score_is_found_by_its_trial(data, tmp_path):
+def test_a_changed_score_is_found_and_its_trial_named(data, tmp_path):
     store = tmp_path / "s.db"
     result = js.run(js.Sweep(make_task(data), RATES, steps=10, store=store))
     assert js.verify(store).faults == ()
@@ -125,7 +125,7 @@ def test_a_changed_bit_in_a_score_is_found_by_its_trial(data, tmp_path):
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-def test_a_truncated_record_is_told(data, tmp_path, share):
+def test_a_truncated_store_is_refused(data, tmp_path, share):
     store = tmp_path / "s.db"
     js.run(js.Sweep(make_task(data), RATES, steps=50, evaluate_every=1, store=store))
     with contextlib.closing(sqlite3.connect(store)) as db:
@@ -147,7 +147,7 @@ def test_a_clock_set_back_changes_nothing(data, tmp_path, monkeypatch):
 
 
 def exhausted_above(monkeypatch, width):
-    """Programs wider than ``width`` find no memory when they train."""
+    """Let programs wider than ``width`` run out of memory when they train."""
     from jsweep.engine import program
 
     compile_all = program.LoweredTile.compile
@@ -162,7 +162,7 @@ def exhausted_above(monkeypatch, width):
     monkeypatch.setattr(program.LoweredTile, "compile", compiled)
 
 
-def test_a_tile_that_does_not_fit_is_halved(data, monkeypatch):
+def test_a_tile_that_does_not_fit_in_memory_is_halved(data, monkeypatch):
     expected = js.sweep(make_task(data), RATES, seeds=2, steps=10, tile=2)
     exhausted_above(monkeypatch, 2)
     with pytest.warns(UserWarning, match=r"\[all\] did not fit the memory: its trials go on [24] at a time"):
@@ -171,7 +171,7 @@ def test_a_tile_that_does_not_fit_is_halved(data, monkeypatch):
     assert rows_of(result) == rows_of(expected)
 
 
-def test_a_lane_that_does_not_fit_fails_with_the_figures(data, monkeypatch):
+def test_a_lane_that_does_not_fit_in_memory_fails_with_the_reason(data, monkeypatch):
     exhausted_above(monkeypatch, 0)
     with (
         pytest.warns(UserWarning, match="RESOURCE_EXHAUSTED: Out of memory allocating 123456 bytes"),
@@ -209,8 +209,8 @@ def test_only_the_trial_that_raises_while_it_trains_fails(data, tmp_path):
     failed = [trial for trial in result.trials() if trial.status == "failed"]
     assert {trial.config["learning_rate"] for trial in failed} == {0.1}
     assert sum(trial.status == "finished" for trial in result.trials()) == 6
-    sound = js.sweep(make_task(data, optimizer=raising_for(9.0)), RATES, seeds=2, steps=10, tile=8)
-    assert rows_of(result).items() <= rows_of(sound).items()
+    undisturbed = js.sweep(make_task(data, optimizer=raising_for(9.0)), RATES, seeds=2, steps=10, tile=8)
+    assert rows_of(result).items() <= rows_of(undisturbed).items()
 
 
 def init_of_another_structure(config, key):
@@ -249,7 +249,7 @@ def test_nothing_is_pickled(data, tmp_path):
     assert not any("pickle" in text and "import pickle" in text for text in sources)
 
 
-def test_pictures_of_a_hostile_record_are_drawn(data, tmp_path):
+def test_plots_accept_hostile_names(data, tmp_path):
     from jsweep.results.plots import plot_best, plot_score
 
     names = ["$\\frac{", "\x1b[31m", "<script>", "a" * 5000, "_", "\u202e"]
@@ -265,6 +265,6 @@ def test_pictures_of_a_hostile_record_are_drawn(data, tmp_path):
     assert plot_best(result, names[0], tmp_path / "best.png").stat().st_size > 1000
 
 
-def test_a_number_no_lane_can_hold_is_told(data):
+def test_a_number_that_no_lane_can_hold_is_refused(data):
     with pytest.raises(js.JsweepError, match="learning_rate=1e\\+300 is beyond float32"):
         js.sweep(make_task(data), [{"learning_rate": 1e300}, {"learning_rate": 0.1}], steps=2)

@@ -1,4 +1,4 @@
-"""A step written again for the CPU computes what it did, in the memory order that it is meant to have."""
+"""A step rewritten for the CPU computes the same as before, in the memory layout it is meant to have."""
 
 import itertools
 import re
@@ -70,8 +70,8 @@ def recurrent(params, x, y):
     return optax.squared_error((last + states.mean(0)) @ out[:, 0], y).mean()
 
 
-def remembering_less(loss):
-    """``loss`` that keeps nothing of its inner layer for the way back, but computes it again."""
+def checkpointed(loss):
+    """``loss`` of a layer whose activations are recomputed in the backward pass."""
 
     def function(params, x, y):
         one, two = params
@@ -92,7 +92,7 @@ def pooled(window, strides, padding):
 
 
 def of_all_kinds(x, n, key):
-    """Calls, loops, branches, orders, indices and random numbers, which are to be left as they are."""
+    """Calls, loops, branches, sorting, indices and random numbers, which are not to be changed."""
     narrow = x @ x[:8].T
     by_call = jax.jit(lambda a: jax.nn.silu(a) * 2)(narrow)
     total, parts = jax.lax.scan(lambda c, row: (c + row.sum(), row @ row), 0.0, by_call)
@@ -140,10 +140,10 @@ def cases():
     yield "recurrent in lanes", vmapped(jax.grad(recurrent)), (weights, normal(3, 7, 40, 6), normal(3, 40))
     one = jax.tree.map(lambda w: w[0], weights)
     yield "recurrent", jax.value_and_grad(recurrent), (one, normal(7, 40, 6), normal(40))
-    remembering = vmapped(jax.grad(remembering_less(lambda outputs, y: jnp.square(outputs.sum(1) - y).mean())))
+    recomputed = vmapped(jax.grad(checkpointed(lambda outputs, y: jnp.square(outputs.sum(1) - y).mean())))
     yield (
-        "computed again",
-        remembering,
+        "recomputed",
+        recomputed,
         ((normal(3, 12, 7) / 3, normal(3, 12, 70) / 3), normal(3, 40, 12), normal(3, 40)),
     )
     ties = jnp.asarray(DRAWS.integers(0, 3, (4, 9, 8, 3)), jnp.float32)
@@ -174,7 +174,7 @@ def cases():
 
 
 @pytest.mark.parametrize(("function", "args"), [case[1:] for case in cases()], ids=[case[0] for case in cases()])
-def test_a_step_written_again_computes_the_same(function, args):
+def test_a_rewritten_step_computes_the_same(function, args):
     expected, found = function(*args), jax.jit(optimize_layout(function))(*args)
     assert jax.tree.structure(found) == jax.tree.structure(expected)
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
@@ -187,7 +187,7 @@ def test_a_step_written_again_computes_the_same(function, args):
             np.testing.assert_array_equal(a, b)
 
 
-def test_double_precision_is_left_as_it_is():
+def test_double_precision_is_not_rewritten():
     with jax.enable_x64(True):
         function = lambda a, b: jnp.tanh(a @ b)
         args = normal(40, 8, dtype=np.float64), normal(8, 4, dtype=np.float64)
@@ -201,7 +201,7 @@ def lowered(function, *args):
 
 
 def products_of(text):
-    """The summed axis, and the shape, of each product's first operand."""
+    """The contracted axis and the shape of each product's first operand."""
     found = re.findall(r"dot_general .*contracting_dims = \[(\d)\] x \[\d\].*: \(tensor<([0-9x]+)xf32>", text)
     return [(int(summed), shape.split("x")) for summed, shape in found]
 
@@ -212,14 +212,14 @@ def test_narrow_activations_have_their_examples_last():
     assert set(re.findall(r"stablehlo.(?:exponential|tanh) .*tensor<([0-9x]+)xf32>", text)) == {"4x10x48", "4x16x48"}
 
 
-def test_wide_activations_stay_as_written():
+def test_wide_activations_stay_in_default_layout():
     gradients, params = perceptron(64, 64, 10)
     text = lowered(vmapped(gradients), params, *rows(64))
     assert set(re.findall(r"stablehlo.tanh .*tensor<([0-9x]+)xf32>", text)) == {"4x48x64"}
 
 
 @pytest.mark.parametrize("sizes", [[64, 16, 10], [30, 128, 10], [12, 10, 7, 10]])
-def test_narrow_products_sum_over_the_last_axis_of_their_first_operand(sizes):
+def test_narrow_products_contract_the_last_axis_of_their_first_operand(sizes):
     gradients, params = perceptron(*sizes)
     text = lowered(vmapped(gradients), params, *rows(sizes[0]))
     products = products_of(text)
@@ -227,29 +227,29 @@ def test_narrow_products_sum_over_the_last_axis_of_their_first_operand(sizes):
     assert all(summed == len(shape) - 1 for summed, shape in products)
 
 
-def test_lanes_that_share_a_batch_multiply_it_lane_by_lane_where_they_are_wide():
+def test_wide_lanes_that_share_a_batch_multiply_it_lane_by_lane():
     gradients, params = perceptron(64, 48, 32)
     x, y = rows(64)
     found = re.findall(r"dot_general .*-> tensor<([0-9x]+)xf32>", lowered(vmapped(gradients, 1, 2), params, x[0], y[0]))
     assert sorted(found) == ["4x48x32", "4x48x32", "4x48x48", "4x48x48", "4x64x48"]
 
 
-def test_loops_hold_fast_products_too():
+def test_products_in_loops_are_rewritten():
     weights = (normal(3, 6, 12), normal(3, 12, 12), normal(3, 12, 1))
     text = lowered(vmapped(jax.grad(recurrent)), weights, normal(3, 7, 40, 6), normal(3, 40))
     assert len(products_of(text)) > 6
     assert all(summed == len(shape) - 1 for summed, shape in products_of(text))
 
 
-def test_what_is_computed_again_on_the_way_back_is_fast_too():
-    gradients = vmapped(jax.grad(remembering_less(lambda outputs, y: jnp.square(outputs.sum(1) - y).mean())))
+def test_products_that_checkpointing_recomputes_are_rewritten():
+    gradients = vmapped(jax.grad(checkpointed(lambda outputs, y: jnp.square(outputs.sum(1) - y).mean())))
     text = lowered(gradients, (normal(3, 12, 7), normal(3, 12, 70)), normal(3, 40, 12), normal(3, 40))
     assert "optimization_barrier" in text
     assert len(products_of(text)) > 8
     assert all(summed == len(shape) - 1 for summed, shape in products_of(text))
 
 
-def test_convolutions_have_the_order_with_a_fast_kernel():
+def test_convolutions_have_the_layout_with_a_fast_kernel():
     numbers = ("NCHW", "OIHW", "NCHW")
     kernels = (normal(6, 2, 3, 3), normal(4, 6, 3, 3))
     text = lowered(convolved((1, 1), "SAME", numbers), kernels, normal(9, 2, 8, 7))
@@ -258,13 +258,20 @@ def test_convolutions_have_the_order_with_a_fast_kernel():
     assert set(orders) == {"[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]"}
 
 
-def test_pooling_by_maximum_scatters_nothing():
+def test_max_pooling_without_overlap_scatters_nothing():
     grad = lambda strides: jax.grad(pooled((1, 2, 2, 1), strides, "VALID"))
     assert "select_and_scatter" not in lowered(grad((1, 2, 2, 1)), normal(4, 9, 8, 3))
     assert "select_and_scatter" in lowered(grad((1, 1, 1, 1)), normal(4, 9, 8, 3))
 
 
-def test_effects_stay_and_what_nothing_needs_is_left_out():
+@pytest.mark.parametrize("place", [(0, 0), (0, 1), (1, 1)])
+def test_a_nan_in_a_pooling_window_does_not_stop_the_gradient(place):
+    x = jnp.arange(16.0).reshape(1, 4, 4, 1).at[0, *place, 0].set(jnp.nan)
+    loss = lambda x: jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID").sum()
+    np.testing.assert_array_equal(jax.jit(optimize_layout(jax.grad(loss)))(x), jax.grad(loss)(x))
+
+
+def test_effects_stay_and_unused_operations_are_left_out():
     seen = []
 
     def function(x):
@@ -279,7 +286,7 @@ def test_effects_stay_and_what_nothing_needs_is_left_out():
     assert seen == [3.0]
 
 
-def test_an_optimizer_of_many_kinds_of_state_goes_through():
+def test_a_step_with_an_optimizer_is_rewritten():
     """Adam with clipping and weight decay on a perceptron: states and counts beside arrays."""
     gradients, params = perceptron(30, 12, 10)
     transform = optax.chain(optax.clip_by_global_norm(0.5), optax.adamw(1e-2, weight_decay=0.1))

@@ -1,4 +1,4 @@
-"""A sweep goes on from where it was: after a stop, a crash, a failure, with more steps, more seeds, or in several processes."""
+"""A sweep resumes after a stop, a crash or a failure, with more steps or more seeds, and in several processes."""
 
 import contextlib
 import sqlite3
@@ -22,7 +22,7 @@ def sweep_of(data, store, steps=60, **options):
 
 
 def stop_after(monkeypatch, segments):
-    """Let a sweep end, as by a second Ctrl-C, after so many recorded segments."""
+    """Interrupt a sweep, as a second Ctrl-C does, after ``segments`` recorded segments."""
     from jsweep.storage import Store
 
     count, record = [0], Store.record_segment
@@ -38,11 +38,13 @@ def stop_after(monkeypatch, segments):
 
 @pytest.fixture(scope="module")
 def undisturbed(data, tmp_path_factory):
-    return js.run(sweep_of(data, tmp_path_factory.mktemp("whole") / "s.db", checkpoints="all"))
+    return js.run(sweep_of(data, tmp_path_factory.mktemp("undisturbed") / "s.db", checkpoints="all"))
 
 
 @pytest.mark.parametrize("segments", [1, 5, 11])
-def test_an_interrupted_sweep_goes_on_to_the_same_bits(data, tmp_path, monkeypatch, undisturbed, segments):
+def test_an_interrupted_sweep_ends_bit_for_bit_as_an_undisturbed_one(
+    data, tmp_path, monkeypatch, undisturbed, segments
+):
     sweep = sweep_of(data, tmp_path / "s.db", checkpoints="all")
     with monkeypatch.context() as patch:
         stop_after(patch, segments)
@@ -55,34 +57,35 @@ def test_an_interrupted_sweep_goes_on_to_the_same_bits(data, tmp_path, monkeypat
         assert all(jax.tree.leaves(same))
 
 
-def test_it_goes_on_from_the_last_segment_and_not_from_the_start(data, tmp_path, monkeypatch):
+def test_a_sweep_resumes_from_its_last_segment_and_not_from_the_start(data, tmp_path, monkeypatch):
     sweep = sweep_of(data, tmp_path / "s.db")
     with monkeypatch.context() as patch:
         stop_after(patch, 8)  # two tiles, and two segments of the third
         with pytest.raises(KeyboardInterrupt):
             js.run(sweep, workers=jax.devices()[:1])
-    begun = resumed_at(monkeypatch)
+    steps = resumed_at(monkeypatch)
     js.run(sweep)
-    assert any(step > 0 for step in begun)
-    assert not folder_of(str(sweep.store)).exists()  # nothing is left to go on from
+    assert any(step > 0 for step in steps)
+    assert not folder_of(str(sweep.store)).exists()  # there is nothing left to resume from
 
 
 def resumed_at(monkeypatch):
+    """The steps from which tiles resume from now on; 0 for tiles that start from their seeds."""
     from jsweep.runner.checkpointing import Checkpointing
 
-    begun, resume = [], Checkpointing.resume
+    steps, resume = [], Checkpointing.resume
 
     def noted(self, group, tile):
         carry = resume(self, group, tile)
-        begun.append(carry.step if carry else 0)
+        steps.append(carry.step if carry else 0)
         return carry
 
     monkeypatch.setattr(Checkpointing, "resume", noted)
-    return begun
+    return steps
 
 
-@pytest.mark.parametrize("harm", ["cut", "flip", "remove"])
-def test_a_damaged_checkpoint_is_told_and_not_used(data, tmp_path, monkeypatch, undisturbed, harm):
+@pytest.mark.parametrize("damage", ["cut", "flip", "remove"])
+def test_a_damaged_checkpoint_is_reported_and_not_used(data, tmp_path, monkeypatch, undisturbed, damage):
     sweep = sweep_of(data, tmp_path / "s.db")
     with monkeypatch.context() as patch:
         stop_after(patch, 8)  # two tiles, and two segments of the third
@@ -93,26 +96,26 @@ def test_a_damaged_checkpoint_is_told_and_not_used(data, tmp_path, monkeypatch, 
     for file in files:
         content = bytearray(file.read_bytes())
         content[len(content) // 2] ^= 1
-        file.write_bytes({"cut": content[: len(content) // 2], "flip": content, "remove": b""}[harm])
-        if harm == "remove":
+        file.write_bytes({"cut": content[: len(content) // 2], "flip": content, "remove": b""}[damage])
+        if damage == "remove":
             file.unlink()
     with pytest.warns(UserWarning, match="missing or damaged"):
         result = js.run(sweep)
     assert rows_of(result) == rows_of(undisturbed)
 
 
-def test_finished_trials_train_on_to_more_steps_from_their_end(data, tmp_path, monkeypatch):
-    whole = js.run(sweep_of(data, tmp_path / "whole.db", steps=100))
+def test_finished_trials_are_extended_from_their_last_step(data, tmp_path, monkeypatch):
+    undisturbed = js.run(sweep_of(data, tmp_path / "undisturbed.db", steps=100))
     js.run(sweep_of(data, tmp_path / "s.db", steps=60, checkpoints="all"))
-    begun = resumed_at(monkeypatch)
+    steps = resumed_at(monkeypatch)
     longer = js.run(sweep_of(data, tmp_path / "s.db", steps=100, checkpoints="all"))
-    assert set(begun) == {60}
-    assert rows_of(longer) == rows_of(whole)
+    assert set(steps) == {60}
+    assert rows_of(longer) == rows_of(undisturbed)
     with pytest.raises(js.JsweepError, match="at 100 steps, and 60 are asked for"):
         js.run(sweep_of(data, tmp_path / "s.db", steps=60))
 
 
-def test_a_task_that_reads_its_length_is_not_made_longer(data, tmp_path):
+def test_a_task_that_reads_its_steps_is_not_extended(data, tmp_path):
     def decaying(config):
         return optimizer({**config, "learning_rate": config["learning_rate"] / config["steps"]})
 
@@ -122,25 +125,25 @@ def test_a_task_that_reads_its_length_is_not_made_longer(data, tmp_path):
         js.sweep(task, [{"learning_rate": 0.1}], steps=20, store=tmp_path / "s.db")
 
 
-def test_only_what_is_new_is_trained_and_what_is_dropped_is_gone(data, tmp_path, monkeypatch):
+def test_only_new_trials_are_trained_and_dropped_ones_are_gone(data, tmp_path, monkeypatch):
     sweep = sweep_of(data, tmp_path / "s.db", seeds=1, steps=20)
     first = js.run(sweep)
     before = rows_of(first)
-    begun = resumed_at(monkeypatch)
+    steps = resumed_at(monkeypatch)
     more = js.run(sweep_of(data, tmp_path / "s.db", seeds=3, steps=20))
-    assert len(begun) == 2 * 3  # 24 new trials of 2 groups in tiles of 4
+    assert len(steps) == 2 * 3  # 24 new trials of 2 groups in tiles of 4
     assert {key: value for key, value in rows_of(more).items() if key in before} == before
-    gone = sorted(first.trial_ids)[:5]
-    js.drop(tmp_path / "s.db", "small", gone)
-    assert not set(gone) & {trial.id for trial in more.trials()}
+    dropped = sorted(first.trial_ids)[:5]
+    js.drop(tmp_path / "s.db", "small", dropped)
+    assert not set(dropped) & {trial.id for trial in more.trials()}
     assert rows_of(js.run(sweep)) == before
     js.drop(tmp_path / "s.db", "small")
-    with pytest.raises(js.JsweepError, match="no sweep 'small'"):
+    with pytest.raises(js.JsweepError, match="there is no sweep 'small'"):
         js.drop(tmp_path / "s.db", "small")
 
 
-def test_the_parameters_of_a_trial_are_those_training_made(data, tmp_path):
-    for policy in ("running", "all"):  # trained again, and read from the checkpoint
+def test_params_are_those_at_the_end_of_training(data, tmp_path):
+    for policy in ("running", "all"):  # trained again; read from the checkpoint
         result = js.run(sweep_of(data, tmp_path / f"{policy}.db", checkpoints=policy))
         trial = result.best("validation/loss").trials[0]
         params = result.params(trial)
@@ -152,7 +155,7 @@ def test_the_parameters_of_a_trial_are_those_training_made(data, tmp_path):
         assert loss == pytest.approx(result.curves("validation/loss")[trial][-1][1], rel=1e-5)
 
 
-def test_other_versions_are_refused_with_what_to_type(data, tmp_path):
+def test_other_versions_are_refused_with_the_option_that_allows_them(data, tmp_path):
     sweep = sweep_of(data, tmp_path / "s.db", seeds=1, steps=20)
     js.run(sweep)
     with contextlib.closing(sqlite3.connect(sweep.store)) as db:
@@ -161,13 +164,13 @@ def test_other_versions_are_refused_with_what_to_type(data, tmp_path):
     more = sweep_of(data, tmp_path / "s.db", seeds=2, steps=20)
     with pytest.raises(js.JsweepError, match=r"trained elsewhere \(jax 9.*--any-environment.*--name"):
         js.run(more)
-    assert len(js.run(sweep).trials()) == 12  # reading it is no trouble
+    assert len(js.run(sweep).trials()) == 12  # reading is allowed
     result = js.run(more, any_environment=True)
     assert {trial.status for trial in result.trials()} == {"finished"}
     assert len(result.environments()) == 2
 
 
-def test_two_runs_at_once_share_the_trials(data, tmp_path, undisturbed):
+def test_concurrent_runs_of_a_sweep_share_its_trials(data, tmp_path, undisturbed):
     sweep = sweep_of(data, tmp_path / "s.db")
     results, trained = [], []
     from jsweep.storage import Store

@@ -34,34 +34,34 @@ def values(schedule, counts=COUNTS):
 
 def step_lr(rng):
     lr, size, gamma = nice(rng, 0.01, 1), int(rng.integers(2, 200)), nice(rng, 0.3, 0.95)
-    return s.step_decay(lr, size, gamma), lambda t: lr * gamma ** (t // size)
+    return s.step_decay(lr, size, factor=gamma), lambda t: lr * gamma ** (t // size)
 
 
 def multi_step_lr(rng):
     lr, gamma = nice(rng, 0.01, 1), nice(rng, 0.1, 0.9)
     milestones = sorted(int(m) for m in rng.choice(1000, 3, replace=False) + 1)
-    return s.multi_step(lr, milestones, gamma), lambda t: lr * gamma ** sum(t >= m for m in milestones)
+    return s.multi_step(lr, milestones, factor=gamma), lambda t: lr * gamma ** sum(t >= m for m in milestones)
 
 
 def exponential_lr(rng):
     lr, gamma, epoch = nice(rng, 0.01, 1), nice(rng, 0.5, 0.99), int(rng.integers(50, 300))
     reference = recursion(lr, lambda lr, t: lr * gamma)
-    return s.per_epoch(s.exponential_decay(lr, 1, gamma), epoch), lambda t: reference(t // epoch)
+    return s.per_epoch(s.exponential_decay(lr, 1, decay_rate=gamma), epoch), lambda t: reference(t // epoch)
 
 
 def keras_exponential_decay(rng):
     lr, steps, rate = nice(rng, 0.01, 1), int(rng.integers(500, 3000)), nice(rng, 0.3, 0.99)
-    return s.exponential_decay(lr, steps, rate), lambda t: lr * rate ** (t / steps)
+    return s.exponential_decay(lr, steps, decay_rate=rate), lambda t: lr * rate ** (t / steps)
 
 
 def keras_exponential_staircase(rng):
     lr, steps, rate = nice(rng, 0.01, 1), int(rng.integers(500, 3000)), nice(rng, 0.3, 0.99)
-    return s.exponential_decay(lr, steps, rate, staircase=True), lambda t: lr * rate ** (t // steps)
+    return s.exponential_decay(lr, steps, decay_rate=rate, staircase=True), lambda t: lr * rate ** (t // steps)
 
 
 def keras_inverse_time_decay(rng):
     lr, steps, rate = nice(rng, 0.01, 1), int(rng.integers(5, 300)), nice(rng, 0.1, 2)
-    return s.inverse_time_decay(lr, steps, rate), lambda t: lr / (1 + rate * t / steps)
+    return s.inverse_time_decay(lr, steps, decay_rate=rate), lambda t: lr / (1 + rate * t / steps)
 
 
 def cosine_annealing_lr(rng):
@@ -85,6 +85,22 @@ def keras_cosine_decay(rng):
     return s.cosine_decay(lr, steps, alpha=alpha), reference
 
 
+def keras_cosine_decay_with_warmup(rng):
+    """Keras's alpha is a fraction of warmup_target, not of initial_learning_rate."""
+    low, target, alpha = nice(rng, 0.01, 0.1), nice(rng, 0.2, 1), nice(rng, 0.05, 0.5)
+    warm, decay = int(rng.integers(5, 100)), int(rng.integers(20, 900))
+
+    def reference(t):
+        if t < warm:
+            return low + (target - low) * t / warm
+        part = min(t - warm, decay) / decay
+        return target * ((1 - alpha) * 0.5 * (1 + math.cos(math.pi * part)) + alpha)
+
+    floor = float(np.float32(alpha * target))
+    schedule = s.warmup_cosine_decay(low, target, warmup_steps=warm, decay_steps=warm + decay, end_value=floor)
+    return schedule, reference
+
+
 def cosine_annealing_warm_restarts(rng):
     """PyTorch's, by its own running of T_cur and T_i."""
     lr, first, multiplier, floor = (
@@ -100,7 +116,7 @@ def cosine_annealing_warm_restarts(rng):
             current, length = current - length, length * multiplier
         return lr * floor + lr * (1 - floor) * (1 + math.cos(math.pi * current / length)) / 2
 
-    return s.cosine_restarts(lr, first, multiplier, alpha=floor), reference
+    return s.cosine_restarts(lr, first, period_multiplier=multiplier, alpha=floor), reference
 
 
 def keras_cosine_decay_restarts(rng):
@@ -116,14 +132,31 @@ def keras_cosine_decay_restarts(rng):
         done = t / first
         k = math.floor(math.log(1 - done * (1 - t_mul)) / math.log(t_mul) + 1e-12)
         part = (done - (1 - t_mul**k) / (1 - t_mul)) / t_mul**k
-        return lr * ((1 - alpha) * 0.5 * m_mul**k * (1 + math.cos(math.pi * part)) + alpha * m_mul**k)
+        return lr * ((1 - alpha) * 0.5 * m_mul**k * (1 + math.cos(math.pi * part)) + alpha)
 
-    return s.cosine_restarts(lr, first, t_mul, m_mul, alpha), reference
+    return s.cosine_restarts(lr, first, period_multiplier=t_mul, peak_multiplier=m_mul, alpha=alpha), reference
+
+
+def timm_cosine_scheduler(rng):
+    """timm's CosineLRScheduler with its default lr_min of 0, by its own formula."""
+    lr, first, mul, decay = nice(rng, 0.1, 1), int(rng.integers(20, 200)), float(rng.integers(1, 3)), nice(rng, 0.5, 1)
+
+    def reference(t):
+        if mul == 1:
+            i, length, current = t // first, first, t % first
+        else:
+            i = math.floor(math.log(1 - t / first * (1 - mul), mul) + 1e-12)
+            length, current = mul**i * first, t - (1 - mul**i) / (1 - mul) * first
+        return 0.5 * lr * decay**i * (1 + math.cos(math.pi * current / length))
+
+    return s.cosine_restarts(lr, first, period_multiplier=mul, peak_multiplier=decay), reference
 
 
 def linear_lr(rng):
     lr, start, end, steps = nice(rng, 0.1, 1), nice(rng, 0.1, 0.5), nice(rng, 0.5, 1), int(rng.integers(5, 900))
-    return s.linear(lr * start, lr * end, steps), lambda t: lr * (start + (end - start) * min(t, steps) / steps)
+    return s.linear(
+        lr * start, lr * end, transition_steps=steps
+    ), lambda t: lr * (start + (end - start) * min(t, steps) / steps)
 
 
 def polynomial_lr(rng):
@@ -133,12 +166,13 @@ def polynomial_lr(rng):
     def next_lr(now, t):
         return now if t > steps else now * ((1 - t / steps) / (1 - (t - 1) / steps)) ** power
 
-    return s.polynomial(lr, 0.0, power, steps), recursion(lr, next_lr)
+    return s.polynomial(lr, 0.0, power=power, transition_steps=steps), recursion(lr, next_lr)
 
 
 def keras_polynomial_decay(rng):
     lr, end, steps, power = nice(rng, 0.3, 1), nice(rng, 0.01, 0.2), int(rng.integers(20, 900)), nice(rng, 0.5, 3)
-    return s.polynomial(lr, end, power, steps), lambda t: (lr - end) * (1 - min(t, steps) / steps) ** power + end
+    schedule = s.polynomial(lr, end, power=power, transition_steps=steps)
+    return schedule, lambda t: (lr - end) * (1 - min(t, steps) / steps) ** power + end
 
 
 def keras_piecewise_constant_decay(rng):
@@ -150,7 +184,7 @@ def keras_piecewise_constant_decay(rng):
     def reference(t):
         return rates[sum(t > b for b in boundaries)]
 
-    return s.piecewise_constant(rates[0], [b + 1 for b in boundaries], scales), reference
+    return s.piecewise_constant(rates[0], [b + 1 for b in boundaries], scales=scales), reference
 
 
 def one_cycle_lr(three_phase, cosine):
@@ -172,10 +206,13 @@ def one_cycle_lr(three_phase, cosine):
             raise AssertionError(t)
 
         steps = total - 1
+        factors = {"div_factor": div, "final_div_factor": final}
         if cosine:
-            ours = s.cosine_onecycle(steps, peak, (rise + 0.25) / steps, div, final, three_phase)
+            factors["three_phase"] = three_phase
+            ours = s.cosine_onecycle(steps, peak, pct_start=(rise + 0.25) / steps, **factors)
         else:
-            ours = s.linear_onecycle(steps, peak, (rise + 0.25) / steps, (2 * rise + 0.25) / steps, div, final)
+            factors["pct_final"] = (2 * rise + 0.25) / steps
+            ours = s.linear_onecycle(steps, peak, pct_start=(rise + 0.25) / steps, **factors)
         return ours, reference
 
     return setting
@@ -194,7 +231,7 @@ def cyclic_lr(mode):
             scaled = {"triangular": 1.0, "triangular2": 1 / 2.0 ** (cycle - 1), "exp_range": gamma**t}[mode]
             return base + (top - base) * factor * scaled
 
-        return s.cyclic(base, top, up, down, mode, gamma), reference
+        return s.cyclic(base, top, step_size_up=up, step_size_down=down, mode=mode, gamma=gamma), reference
 
     return setting
 
@@ -202,7 +239,7 @@ def cyclic_lr(mode):
 def noam(rng):
     warm, peak = int(rng.integers(10, 400)), nice(rng, 0.1, 1)
     return (
-        s.warmup_inverse_sqrt(0.0, peak, warm),
+        s.warmup_inverse_sqrt(0.0, peak, warmup_steps=warm),
         lambda t: peak * warm**0.5 * min(max(t, 1e-30) ** -0.5, t * warm**-1.5),
     )
 
@@ -218,7 +255,8 @@ def wsd(tail):
                 return peak * t / warm
             return peak + (end - peak) * shape(min(max(t - warm - stable, 0) / decay, 1))
 
-        return s.warmup_stable_decay(0.0, peak, warm, stable, decay, end, tail), reference
+        lengths = {"warmup_steps": warm, "stable_steps": stable, "decay_steps": decay}
+        return s.warmup_stable_decay(0.0, peak, **lengths, end_value=end, tail=tail), reference
 
     return setting
 
@@ -263,6 +301,8 @@ SETTINGS = {
     "keras InverseTimeDecay": keras_inverse_time_decay,
     "keras CosineDecay": keras_cosine_decay,
     "keras CosineDecayRestarts": keras_cosine_decay_restarts,
+    "keras CosineDecay with warm-up": keras_cosine_decay_with_warmup,
+    "timm CosineLRScheduler": timm_cosine_scheduler,
     "keras PolynomialDecay": keras_polynomial_decay,
     "keras PiecewiseConstantDecay": keras_piecewise_constant_decay,
     "Vaswani et al.": noam,
@@ -283,40 +323,93 @@ def test_a_schedule_follows_its_documented_definition(name, seed):
     np.testing.assert_allclose(values(ours, counts), expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
 
 
+def scaled(boundaries, scales):
+    return dict(zip(boundaries, scales))
+
+
+WARMED = {"init_value": 0.1, "peak_value": 0.7, "warmup_steps": 50}
+PIECES = {"init_value": 0.3, "boundaries": (50, 400), "scales": (0.5, 3.0)}
 OPTAX = {
-    "constant": (s.constant, optax.constant_schedule, (0.3,)),
-    "linear": (s.linear, optax.linear_schedule, (0.3, 0.7, 90, 11)),
-    "polynomial": (s.polynomial, optax.polynomial_schedule, (0.3, 0.1, 2.0, 90, 11)),
-    "exponential": (s.exponential_decay, optax.exponential_decay, (0.3, 90, 0.5, 11, False, 0.01)),
-    "exponential staircase": (s.exponential_decay, optax.exponential_decay, (0.3, 90, 0.5, 11, True)),
-    "exponential growth": (s.exponential_decay, optax.exponential_decay, (0.3, 900, 1.5, 0, False, 0.5)),
-    "cosine": (s.cosine_decay, optax.cosine_decay_schedule, (0.3, 90, 0.1, 2.0)),
-    "cosine onecycle": (s.cosine_onecycle, optax.cosine_onecycle_schedule, (100, 0.5, 0.25, 10.0, 100.0)),
-    "linear onecycle": (s.linear_onecycle, optax.linear_onecycle_schedule, (100, 0.5, 0.25, 0.75, 10.0, 100.0)),
-    "warmup constant": (s.warmup_constant, optax.warmup_constant_schedule, (0.1, 0.7, 50)),
-    "warmup cosine": (s.warmup_cosine_decay, optax.warmup_cosine_decay_schedule, (0.1, 0.7, 50, 400, 0.05, 1.5)),
+    "constant": (s.constant, optax.constant_schedule, {"value": 0.3}),
+    "linear": (
+        s.linear,
+        optax.linear_schedule,
+        {"init_value": 0.3, "end_value": 0.7, "transition_steps": 90, "transition_begin": 11},
+    ),
+    "polynomial": (
+        s.polynomial,
+        optax.polynomial_schedule,
+        {"init_value": 0.3, "end_value": 0.1, "power": 2.0, "transition_steps": 90, "transition_begin": 11},
+    ),
+    "exponential": (
+        s.exponential_decay,
+        optax.exponential_decay,
+        {"init_value": 0.3, "transition_steps": 90, "decay_rate": 0.5, "transition_begin": 11, "end_value": 0.01},
+    ),
+    "exponential staircase": (
+        s.exponential_decay,
+        optax.exponential_decay,
+        {"init_value": 0.3, "transition_steps": 90, "decay_rate": 0.5, "transition_begin": 11, "staircase": True},
+    ),
+    "exponential growth": (
+        s.exponential_decay,
+        optax.exponential_decay,
+        {"init_value": 0.3, "transition_steps": 900, "decay_rate": 1.5, "end_value": 0.5},
+    ),
+    "cosine": (
+        s.cosine_decay,
+        optax.cosine_decay_schedule,
+        {"init_value": 0.3, "decay_steps": 90, "alpha": 0.1, "exponent": 2.0},
+    ),
+    "cosine onecycle": (
+        s.cosine_onecycle,
+        optax.cosine_onecycle_schedule,
+        {"transition_steps": 100, "peak_value": 0.5, "pct_start": 0.25, "div_factor": 10.0, "final_div_factor": 100.0},
+    ),
+    "cosine onecycle of rounded shares": (
+        s.cosine_onecycle,
+        optax.cosine_onecycle_schedule,
+        {"transition_steps": 900, "peak_value": 0.5, "pct_start": 0.13},
+    ),
+    "linear onecycle": (
+        s.linear_onecycle,
+        optax.linear_onecycle_schedule,
+        {"transition_steps": 100, "peak_value": 0.5, "pct_start": 0.25, "pct_final": 0.75, "div_factor": 10.0},
+    ),
+    "warmup constant": (s.warmup_constant, optax.warmup_constant_schedule, WARMED),
+    "warmup cosine": (
+        s.warmup_cosine_decay,
+        optax.warmup_cosine_decay_schedule,
+        {**WARMED, "decay_steps": 400, "end_value": 0.05, "exponent": 1.5},
+    ),
     "warmup exponential": (
         s.warmup_exponential_decay,
         optax.warmup_exponential_decay_schedule,
-        (0.1, 0.7, 50, 300, 0.5, 20, False, 0.2),
+        {**WARMED, "transition_steps": 300, "decay_rate": 0.5, "transition_begin": 20, "end_value": 0.2},
     ),
     "piecewise constant": (
-        lambda v, b, k: s.piecewise_constant(v, b, k),
-        lambda v, b, k: optax.piecewise_constant_schedule(v, dict(zip(b, k))),
-        (0.3, (50, 400), (0.5, 0.25)),
+        s.piecewise_constant,
+        lambda init_value, boundaries, scales: optax.piecewise_constant_schedule(
+            init_value, scaled(boundaries, scales)
+        ),
+        PIECES,
     ),
     "piecewise linear": (
-        lambda v, b, k: s.piecewise_interpolate("linear", v, b, k),
-        lambda v, b, k: optax.piecewise_interpolate_schedule("linear", v, dict(zip(b, k))),
-        (0.3, (50, 400), (0.5, 3.0)),
+        s.piecewise_interpolate,
+        lambda interpolate_type, init_value, boundaries, scales: optax.piecewise_interpolate_schedule(
+            interpolate_type, init_value, scaled(boundaries, scales)
+        ),
+        {"interpolate_type": "linear", **PIECES},
     ),
     "piecewise cosine": (
-        lambda v, b, k: s.piecewise_interpolate("cosine", v, b, k),
-        lambda v, b, k: optax.piecewise_interpolate_schedule("cosine", v, dict(zip(b, k))),
-        (0.3, (50, 400), (0.5, 3.0)),
+        s.piecewise_interpolate,
+        lambda interpolate_type, init_value, boundaries, scales: optax.piecewise_interpolate_schedule(
+            interpolate_type, init_value, scaled(boundaries, scales)
+        ),
+        {"interpolate_type": "cosine", **PIECES},
     ),
     "restarts": (
-        lambda peak, first: s.cosine_restarts(peak, first, 2.0),
+        lambda peak, first: s.cosine_restarts(peak, first, period_multiplier=2.0),
         lambda peak, first: optax.sgdr_schedule(
             [
                 {
@@ -329,12 +422,12 @@ OPTAX = {
                 for k in range(12)
             ]
         ),
-        (0.3, 30),
+        {"peak": 0.3, "first": 30},
     ),
     "joined": (
-        lambda a, b, at: s.join([s.constant(a), s.linear(b, 0.0, 100)], [at]),
+        lambda a, b, at: s.join([s.constant(a), s.linear(b, 0.0, transition_steps=100)], [at]),
         lambda a, b, at: optax.join_schedules([optax.constant_schedule(a), optax.linear_schedule(b, 0.0, 100)], [at]),
-        (0.3, 0.2, 70),
+        {"a": 0.3, "b": 0.2, "at": 70},
     ),
 }
 
@@ -342,8 +435,8 @@ OPTAX = {
 @pytest.mark.parametrize("name", OPTAX)
 def test_a_schedule_equals_optax_where_optax_has_it(name):
     ours, theirs, arguments = OPTAX[name]
-    expected = np.array([float(theirs(*arguments)(int(t))) for t in COUNTS])
-    np.testing.assert_allclose(values(ours(*arguments)), expected, rtol=1e-6, atol=1e-7)
+    expected = np.array([float(theirs(**arguments)(int(t))) for t in COUNTS])
+    np.testing.assert_allclose(values(ours(**arguments)), expected, rtol=1e-6, atol=1e-7)
 
 
 # -- concrete, traced and vmapped -----------------------------------------------------------------------------------
@@ -387,7 +480,7 @@ def test_values_are_finite_before_zero_and_far_beyond_the_end(entry):
 
 def test_every_schedule_drives_an_optimizer_whose_lanes_differ_in_its_shape():
     def trained(steps, alpha):
-        transform = optax.sgd(s.cosine_decay(0.1, steps, alpha), momentum=0.9)
+        transform = optax.sgd(s.cosine_decay(0.1, steps, alpha=alpha), momentum=0.9)
         state = transform.init(1.0)
         total = 1.0
         for _ in range(5):
@@ -409,13 +502,19 @@ lengths = st.integers(1, 10**6)
 @given(rates, rates, lengths, st.floats(0.25, 4.0, width=32))
 @quick
 def test_ends_are_hit_exactly(start, end, steps, power):
-    for schedule in (s.linear(start, end, steps), s.polynomial(start, end, power, steps), s.rex(start, steps, end)):
+    length = {"transition_steps": steps}
+    for schedule in (
+        s.linear(start, end, **length),
+        s.polynomial(start, end, power=power, **length),
+        s.rex(start, steps, end_value=end),
+    ):
         assert float(schedule(0)) == np.float32(start)
         assert float(schedule(steps)) == float(schedule(steps + 7)) == np.float32(end)
     assert float(s.cosine_decay(start, steps)(steps)) == 0.0
-    assert float(s.warmup_constant(start, end, steps)(steps)) == np.float32(end)
-    assert float(s.warmup_stable_decay(0.0, start, steps, steps, steps, end)(3 * steps)) == np.float32(end)
-    assert float(s.cosine_onecycle(10 * steps, start, 0.5)(5 * steps)) == np.float32(start)
+    assert float(s.warmup_constant(start, end, warmup_steps=steps)(steps)) == np.float32(end)
+    lengths = {"warmup_steps": steps, "stable_steps": steps, "decay_steps": steps}
+    assert float(s.warmup_stable_decay(0.0, start, **lengths, end_value=end)(3 * steps)) == np.float32(end)
+    assert float(s.cosine_onecycle(10 * steps, start, pct_start=0.5)(5 * steps)) == np.float32(start)
 
 
 @given(rates, lengths, st.lists(st.integers(0, 2 * 10**6), min_size=2, max_size=8))
@@ -423,10 +522,10 @@ def test_ends_are_hit_exactly(start, end, steps, power):
 def test_decays_never_rise(start, steps, counts):
     counts = sorted(counts)
     for schedule in (
-        s.linear(start, 0.0, steps),
-        s.cosine_decay(start, steps, 0.1),
-        s.exponential_decay(start, steps, 0.5),
-        s.step_decay(start, steps, 0.5),
+        s.linear(start, 0.0, transition_steps=steps),
+        s.cosine_decay(start, steps, alpha=0.1),
+        s.exponential_decay(start, steps, decay_rate=0.5),
+        s.step_decay(start, steps, factor=0.5),
         s.inverse_sqrt(start, steps),
         s.rex(start, steps),
     ):
@@ -438,7 +537,7 @@ def test_decays_never_rise(start, steps, counts):
 @quick
 def test_joined_schedules_are_their_parts(boundaries, count):
     boundaries = sorted(boundaries)
-    parts = [s.linear(1.0 + i, 0.5, 100) for i in range(len(boundaries) + 1)]
+    parts = [s.linear(1.0 + i, 0.5, transition_steps=100) for i in range(len(boundaries) + 1)]
     active = sum(count >= b for b in boundaries)
     begin = ([0, *boundaries])[active]
     assert float(s.join(parts, boundaries)(count)) == float(parts[active](count - begin))
@@ -451,7 +550,7 @@ def test_restarts_begin_exactly_where_they_should(first, multiplier, near):
     length = first
     while boundary + length <= near:
         boundary, length = boundary + length, length * multiplier
-    schedule = s.cosine_restarts(1.0, first, multiplier)
+    schedule = s.cosine_restarts(1.0, first, period_multiplier=multiplier)
     assert float(schedule(boundary)) == 1.0
     if length > 4:
         assert float(schedule(boundary + length - 1)) < 0.35
@@ -460,12 +559,134 @@ def test_restarts_begin_exactly_where_they_should(first, multiplier, near):
 # -- combinators, families as lanes, plateau ------------------------------------------------------------------------
 
 
+LENGTHS = {
+    "linear": (lambda n, m: s.linear(1.0, m, transition_steps=n, transition_begin=m)),
+    "polynomial": (lambda n, m: s.polynomial(1.0, 0.1, power=m, transition_steps=n)),
+    "step": (lambda n, m: s.step_decay(m, n, factor=m)),
+    "exponential": (lambda n, m: s.exponential_decay(1.0, n, decay_rate=m, transition_begin=n)),
+    "exponential floor": (lambda n, m: s.exponential_decay(1.0, n, decay_rate=m, end_value=0.1)),
+    "exponential growth": (lambda n, m: s.exponential_decay(1.0, n, decay_rate=10.0 + m, end_value=5.0)),
+    "exponential staircase": (lambda n, m: s.exponential_decay(1.0, n, decay_rate=m, staircase=True)),
+    "inverse time": (lambda n, m: s.inverse_time_decay(1.0, n, decay_rate=m)),
+    "cosine": (lambda n, m: s.cosine_decay(1.0, n, alpha=m, exponent=m)),
+    "inverse sqrt": (lambda n, m: s.inverse_sqrt(m, n)),
+    "rex": (lambda n, m: s.rex(1.0, n, end_value=m)),
+    "restarts": (lambda n, m: s.cosine_restarts(1.0, n, period_multiplier=1 + m, peak_multiplier=m, alpha=0.1 * m)),
+    "restarts of equal length": (lambda n, m: s.cosine_restarts(m, n)),
+    "cosine onecycle": (lambda n, m: s.cosine_onecycle(n, 1.0, pct_start=0.5 * m, div_factor=m)),
+    "cosine onecycle in three phases": (lambda n, m: s.cosine_onecycle(n, m, pct_start=0.4 * m, three_phase=True)),
+    "linear onecycle": (lambda n, m: s.linear_onecycle(n, 1.0, pct_start=0.5 * m, pct_final=0.6 + 0.2 * m)),
+    "cyclic": (lambda n, m: s.cyclic(0.0, m, step_size_up=n, step_size_down=2 * n)),
+    "cyclic exp_range": (lambda n, m: s.cyclic(0.0, 1.0, step_size_up=n, mode="exp_range", gamma=m)),
+    "piecewise": (lambda n, m: s.piecewise_constant(1.0, [n, 2 * n], scales=[m, 0.0])),
+    "piecewise lines": (lambda n, m: s.piecewise_interpolate("linear", 1.0, boundaries=[n, 2 * n], scales=[m, 0.0])),
+    "piecewise cosines": (lambda n, m: s.piecewise_interpolate("cosine", 1.0, boundaries=[n, 2 * n], scales=[m, 3.0])),
+    "table": (lambda n, m: s.table([m, 0.5, 2 * m], n)),
+    "warmup constant": (lambda n, m: s.warmup_constant(0.0, m, warmup_steps=n)),
+    "warmup cosine": (
+        lambda n, m: s.warmup_cosine_decay(0.0, 1.0, warmup_steps=n, decay_steps=3 * n, end_value=m, exponent=m)
+    ),
+    "warmup exponential": (
+        lambda n, m: s.warmup_exponential_decay(0.0, 1.0, warmup_steps=n, transition_steps=n, decay_rate=m)
+    ),
+    "warmup inverse sqrt": (lambda n, m: s.warmup_inverse_sqrt(0.0, m, warmup_steps=n)),
+    **{
+        f"wsd {tail}": (
+            lambda n, m, tail=tail: s.warmup_stable_decay(
+                0.0, 1.0, warmup_steps=n, stable_steps=n, decay_steps=n, end_value=0.1 * m, tail=tail
+            )
+        )
+        for tail in ("linear", "cosine", "1-sqrt")
+    },
+    "joined": (lambda n, m: s.join([s.constant(m), s.polynomial(m, 0.0, power=m, transition_steps=n)], [n])),
+    "warmed up": (lambda n, m: s.warmup(s.cosine_decay(m, n, exponent=m), n)),
+    "per epoch": (lambda n, m: s.per_epoch(s.cosine_decay(m, 2, exponent=m), n, staircase=False)),
+    "clipped": (lambda n, m: s.clip(s.cosine_decay(1.0, n), min_value=0.2 * m, max_value=m)),
+}
+
+
+@pytest.mark.parametrize("name", LENGTHS)
+def test_values_and_gradients_are_finite_at_every_step_whatever_the_traced_lengths(name):
+    """By the count, a length and another parameter; at 0, at boundaries, past the end, for lengths of 0 and below."""
+
+    def value(count, length, other):
+        return LENGTHS[name](length, other)(count)
+
+    counts = jnp.array([-3.0, 0.0, 0.5, 1, 9, 10, 11, 15, 19, 20, 21, 25, 29, 30, 31, 40, 70, 300])
+    lengths, others = jnp.array([10.0, 1.0, 0.0, -5.0, 7.5]), jnp.array([0.5, 1.0, 0.75])
+    grid = [a.ravel() for a in jnp.meshgrid(counts, lengths, others)]
+    found, gradients = jax.jit(jax.vmap(jax.value_and_grad(value, (0, 1, 2))))(*grid)
+    assert np.all(np.isfinite(found))
+    for gradient, parameter in zip(gradients, ("count", "length", "other")):
+        assert np.all(np.isfinite(gradient)), parameter
+
+
+@pytest.mark.parametrize("name", LENGTHS)
+def test_gradients_are_those_of_finite_differences_where_the_schedule_is_smooth(name):
+    if name in ("exponential growth", "cosine onecycle", "cosine onecycle in three phases", "linear onecycle"):
+        other = 0.7625  # no whole number of steps
+    else:
+        other = 0.75
+    with jax.enable_x64(True):
+        for count in (3.3, 13.7, 24.1, 27.2):
+            value = lambda length: LENGTHS[name](length, other)(count)  # noqa: B023
+            numeric = (float(value(10.3 + 1e-6)) - float(value(10.3 - 1e-6))) / 2e-6
+            assert float(jax.grad(value)(10.3)) == pytest.approx(numeric, rel=1e-5, abs=1e-8)
+
+
+def test_the_gradient_of_a_square_root_tail_is_0_on_the_plateau_and_that_of_the_formula_after():
+    def value(decay, count):
+        lengths = {"warmup_steps": 10.0, "stable_steps": 20.0, "decay_steps": decay}
+        return s.warmup_stable_decay(0.0, 1.0, **lengths, tail="1-sqrt")(count)
+
+    gradient = jax.grad(value)
+    assert [float(gradient(30.0, t)) for t in (5.0, 20.0, 30.0, 70.0)] == [0.0] * 4
+    assert float(gradient(30.0, 40.0)) == pytest.approx(0.5 * math.sqrt(10.0) * 30.0**-1.5, rel=1e-5)
+
+
+def test_the_gradient_of_a_joined_schedule_does_not_see_parts_that_are_not_active():
+    def value(rate, count):
+        return s.join([s.constant(rate), lambda t: rate / jnp.sqrt(t)], [10])(count)
+
+    assert float(jax.grad(value)(0.5, 3.0)) == 1.0
+    assert float(jax.jit(jax.grad(value))(0.5, 3.0)) == 1.0
+    assert float(jax.grad(value)(0.5, 14.0)) == pytest.approx(0.5)
+
+
+def test_the_floor_of_every_period_is_that_of_the_first():
+    schedule = s.cosine_restarts(1.0, 20, period_multiplier=2.0, peak_multiplier=0.5, alpha=0.25)
+    assert [round(float(schedule(t)), 4) for t in (0, 20, 60)] == [1.0, 0.625, 0.4375]
+    assert all(0.25 <= float(schedule(t)) < 0.26 for t in (19, 59, 139))
+
+
+def test_a_peak_is_at_the_floor_of_the_exact_product():
+    for steps, share, peak in ((900, 0.13, 117), (100, 0.29, 29), (1000, 0.3, 300), (25, 0.3, 7)):
+        for schedule in (
+            s.cosine_onecycle(steps, 1.0, pct_start=share),
+            jax.jit(lambda p, t, n=steps: s.linear_onecycle(n, 1.0, pct_start=p)(t)).__get__(share),
+        ):
+            at = [float(schedule(t)) for t in (peak - 1, peak, peak + 1)]
+            assert at[1] == 1.0 > max(at[0], at[2])
+
+
+@pytest.mark.parametrize(("steps", "share"), [(25, 0.3), (100, 0.25), (10, 0.49), (900, 0.13)])
+def test_three_phases_fall_in_as_many_steps_as_they_rise(steps, share):
+    schedule = s.cosine_onecycle(steps, 1.0, pct_start=share, div_factor=10.0, final_div_factor=10.0, three_phase=True)
+    found = values(schedule, np.arange(steps + 5))
+    rise = int(found.argmax())
+    assert found[rise] == 1.0
+    np.testing.assert_allclose(found[[0, 2 * rise]], 0.1, rtol=1e-6)
+    np.testing.assert_allclose(found[: rise + 1], found[rise : 2 * rise + 1][::-1], rtol=1e-5)
+    np.testing.assert_allclose(found[steps:], 0.01, rtol=1e-6)
+    assert np.all(np.diff(found[rise:]) <= 0)
+
+
 def test_families_are_lanes_of_one_program():
     def rate(kind, value, count):
         families = {
             "constant": s.constant(value),
-            "step": s.step_decay(value, 10, 0.5),
-            "exponential": s.exponential_decay(value, 10, 0.5),
+            "step": s.step_decay(value, 10, factor=0.5),
+            "exponential": s.exponential_decay(value, 10, decay_rate=0.5),
             "cosine": s.cosine_decay(value, 40),
         }
         return s.select(kind, families)(count)
@@ -476,17 +697,29 @@ def test_families_are_lanes_of_one_program():
         np.testing.assert_allclose(lanes[lane], [rate(kind, 0.1, int(t)) for t in counts], rtol=3e-7, atol=1e-9)
 
 
-def test_a_schedule_that_is_not_chosen_can_do_no_harm():
+def test_a_schedule_that_is_not_selected_has_no_effect():
     broken = lambda count: jnp.log(-1.0 - count)
     chosen = jax.jit(lambda k, v: s.select(k, {"good": s.constant(v), "broken": broken})(3))
     assert float(chosen(0, 0.5)) == 0.5
     assert float(jax.grad(lambda v: chosen(0, v))(0.5)) == 1.0
 
 
+def test_the_gradient_of_a_schedule_that_is_not_selected_has_no_effect():
+    """A root has an infinite derivative at 0, which times a zero cotangent would be NaN."""
+
+    def value(rate, kind):
+        return s.select(kind, {"line": lambda t: 2.0 * rate, "root": lambda t: jnp.sqrt(rate - 0.5)})(3)
+
+    assert float(jax.jit(jax.grad(value))(0.5, 0)) == 2.0
+    rates, kinds = jnp.array([0.5, 0.5, 0.75]), jnp.array([0, 0, 1])
+    np.testing.assert_allclose(jax.jit(jax.vmap(jax.grad(value)))(rates, kinds), [2.0, 2.0, 1.0])
+    np.testing.assert_allclose(jax.vmap(jax.jacfwd(value))(rates, kinds), [2.0, 2.0, 1.0])
+
+
 def test_schedules_counted_in_epochs_change_at_their_ends():
-    schedule = s.per_epoch(s.step_decay(1.0, 1, 0.5), 7)
+    schedule = s.per_epoch(s.step_decay(1.0, 1, factor=0.5), 7)
     assert [float(schedule(t)) for t in (6, 7, 13, 14)] == [1.0, 0.5, 0.5, 0.25]
-    assert float(s.per_epoch(s.linear(1.0, 0.0, 10), 4, staircase=False)(2)) == pytest.approx(0.95)
+    assert float(s.per_epoch(s.linear(1.0, 0.0, transition_steps=10), 4, staircase=False)(2)) == pytest.approx(0.95)
 
 
 PLATEAUS = [{"factor": 0.5, "patience": 2}, {"factor": 0.1, "patience": 1, "cooldown": 2, "min_scale": 0.02}]
@@ -513,30 +746,181 @@ def test_reduce_on_plateau_follows_optax_step_by_step_also_when_traced(arguments
     np.testing.assert_allclose(traced[1], expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("offset", [-5.0, 0.0, 3.0])
+def test_a_value_that_gets_worse_never_counts_as_an_improvement(sign, offset):
+    transform = s.reduce_on_plateau(factor=0.5, patience=2)
+    state, best = transform.init(0.0), []
+    for k in range(9):
+        _, state = transform.update(1.0, state, value=offset + sign * 5e-5 * k)
+        best.append(float(state.best))
+    assert np.all(np.diff(best) <= 0)
+    if sign > 0:
+        assert float(state.scale) == 0.5**4
+        assert float(state.best) == np.float32(offset)
+
+
+def test_the_improvement_required_of_a_negative_value_is_relative_to_its_size():
+    transform = s.reduce_on_plateau(factor=0.5, patience=1, rtol=0.1)
+    for value, improved in ((-10.5, False), (-11.5, True)):
+        state = transform.init(0.0)
+        for loss in (-10.0, value):
+            _, state = transform.update(1.0, state, value=loss)
+        assert (float(state.scale) == 1.0) == improved
+
+
+def torch_plateau(losses, factor, patience, threshold, cooldown):
+    """PyTorch's ReduceLROnPlateau, mode "min", threshold_mode "rel", by its documented rule."""
+    scale, best, bad, cooling, scales = 1.0, math.inf, 0, 0, []
+    for loss in losses:
+        if loss < best * (1 - threshold):
+            best, bad = loss, 0
+        else:
+            bad += 1
+        if cooling > 0:
+            cooling, bad = cooling - 1, 0
+        if bad > patience:
+            scale, cooling, bad = scale * factor, cooldown, 0
+        scales.append(scale)
+    return scales
+
+
+def keras_plateau(losses, factor, patience, min_delta, cooldown):
+    """Keras's ReduceLROnPlateau, mode "min"."""
+    scale, best, wait, cooling, scales = 1.0, math.inf, 0, 0, []
+    for loss in losses:
+        if cooling > 0:
+            cooling, wait = cooling - 1, 0
+        if loss < best - min_delta:
+            best, wait = loss, 0
+        elif cooling <= 0:
+            wait += 1
+            if wait >= patience:
+                scale, cooling, wait = scale * factor, cooldown, 0
+        scales.append(scale)
+    return scales
+
+
+@pytest.mark.parametrize("cooldown", [0, 1, 3])
+@pytest.mark.parametrize("seed", range(3))
+def test_reduce_on_plateau_maps_to_pytorchs_and_kerass_as_the_docs_say(cooldown, seed):
+    losses = 1 + np.random.default_rng(seed).uniform(0, 0.2, 80).round(3) + np.linspace(0.5, 0, 80)
+
+    def scales(**arguments):
+        transform = s.reduce_on_plateau(factor=0.5, **arguments)
+        state, found = transform.init(1.0), []
+        for loss in losses:
+            _, state = transform.update(1.0, state, value=loss)
+            found.append(float(state.scale))
+        return found
+
+    torch = torch_plateau(losses, 0.5, 2, 0.01, cooldown)
+    assert scales(patience=3, rtol=0.01, cooldown=cooldown) == torch
+    keras = keras_plateau(losses, 0.5, 3, 0.02, cooldown)
+    assert scales(patience=3, rtol=0.0, atol=0.02, cooldown=max(cooldown - 1, 0)) == keras
+    assert torch[-1] < 0.5
+    assert keras[-1] < 0.5
+
+
 # -- bad arguments --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: s.cosine_decay(0.1, -5), "decay_steps=-5 is not a number of steps above 0"),
-        (lambda: s.cosine_decay(float("nan"), 5), "init_value=nan is not a finite number"),
-        (lambda: s.linear("fast", 0.0, 5), "init_value='fast' is not a finite number"),
-        (lambda: s.multi_step(0.1, [20, 10], 0.5), r"boundaries=\[20, 10\] is not in ascending order"),
-        (lambda: s.piecewise_constant(0.1, [10, 20], [0.5]), "boundaries has 2 steps and scales 1 entries"),
-        (lambda: s.cosine_onecycle(100, 0.1, div_factor=0), "div_factor=0 is not a factor above 0"),
-        (lambda: s.exponential_decay(0.1, 10, 0.0), "decay_rate=0.0 is not a rate above 0"),
-        (lambda: s.cosine_restarts(0.1, 10, 0.5), "period_multiplier=0.5 is not a multiplier of at least 1"),
-        (lambda: s.cyclic(0.0, 1.0, 4, mode="square"), "mode='square' is unknown"),
-        (lambda: s.warmup_cosine_decay(0.0, 1.0, 50, 50), "decay_steps=50 includes the warm-up"),
-        (lambda: s.join([s.constant(1.0)], [3]), "boundaries has 1 steps and schedules 1 entries: give 2"),
-        (lambda: s.select("cosin", {"cosine": s.constant(1.0)}), "'cosin' is none of the schedules cosine"),
+        (lambda: s.cosine_decay(0.1, -5), "decay_steps=-5 is not valid: pass a number of steps above 0"),
+        (lambda: s.cosine_decay(float("nan"), 5), "init_value=nan is not valid: pass a finite number"),
+        (lambda: s.linear("fast", 0.0, transition_steps=5), "init_value='fast' is not valid: pass a finite number"),
+        (lambda: s.constant("0.1"), "value='0.1' is not valid: pass a finite number"),
+        (lambda: s.constant(True), "value=True is not valid"),
+        (lambda: s.constant(None), "value=None is not valid"),
+        (lambda: s.constant(1j), "value=1j is not valid"),
+        (lambda: s.constant(np.ones(2)), r"value=\[1. 1.\] is not valid"),
+        (
+            lambda: s.multi_step(0.1, [20, 10], factor=0.5),
+            r"boundaries=\[20, 10\] is not valid: pass .* ascending order",
+        ),
+        (lambda: s.multi_step(0.1, [5, float("nan")], factor=0.5), r"boundaries=\[5, nan\] is not valid"),
+        (lambda: s.multi_step(0.1, 5, factor=0.5), "boundaries=5 is not valid"),
+        (lambda: s.piecewise_constant(0.1, [-1], scales=[0.5]), r"boundaries=\[-1\] is not valid"),
+        (lambda: s.piecewise_constant(1.0, [float("nan")], scales=[0.5]), r"boundaries=\[nan\] is not valid"),
+        (lambda: s.piecewise_constant(1.0, {10: 0.5}, scales=[0.5]), "boundaries={10: 0.5} is not valid"),
+        (lambda: s.piecewise_constant(1.0, [10], scales=[-0.5]), r"scales=\[-0.5\] is not valid"),
+        (lambda: s.piecewise_constant(0.1, [10, 20], scales=[0.5]), "scales is not valid: pass a list of 2"),
+        (lambda: s.piecewise_interpolate("cubic", 1.0, boundaries=[1], scales=[1]), "pass 'linear' or 'cosine'"),
+        (lambda: s.cosine_onecycle(100, 0.1, div_factor=0), "div_factor=0 is not valid: pass a number above 0"),
+        (
+            lambda: s.cosine_onecycle(100, 0.1, pct_start=1.0),
+            "pct_start=1.0 is not valid: pass a number between 0 and 1",
+        ),
+        (lambda: s.cosine_onecycle(10, 1.0, pct_start=0.6, three_phase=True), "pct_start=0.6 is not valid"),
+        (lambda: s.cosine_onecycle(10, 1.0, pct_start=0.5, three_phase=True), "between 0 and 0.5, as three_phase"),
+        (lambda: s.cosine_onecycle(10, 1.0, three_phase="yes"), "three_phase='yes' is not valid: pass True or False"),
+        (
+            lambda: s.linear_onecycle(20, 1.0, pct_start=0.8, pct_final=0.5),
+            "pct_final=0.5 .* between pct_start=0.8 and 1",
+        ),
+        (lambda: s.linear_onecycle(20, 1.0, pct_start=0.5, pct_final=0.5), "pct_final=0.5 is not valid"),
+        (lambda: s.linear_onecycle(20, 1.0, pct_final=1.0), "pct_final=1.0 is not valid"),
+        (lambda: s.exponential_decay(0.1, 10, decay_rate=0.0), "decay_rate=0.0 is not valid: pass a number above 0"),
+        (lambda: s.exponential_decay(0.1, 10, decay_rate=0.5, staircase=1), "staircase=1 is not valid"),
+        (lambda: s.inverse_time_decay(0.1, 10, decay_rate=-1), "decay_rate=-1 is not valid"),
+        (lambda: s.polynomial(0.1, 0.0, power=0, transition_steps=5), "power=0 is not valid"),
+        (lambda: s.step_decay(0.1, 0, factor=0.5), "interval=0 is not valid"),
+        (lambda: s.inverse_sqrt(0.1, 0), "timescale=0 is not valid"),
+        (lambda: s.cosine_restarts(0.1, 10, period_multiplier=0.5), "period_multiplier=0.5 .* at least 1"),
+        (lambda: s.cosine_restarts(0.1, 10, peak_multiplier=0), "peak_multiplier=0 is not valid"),
+        (lambda: s.cyclic(0.0, 1.0, step_size_up=4, mode="square"), "mode='square' is not valid: pass 'triangular' or"),
+        (lambda: s.cyclic(0.0, 1.0, step_size_up=4, step_size_down=0), "step_size_down=0 is not valid"),
+        (lambda: s.warmup_constant(0.0, 1.0, warmup_steps=-1), "warmup_steps=-1 .* at least 0"),
+        (lambda: s.warmup_cosine_decay(0.0, 1.0, warmup_steps=50, decay_steps=50), "decay_steps=50 .* warmup_steps=50"),
+        (
+            lambda: s.warmup_cosine_decay(0.0, 1.0, warmup_steps=np.int64(60), decay_steps=jnp.int32(50)),
+            "is not valid: pass more than warmup_steps",
+        ),
+        (
+            lambda: s.warmup_stable_decay(0, 1, warmup_steps=1, stable_steps=1, decay_steps=1, tail="sqrt"),
+            "tail='sqrt' is not valid: pass 'linear' or 'cosine' or '1-sqrt'",
+        ),
+        (lambda: s.join([s.constant(1.0)], [3]), "schedules is not valid: pass a list of 2, as there are 1 boundaries"),
+        (lambda: s.join([s.constant(1.0)] * 2, [float("nan")]), r"boundaries=\[nan\] is not valid"),
+        (lambda: s.join([s.constant(1.0), 0.5], [3]), r"schedules\[1\]=0.5 is not valid: pass a schedule"),
+        (lambda: s.scale(0.5, 2.0), "schedule=0.5 is not valid: pass a schedule"),
+        (
+            lambda: s.clip(s.constant(1.0), min_value=3.0, max_value=0.0),
+            "min_value=3.0 is above max_value=0.0: swap them",
+        ),
+        (lambda: s.clip(s.constant(1.0), min_value=np.float32(3), max_value=np.float32(0)), "swap them"),
+        (lambda: s.warmup(s.constant(1.0), -3), "steps=-3 is not valid"),
+        (lambda: s.per_epoch(s.constant(1.0), 0), "steps_per_epoch=0 is not valid"),
+        (
+            lambda: s.select("cosin", {"cosine": s.constant(1.0)}),
+            "kind='cosin' is not one of the schedules: pass 'cosine'",
+        ),
+        (lambda: s.select(5, {"a": s.constant(1.0)}), "kind=5 is not valid: pass a name, or a position from 0 to 0"),
+        (lambda: s.select(np.int64(5), {"a": s.constant(1.0)}), "is not valid: pass a name"),
+        (lambda: s.select(jnp.int32(-1), {"a": s.constant(1.0)}), "is not valid: pass a name"),
+        (lambda: s.select(True, {"a": s.constant(1.0), "b": s.constant(2.0)}), "kind=True is not valid"),
+        (lambda: s.select(0.5, {"a": s.constant(1.0), "b": s.constant(2.0)}), "kind=0.5 is not valid"),
+        (lambda: jax.jit(lambda k: s.select(k, {"a": s.constant(1.0)})(0))(0.5), "is not valid: pass a name"),
+        (lambda: s.select("a", {}), "schedules={} is not valid"),
         (lambda: s.table([]), "values is empty"),
-        (lambda: s.reduce_on_plateau(factor=2.0), "factor=2.0 is not a factor between 0 and 1"),
+        (lambda: s.table([[1.0, 2.0], [3.0, 4.0]]), "values=.* is not valid: pass a list of finite numbers"),
+        (lambda: s.table(np.ones((2, 2))), "values=.* is not valid"),
+        (lambda: s.table("12"), "values='12' is not valid"),
+        (lambda: s.reduce_on_plateau(factor=2.0), "factor=2.0 is not valid: pass a number between 0 and 1"),
+        (lambda: s.reduce_on_plateau(patience=2.5), "patience=2.5 is not valid: pass a whole number of at least 1"),
+        (
+            lambda: s.reduce_on_plateau(rtol=2.0),
+            "rtol=2.0 is not valid: pass a number from 0 up to but not including 1",
+        ),
+        (lambda: s.reduce_on_plateau(cooldown=-1), "cooldown=-1 is not valid"),
+        (lambda: s.reduce_on_plateau(accumulation_size=0), "accumulation_size=0 is not valid"),
+        (lambda: s.reduce_on_plateau(min_scale=2), "min_scale=2 is not valid: pass a number from 0 to 1"),
     ],
 )
-def test_concrete_bad_arguments_are_one_clear_sentence(make, sentence):
-    with pytest.raises(js.JsweepError, match=sentence) as caught:
+def test_concrete_arguments_that_are_not_valid_are_refused_in_one_sentence(make, sentence):
+    with pytest.raises(js.ConfigError, match=sentence) as caught:
         make()
     assert "\n" not in str(caught.value)
 
@@ -553,8 +937,8 @@ def test_importing_schedules_loads_nothing_of_the_rest():
 
 def test_wider_floats_are_kept_where_jax_has_them():
     with jax.enable_x64(True):
-        assert s.linear(0.1, 0.7, 3)(1).dtype == jnp.float64
-        assert float(s.linear(0.1, 0.7, 3)(1)) == pytest.approx(0.3, rel=1e-15)
+        assert s.linear(0.1, 0.7, transition_steps=3)(1).dtype == jnp.float64
+        assert float(s.linear(0.1, 0.7, transition_steps=3)(1)) == pytest.approx(0.3, rel=1e-15)
 
 
 def test_the_table_in_the_docs_names_every_schedule():

@@ -149,9 +149,8 @@ def test_where_refuses_unknown_names_and_says_which_values_there_are():
 
 def test_print_shows_name_counts_time_the_best_three_and_the_store(tmp_path):
     path = tmp_path / "s.db"
-    trials = last_scores({(r, s): (0.1 * r, 0.5) for r in range(1, 6) for s in (0, 1)}) + [
-        ({"rate": 9}, 0, OSError("x"))
-    ]
+    good = last_scores({(r, s): (0.1 * r, 0.5) for r in range(1, 6) for s in (0, 1)})
+    trials = [*good, ({"rate": 9}, 0, OSError("x"))]
     store, result = record(trials, path=path, settings=SETTINGS | {"seconds": 12.5})
     text = str(result)
     assert text.startswith("made: 6 configs, 11 trials (10 finished, 1 failed)\ncreated ")

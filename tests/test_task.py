@@ -1,9 +1,5 @@
 """What `supervised` trains and records, against NumPy and plain loops with optax, and what it refuses."""
 
-import dataclasses
-from collections.abc import Callable
-from typing import Literal
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,18 +12,7 @@ from test_hyperparameters import final_losses
 import jsweep as js
 from jsweep._runtime.prng import root_key_data, trial_keys
 from jsweep.data.shuffle import batch_indices
-
-
-@dataclasses.dataclass(frozen=True)
-class Metric:
-    """A metric that says its direction, and whether it is a mean over examples."""
-
-    function: Callable
-    mode: Literal["min", "max"]
-    per_example: bool = True
-
-    def __call__(self, outputs, targets):
-        return self.function(outputs, targets)
+from jsweep.metrics import Metric
 
 
 def regression(examples, features=3, seed=0):
@@ -369,7 +354,9 @@ def decayed_later(config):
 
 @pytest.mark.parametrize("twice", [decayed, decayed_later])
 def test_an_l2_that_the_optimizer_reads_too_is_refused(twice):
-    with pytest.raises(js.ConfigError, match=r'optimizer reads config\["l2"\].*would count twice.*weight_decay'):
+    with pytest.raises(
+        js.ConfigError, match=r'optimizer reads config\["l2"\].*supervised adds that penalty.*weight_decay'
+    ):
         js.sweep(linear_task(optimizer=twice), [{"l2": 0.1}], steps=1)
 
 

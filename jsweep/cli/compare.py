@@ -1,25 +1,23 @@
-"""The command ``compare``."""
+"""The command ``compare``: the best configs of several sweeps beside each other."""
 
 from contextlib import ExitStack
 
 import click
 
-from jsweep._runtime.types import Mode
-from jsweep.cli._options import json_option, objective_of, objective_options, store_option
 from jsweep.cli._tables import print_json, terminal_width
+from jsweep.cli.options import Selection, json_option, ranking_options, store_option
 from jsweep.errors import ConfigError
 from jsweep.results import verbs
 from jsweep.results.comparison import compare as compare_results
-from jsweep.results.ranking import At
 from jsweep.results.result import Result
 
 
 @click.command(epilog="Example:  jsweep compare digits digits-wide --metric validation/accuracy")
 @click.argument("sweeps", nargs=-1)
 @store_option
-@objective_options
+@ranking_options
 @json_option
-def compare(sweeps: tuple[str, ...], store: str, metric: str | None, mode: Mode | None, at: At, as_json: bool) -> None:
+def compare(sweeps: tuple[str, ...], store: str, selection: Selection, as_json: bool) -> None:
     """Compare the best configs of SWEEPS (default: all of the store); SWEEP:CONFIG compares a config by its id.
 
     The difference to the first is taken seed by seed where seeds are shared, and shown with its standard error.
@@ -29,7 +27,7 @@ def compare(sweeps: tuple[str, ...], store: str, metric: str | None, mode: Mode 
         raise ConfigError(f"{store} has no sweeps to compare: make some with jsweep run FILE --store {store}.")
     with ExitStack() as stack:
         results = [_opened(stack, store, name) for name in names]
-        found = compare_results(*results, metric=objective_of(metric, mode), at=at)
+        found = compare_results(*results, **selection.ranking)
     if as_json:
         print_json(found.rows)
     else:

@@ -1,9 +1,9 @@
-"""The command ``list``."""
+"""The command ``list``: the sweeps of a store."""
 
 import click
 
-from jsweep.cli._options import json_option, store_option
 from jsweep.cli._tables import jsonable, print_json, print_table
+from jsweep.cli.options import json_option, store_option
 from jsweep.results import verbs
 
 

@@ -55,7 +55,7 @@ def _changed(sweep: "Sweep", experiment: Experiment) -> "Sweep":
         changes = {"steps": None, "epochs": None} | changes
     if sweep.store is None:
         changes.setdefault("store", STORE)
-    if sweep.name is None and sweep.task.name in (None, "task"):
+    if sweep.name is None and sweep.task.name is None:
         changes.setdefault("name", Path(experiment.file).stem)
     return dataclasses.replace(sweep, **changes)
 

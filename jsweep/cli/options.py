@@ -100,6 +100,8 @@ environment_option = click.option(
 )
 top_option = click.option("--top", default=10, show_default=True, type=click.IntRange(1), help="Rows of the table.")
 
+store_option = click.option("--store", default=STORE, show_default=True, help="The store's file.")
+
 _store = click.option("--store", help=f"The record's file. [default: the experiment's own, or {STORE}]")
 _name = click.option("--name", help="The sweep's name in the record.")
 _length = [
@@ -107,10 +109,13 @@ _length = [
     click.option("--steps", type=int, help="Train each trial for this many steps."),
     click.option("--epochs", type=float, help="Train each trial for this many epochs."),
 ]
-_selection = [
+_ranking = [
     click.option("--metric", help="The metric to select by. [default: the sweep's objective]"),
     click.option("--mode", type=click.Choice(["min", "max"]), help="Which values of --metric are better."),
     click.option("--at", type=At(), help="The evaluation to select by. [default: last]"),
+]
+_selection = [
+    *_ranking,
     click.option("--rule", type=click.Choice(["mean", "one-standard-error"]), help="The rule. [default: mean]"),
     click.option("--simplest", help="Names whose smaller values are simpler, as in width,layers."),
 ]
@@ -137,6 +142,17 @@ def selection_options(command: Command[T]) -> Command[T]:
         return command(*args, selection=Selection(**chosen, simplest=simplest), **options)
 
     return _with_options(wrapped, _selection)
+
+
+def ranking_options(command: Command[T]) -> Command[T]:
+    """Add --metric, --mode and --at; the command takes them as ``selection``."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **options: Any) -> T:
+        chosen = {name: options.pop(name) for name in ("metric", "mode", "at")}
+        return command(*args, selection=Selection(**chosen), **options)
+
+    return _with_options(wrapped, _ranking)
 
 
 def _with_experiment(command: Command[T]) -> Command[T]:

@@ -37,9 +37,8 @@ def resume(
     as_json: bool,
 ) -> None:
     """Resume the sweep that FILE defines: the same as run, but refused where the record does not have the sweep."""
-    from jsweep.runner.prepare import prepare
     from jsweep.runner.resume import resume as resume_sweep
 
-    prepared = prepare(load_sweep(experiment))
-    check_selection(selection, prepared)
-    print_result(resume_sweep(prepared, progress=progress, any_environment=any_environment), selection, top, as_json)
+    sweep = load_sweep(experiment)
+    check_selection(selection, sweep)
+    print_result(resume_sweep(sweep, progress=progress, any_environment=any_environment), selection, top, as_json)

@@ -17,12 +17,12 @@ from jsweep.cli.options import (
     selection_options,
     top_option,
 )
-from jsweep.errors import UnknownNameError
+from jsweep.results.incomplete import failures
 
 if TYPE_CHECKING:
-    from jsweep.runner.prepare import Prepared
     from jsweep.runner.progress import ProgressMode
     from jsweep.runner.session import Session
+    from jsweep.runner.sweep import Sweep
 
 
 @click.command(epilog="Example:  jsweep run experiments/digits.py --store sweeps.db --seeds 3")
@@ -45,20 +45,22 @@ def run(
     FILE is a Python file with a function sweep() that returns a jsweep.Sweep. Trials already in the record are not
     trained again: an interrupted run is resumed from the last recorded segment, and more --steps train the rest.
     """
-    from jsweep.runner.prepare import prepare
     from jsweep.runner.run import run as run_sweep
 
-    prepared = prepare(load_sweep(experiment))
-    check_selection(selection, prepared)
-    print_result(run_sweep(prepared, progress=progress, any_environment=any_environment), selection, top, as_json)
+    sweep = load_sweep(experiment)
+    check_selection(selection, sweep)
+    print_result(run_sweep(sweep, progress=progress, any_environment=any_environment), selection, top, as_json)
 
 
-def check_selection(selection: Selection, prepared: "Prepared") -> None:
-    """Raise UnknownNameError for a metric that will not be recorded: before training rather than after it."""
-    if selection.metric is not None and selection.metric not in prepared.metrics:
-        raise UnknownNameError(
-            f"metric={selection.metric!r} will not be recorded: choose one of {', '.join(prepared.metrics)}."
-        )
+def check_selection(selection: Selection, sweep: "Sweep") -> None:
+    """Refuse a metric that will not be recorded, or whose direction is not known: before training rather than after it."""
+    if selection.metric is None:
+        return
+    from jsweep.results.objective import Directions
+    from jsweep.runner.prepare import prepare
+
+    metrics = tuple(prepare(sweep).metrics)
+    Directions(metrics, modes=sweep.task.modes).resolve(selection.ranking["metric"], sweep.record_name)
 
 
 def print_result(result: "Session", selection: Selection, top: int, as_json: bool) -> None:
@@ -69,7 +71,7 @@ def print_result(result: "Session", selection: Selection, top: int, as_json: boo
         print_json({"sweep": result.name, "store": result.path, "metric": metric, "ranking": ranking[:top]})
         return
     print_ranking(f"{result.name}: {len(ranking)} configs", ranking, top)
-    failed = [trial for trial in result.trials() if trial.status == "failed"]
+    failed = failures(result.name, result.trials())
     if failed:
-        click.echo(f"{len(failed)} trials failed, the first with {clean(failed[0].reason, 300)}")
+        click.echo(failed)
     click.echo(f"best: {clean(result.best(**selection.best), 300)}")

@@ -37,7 +37,7 @@ def schedules(name: str | None, arguments: tuple[str, ...], steps: int, plot: st
         from jsweep.schedules._plot import plot_schedule
 
         shown = ", ".join(f"{key}={value}" for key, value in given.items())
-        _drawn(plot_schedule(schedule, f"{name}({shown})"[:300], steps, _checked(plot)), as_json)
+        _drawn(plot_schedule(schedule, f"{name}({shown})"[:300], steps=steps, path=_checked(plot)), as_json)
     if as_json:
         print_json({"name": name, "arguments": given, "values": dict(zip(map(str, counts), values))})
         return

@@ -1,14 +1,12 @@
-"""The command ``show``."""
+"""The command ``show``: a sweep with its configs ranked, or one trial."""
 
 import click
 
 from jsweep._runtime.text import clean
-from jsweep._runtime.types import Mode
-from jsweep.cli._options import json_option, objective_of, objective_options, store_option
 from jsweep.cli._tables import print_json, terminal_width
+from jsweep.cli.options import Selection, json_option, ranking_options, store_option, top_option
 from jsweep.errors import ConfigError
 from jsweep.results import verbs
-from jsweep.results.ranking import At
 from jsweep.results.reports import SweepReport, TrialReport
 
 
@@ -16,17 +14,15 @@ from jsweep.results.reports import SweepReport, TrialReport
 @click.argument("sweep", required=False)
 @click.argument("trial", required=False)
 @store_option
-@objective_options
-@click.option("--top", default=20, show_default=True, type=click.IntRange(1), help="Rows of the table.")
+@ranking_options
+@top_option
 @click.option("--traceback", is_flag=True, help="Print the whole traceback of a TRIAL that failed.")
 @json_option
 def show(
     sweep: str | None,
     trial: str | None,
     store: str,
-    metric: str | None,
-    mode: Mode | None,
-    at: At,
+    selection: Selection,
     top: int,
     traceback: bool,
     as_json: bool,
@@ -36,7 +32,7 @@ def show(
     if sweep is not None and trial is not None:
         found = verbs.show(store, sweep, trial)
     else:
-        found = verbs.show(store, sweep, metric=objective_of(metric, mode), at=at)
+        found = verbs.show(store, sweep, **selection.ranking)
     if traceback:
         click.echo(_traceback_of(found))
     elif as_json:
@@ -53,8 +49,8 @@ def _traceback_of(report: SweepReport | TrialReport) -> str:
         raise ConfigError(
             "--traceback is of one trial: pass its sweep and its id, as in jsweep show SWEEP TRIAL --traceback."
         )
-    text = getattr(report.trial, "traceback", None)
+    text = report.trial.traceback
     if not text:
         state = "it failed before tracebacks were kept" if report.trial.reason else f"it is {report.trial.status}"
         raise ConfigError(f"trial {report.trial.id} has no traceback: {state}.")
-    return "\n".join(clean(line, 2000) for line in str(text).splitlines())
+    return "\n".join(clean(line, 2000) for line in text.splitlines())

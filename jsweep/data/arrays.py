@@ -9,7 +9,7 @@ from jaxtyping import Array, PyTree, Shaped
 
 from jsweep.errors import ConfigError
 
-Arrays = PyTree[Shaped[Array | np.ndarray, "examples ..."]]
+Arrays = PyTree[Shaped[Array | np.ndarray, "_examples ..."]]
 """A pytree of NumPy or JAX arrays that share their first axis, the examples."""
 
 

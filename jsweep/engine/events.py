@@ -85,7 +85,7 @@ class Plan(Protocol):
 class Callback:
     """Receives the events of a run; override the methods you need. Pass instances as ``jsweep.run(..., callbacks=[...])``.
 
-    Methods are called from the thread that called `jsweep.run`, one at a time, after the record holds what they are told.
+    Methods are called from the thread that called `jsweep.run`, one at a time, after what they receive is recorded.
     An exception in one ends the run after the current segments are trained and recorded, and is then raised.
 
     >>> class PrintLosses(Callback):

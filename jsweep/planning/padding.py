@@ -14,83 +14,19 @@ from jaxtyping import PyTree
 
 from jsweep._runtime.prng import GENERATOR
 from jsweep.data.splits import train_like
-from jsweep.planning.traced import LaneFunctions, inner_jaxprs
+from jsweep.planning.traced import LaneFunctions, inner_jaxprs, shape_of
 
 _ELEMENTWISE = frozenset(
-    [
-        "add",
-        "add_any",
-        "sub",
-        "mul",
-        "div",
-        "rem",
-        "neg",
-        "sign",
-        "abs",
-        "max",
-        "min",
-        "pow",
-        "integer_pow",
-        "square",
-        "sqrt",
-        "rsqrt",
-        "cbrt",
-        "exp",
-        "exp2",
-        "expm1",
-        "log",
-        "log1p",
-        "log2",
-        "logistic",
-        "sin",
-        "cos",
-        "tan",
-        "asin",
-        "acos",
-        "atan",
-        "atan2",
-        "sinh",
-        "cosh",
-        "tanh",
-        "asinh",
-        "acosh",
-        "atanh",
-        "erf",
-        "erfc",
-        "erf_inv",
-        "lgamma",
-        "digamma",
-        "floor",
-        "ceil",
-        "round",
-        "is_finite",
-        "nextafter",
-        "eq",
-        "ne",
-        "lt",
-        "le",
-        "gt",
-        "ge",
-        "and",
-        "or",
-        "not",
-        "xor",
-        "shift_left",
-        "shift_right_logical",
-        "shift_right_arithmetic",
-        "select_n",
-        "clamp",
-        "convert_element_type",
-        "reduce_precision",
-        "stop_gradient",
-        "copy",
-        "real",
-        "imag",
-        "complex",
-        "conj",
-        "population_count",
+    {
+        *("add", "add_any", "sub", "mul", "div", "rem", "neg", "sign", "abs", "max", "min", "pow", "integer_pow"),
+        *("square", "sqrt", "rsqrt", "cbrt", "exp", "exp2", "expm1", "log", "log1p", "log2", "logistic"),
+        *("sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh"),
+        *("erf", "erfc", "erf_inv", "lgamma", "digamma", "floor", "ceil", "round", "is_finite", "nextafter"),
+        *("eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not", "xor", "population_count"),
+        *("shift_left", "shift_right_logical", "shift_right_arithmetic", "real", "imag", "complex", "conj"),
+        *("select_n", "clamp", "convert_element_type", "reduce_precision", "stop_gradient", "copy"),
         "optimization_barrier",
-    ]
+    }
 )
 _CALLS = frozenset(
     {"jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "remat2", "checkpoint"}
@@ -171,7 +107,7 @@ def _check_pair(pair: Pair) -> None:
 
 def _rows_axis(small: core.Var | core.Literal, large: core.Var | core.Literal) -> int | None:
     """The axis of rows of a value, which is the one that differs; None where it has none."""
-    one, other = getattr(small.aval, "shape", ()), getattr(large.aval, "shape", ())
+    one, other = shape_of(small), shape_of(large)
     differing = [axis for axis, (a, b) in enumerate(zip(one, other)) if a != b]
     if len(one) != len(other) or len(differing) > 1:
         raise RowsMixed("an array has more than one axis of rows")
@@ -186,9 +122,12 @@ def _same_literals(pair: Pair) -> bool:
 def _same_parameters(pair: Pair) -> bool:
     small, large = (equation.params for equation in pair)
     for name, value in small.items():
-        if name in _OF_SHAPES or name in _OF_CALLS or hasattr(value, "eqns") or hasattr(value, "jaxpr"):
-            continue
-        if name == "branches":
+        if (
+            name in _OF_SHAPES
+            or name in _OF_CALLS
+            or name == "branches"
+            or isinstance(value, core.Jaxpr | core.ClosedJaxpr)
+        ):
             continue
         text, other = repr(value), repr(large.get(name))
         if text != other and " at 0x" not in text:
@@ -201,7 +140,7 @@ def _check_source(name: str, results: Sequence[int | None]) -> None:
     varying = [axis for axis in results if axis is not None]
     if not varying or name in ("broadcast_in_dim", "iota", "empty", "empty2"):
         return
-    partitionable = bool(jax.config.jax_threefry_partitionable)
+    partitionable = bool(jax.config.jax_threefry_partitionable)  # pyright: ignore[reportAttributeAccessIssue]
     if name in ("random_bits", "threefry2x32") and varying == [0] and partitionable:
         return  # the bits of the first rows are the same however many there are
     raise RowsMixed(f"{name} draws or makes an array by the number of rows")
@@ -215,7 +154,7 @@ def _elementwise(equation: core.JaxprEqn, operands: Sequence[int | None], result
 
 
 def _reshape(equation: core.JaxprEqn, operands: Sequence[int | None], results: Sequence[int | None]) -> bool:
-    before, after = equation.invars[0].aval.shape, equation.outvars[0].aval.shape
+    before, after = shape_of(equation.invars[0]), shape_of(equation.outvars[0])
     prefix = lambda shape, axis: math.prod(shape[: axis or 0])
     return equation.params.get("dimensions") is None and prefix(before, operands[0]) == prefix(after, results[0])
 
@@ -264,13 +203,13 @@ def _concatenate(equation: core.JaxprEqn, operands: Sequence[int | None], result
 def _slice(equation: core.JaxprEqn, operands: Sequence[int | None], results: Sequence[int | None]) -> bool:
     axis = operands[0] or 0
     strides = equation.params["strides"]
-    whole = equation.outvars[0].aval.shape[axis] == equation.invars[0].aval.shape[axis]
+    whole = shape_of(equation.outvars[0])[axis] == shape_of(equation.invars[0])[axis]
     return whole and equation.params["start_indices"][axis] == 0 and (strides is None or strides[axis] == 1)
 
 
 def _dynamic_slice(equation: core.JaxprEqn, operands: Sequence[int | None], results: Sequence[int | None]) -> bool:
     axis = operands[0]
-    whole = axis is not None and equation.params["slice_sizes"][axis] == equation.invars[0].aval.shape[axis]
+    whole = axis is not None and equation.params["slice_sizes"][axis] == shape_of(equation.invars[0])[axis]
     return whole and all(other is None for other in operands[1:])
 
 
@@ -288,15 +227,15 @@ def _windows(equation: core.JaxprEqn, operands: Sequence[int | None], results: S
 
 def _gather(equation: core.JaxprEqn, operands: Sequence[int | None], results: Sequence[int | None]) -> bool:
     numbers, source, indices = equation.params["dimension_numbers"], operands[0], operands[1]
-    batch = [axis for axis in range(len(equation.outvars[0].aval.shape)) if axis not in numbers.offset_dims]
+    batch = [axis for axis in range(len(shape_of(equation.outvars[0]))) if axis not in numbers.offset_dims]
     if source is None:
         return indices is not None and indices < len(batch) and batch[indices] == results[0]
     paired = list(zip(numbers.operand_batching_dims, numbers.start_indices_batching_dims))
     if indices is not None:
         return (source, indices) in paired
-    kept = [a for a in range(len(equation.invars[0].aval.shape)) if a not in numbers.collapsed_slice_dims]
+    kept = [a for a in range(len(shape_of(equation.invars[0]))) if a not in numbers.collapsed_slice_dims]
     kept = [a for a in kept if a not in numbers.operand_batching_dims]
-    whole = equation.params["slice_sizes"][source] == equation.invars[0].aval.shape[source]
+    whole = equation.params["slice_sizes"][source] == shape_of(equation.invars[0])[source]
     return whole and source in kept and source not in numbers.start_index_map
 
 
@@ -316,7 +255,7 @@ _RULES: dict[str, Rule] = {
     "sort": _over_axes,
     "rev": _over_axes,
     "split": _over_axes,
-    "top_k": lambda equation, operands, results: operands[0] != len(equation.invars[0].aval.shape) - 1,
+    "top_k": lambda equation, operands, results: operands[0] != len(shape_of(equation.invars[0])) - 1,
 }
 _PREFIXES: dict[str, Rule] = {
     "reduce_window": _windows,

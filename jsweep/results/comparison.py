@@ -9,7 +9,7 @@ from typing import Any
 from jsweep._runtime.text import clean
 from jsweep.errors import ConfigError
 from jsweep.results.objective import Objective
-from jsweep.results.ranking import At, ConfigScore, check_at
+from jsweep.results.ranking import At, ConfigScore, Evaluation, check_at
 from jsweep.results.result import Result
 from jsweep.results.text_table import config_columns, format_table, spread
 
@@ -39,7 +39,7 @@ class Comparison:
     """The best config of each sweep by ``objective``, compared with the first sweep's; prints as a table."""
 
     objective: Objective
-    at: At
+    at: Evaluation
     rows: tuple[Compared, ...]
 
     def __str__(self) -> str:
@@ -95,10 +95,9 @@ def compare(*results: Result, metric: str | Objective | None = None, at: At = "l
                 f"the sweeps have different objectives, {_said(objectives[0])} of {results[0].name!r} and {_said(objective)} "
                 f"of {result.name!r}: pass one with metric= (--metric)."
             )
-    at = check_at(at)
     scores = [result.best(objectives[0], at=at) for result in results]
     rows = [_compared(result.label, score, scores[0]) for result, score in zip(results, scores)]
-    return Comparison(objectives[0], at, tuple(rows))
+    return Comparison(objectives[0], check_at(at), tuple(rows))
 
 
 def paired_difference(values: Mapping[int, float], others: Mapping[int, float]) -> tuple[float, float, int]:

@@ -1,15 +1,18 @@
 """Sentences about trials that failed, diverged or have not finished: which, how many, and what to do."""
 
 import math
+import shlex
 from collections.abc import Sequence
 
 from jsweep._runtime.text import clean
 from jsweep.results.objective import Objective
-from jsweep.results.ranking import LOSSES, At, Scores
+from jsweep.results.ranking import LOSSES, Evaluation, Scores
 from jsweep.storage import Status, Trial
 
 
-def why_nothing_is_complete(sweep: str, trials: Sequence[Trial], objective: Objective, at: At, scores: Scores) -> str:
+def why_nothing_is_complete(
+    sweep: str, trials: Sequence[Trial], objective: Objective, at: Evaluation, scores: Scores
+) -> str:
     """The message of the error that no config can be selected.
 
     ``scores`` holds the whole curves of the metric and the losses.
@@ -41,10 +44,11 @@ def failures(sweep: str, trials: Sequence[Trial]) -> str:
     if not failed:
         return ""
     reason = clean(failed[0].reason or "an unknown error", 300).rstrip(".")
-    return f"{_count(failed)} failed, the first with {reason}; see jsweep show {clean(sweep)} {clean(failed[0].id)} --traceback"
+    command = f"jsweep show {shlex.quote(clean(sweep))} {clean(failed[0].id)} --traceback"
+    return f"{_count(failed)} failed, the first with {reason}; see {command}"
 
 
-def _divergences(trials: Sequence[Trial], metric: str, at: At, scores: Scores) -> str:
+def _divergences(trials: Sequence[Trial], metric: str, at: Evaluation, scores: Scores) -> str:
     firsts = [_first_nonfinite(trial, metric, at, scores) for trial in trials if trial.status != Status.FAILED]
     steps = [step for step in firsts if step is not None]
     if not steps:
@@ -63,7 +67,7 @@ def _unfinished(trials: Sequence[Trial]) -> str:
     return f"{_count(left)} {'has' if len(left) == 1 else 'have'} not finished (run the sweep again to resume it)"
 
 
-def _first_nonfinite(trial: Trial, metric: str, at: At, scores: Scores) -> int | None:
+def _first_nonfinite(trial: Trial, metric: str, at: Evaluation, scores: Scores) -> int | None:
     """The first step at which the metric or a loss was not finite, as exactly as the record says."""
     curve = {
         step: all(math.isfinite(scores.get(name, {}).get(trial.key, {}).get(step, 0.0)) for name in (metric, *LOSSES))

@@ -5,19 +5,22 @@ import operator
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, SupportsIndex, TypeAlias
 
-from jsweep._runtime.types import Mode, Value
+from jsweep._runtime.types import Mode
 from jsweep.errors import ConfigError, UnknownNameError
 from jsweep.results.objective import Objective
 from jsweep.space import format_config
 from jsweep.storage import Status, TestOpening, Trial
 
-At: TypeAlias = Literal["last", "best"] | int
+At: TypeAlias = Literal["last", "best"] | SupportsIndex
 """The evaluation that counts: the last, each config's best, or the one after that many steps."""
 
+Evaluation: TypeAlias = Literal["last", "best"] | int
+"""An `At` that has been checked."""
+
 Rule: TypeAlias = Literal["mean", "one-standard-error"]
-Simplest: TypeAlias = Callable[[Mapping[str, Value]], Any] | Sequence[str]
+Simplest: TypeAlias = Callable[[Mapping[str, Any]], Any] | Sequence[str]
 Scores: TypeAlias = Mapping[str, Mapping[int, Mapping[int, float]]]
 """Recorded values: metric -> a trial's key in the record -> step -> value."""
 
@@ -57,13 +60,22 @@ class ConfigScore:
 
 @dataclass(frozen=True)
 class TestScore:
-    """The scores on the test split: for each metric one value a seed; ``from_ledger``: it had been opened before."""
+    """The scores on the test split: for each metric one value a seed; ``from_ledger``: it had been opened before.
+
+    ``metric``, ``mode``, ``rule`` and ``at`` say how validation selected the config; the parameters tested are those after
+    ``step`` steps.
+    """
 
     config: Mapping[str, Any]
     scores: Mapping[str, tuple[float, ...]]
     seeds: tuple[int, ...]
     opened: str
     from_ledger: bool
+    metric: str
+    mode: str
+    rule: str
+    at: str
+    step: int
 
     def mean(self, metric: str) -> float:
         """The mean over seeds of ``test/NAME``."""
@@ -100,9 +112,9 @@ class Selection:
             _check_simplest(self.simplest)
 
 
-def check_at(at: Any) -> At:
+def check_at(at: At) -> Evaluation:
     """``at`` as "last", "best" or a whole number of steps; ConfigError for anything else."""
-    if at == "last" or at == "best":
+    if isinstance(at, str) and (at == "last" or at == "best"):
         return at
     try:
         step = operator.index(at)
@@ -125,7 +137,7 @@ def _check_simplest(simplest: Any) -> None:
     )
 
 
-def rank(trials: Sequence[Trial], objective: Objective, at: At, scores: Scores) -> list[ConfigScore]:
+def rank(trials: Sequence[Trial], objective: Objective, at: Evaluation, scores: Scores) -> list[ConfigScore]:
     """Score every config and order them, best first; incomplete ones come last, and ties keep the order of the trials.
 
     Args:
@@ -184,7 +196,7 @@ def diverged_at(trial: Trial, step: int, metric: str, scores: Scores) -> bool:
     return not all(math.isfinite(value) for value in values)
 
 
-def _score(trials: Sequence[Trial], objective: Objective, at: At, scores: Scores) -> ConfigScore:
+def _score(trials: Sequence[Trial], objective: Objective, at: Evaluation, scores: Scores) -> ConfigScore:
     """The score of one config from its trials, in order of seed."""
     steps = _steps(trials, objective, at, scores)
     recorded = scores.get(objective.metric, {})
@@ -206,7 +218,7 @@ def _score(trials: Sequence[Trial], objective: Objective, at: At, scores: Scores
     )
 
 
-def _steps(trials: Sequence[Trial], objective: Objective, at: At, scores: Scores) -> list[int]:
+def _steps(trials: Sequence[Trial], objective: Objective, at: Evaluation, scores: Scores) -> list[int]:
     """The step each seed is looked at: the same for all, except where ``at`` is "last" and they differ in length."""
     if at == "last":
         return [trial.steps for trial in trials]
@@ -249,4 +261,15 @@ def _spread(values: Sequence[float]) -> float:
 def score_of_opening(entry: TestOpening, from_ledger: bool) -> TestScore:
     """An entry of the ledger as a `TestScore`."""
     scores = {name: tuple(values) for name, values in entry.scores.items()}
-    return TestScore(entry.config, scores, tuple(entry.seeds), entry.opened, from_ledger)
+    return TestScore(
+        config=entry.config,
+        scores=scores,
+        seeds=tuple(entry.seeds),
+        opened=entry.opened,
+        from_ledger=from_ledger,
+        metric=entry.metric,
+        mode=entry.mode,
+        rule=entry.rule,
+        at=entry.at,
+        step=entry.step,
+    )

@@ -52,7 +52,9 @@ class SweepReport:
             for found in self.environments
         ]
         openings = [
-            f"test split opened {clean(entry.opened)}, selected by {clean(entry.chosen_by)}" for entry in self.ledger
+            f"test split opened {clean(entry.opened)} at step {entry.step}, selected by {clean(entry.metric)} "
+            f"({clean(entry.mode)}, {clean(entry.rule)}, at {clean(entry.at)})"
+            for entry in self.ledger
         ]
         ending = "\n".join([*machines, *openings])
         parts = [

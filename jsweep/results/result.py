@@ -1,5 +1,6 @@
 """A sweep as its store holds it: trials, curves, rankings and the ledger of test openings; nothing here trains."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from jsweep.results.ranking import (
     LOSSES,
     At,
     ConfigScore,
+    Evaluation,
     Rule,
     Scores,
     Selection,
@@ -96,7 +98,7 @@ class Result:
         if len(found) != 1:
             raise UnknownNameError(
                 f"{start!r} matches {len(found)} trials of {self.name!r}: pass more of an id, as in "
-                f"jsweep show {self.name} --json."
+                f"jsweep show {shlex.quote(self.name)} --json."
             )
         return found[0]
 
@@ -161,7 +163,7 @@ class Result:
         if count != 1:
             raise UnknownNameError(
                 f"{start!r} matches {count} configs of {self.name!r}: pass more of an id, as in "
-                f"jsweep show {self.name} --json."
+                f"jsweep show {shlex.quote(self.name)} --json."
             )
         return self._narrowed(kept, start)
 
@@ -179,8 +181,9 @@ class Result:
         Raises:
             ConfigError: The metric is not recorded, its direction is not known, or nothing was evaluated at that step.
         """
-        objective, at = self._directions().resolve(metric, self.name), check_at(at)
-        return rank(self._with_own_configs(self.trials()), objective, at, self._scores(objective.metric, at))
+        objective, checked, trials = self._directions().resolve(metric, self.name), check_at(at), self.trials()
+        scores = self._scores(objective.metric, checked, trials)
+        return rank(self._with_own_configs(trials), objective, checked, scores)
 
     def best(
         self,
@@ -219,8 +222,9 @@ class Result:
             )
         ranking = self.ranking(objective, at=selection.at)
         if not ranking or not ranking[0].complete:
-            scores = self._curves_of(objective.metric)
-            raise ConfigError(why_nothing_is_complete(self.name, self.trials(), objective, selection.at, scores))
+            trials = self.trials()
+            scores = self._curves_of(objective.metric, trials)
+            raise ConfigError(why_nothing_is_complete(self.name, trials, objective, check_at(at), scores))
         return select(ranking, selection)
 
     def _directions(self) -> Directions:
@@ -230,10 +234,10 @@ class Result:
         own = self._own_configs
         return [replace(t, config=own[t.config_id]) if t.config_id in own else t for t in trials]
 
-    def _scores(self, metric: str, at: At) -> Scores:
+    def _scores(self, metric: str, at: Evaluation, trials: Sequence[Trial]) -> Scores:
         """What a ranking reads: the last scores where they are enough, else the curves of the metric and the losses."""
         if at != "last":
-            scores = self._curves_of(metric)
+            scores = self._curves_of(metric, trials)
             steps = sorted({step for curve in scores[metric].values() for step in curve})
             if at != "best" and at not in steps:
                 shown = ", ".join(map(str, steps[:12])) + (f", ... {steps[-1]}" if len(steps) > 12 else "")
@@ -241,16 +245,16 @@ class Result:
                     f"at={at} is not a step of an evaluation of {self.name!r}: pass one of {shown or 'none'}."
                 )
             return scores
-        steps = {trial.key: trial.steps for trial in self.trials()}
+        steps = {trial.key: trial.steps for trial in trials}
         found: dict[str, dict[int, dict[int, float]]] = {name: {} for name in (metric, *LOSSES)}
         for key, values in self._store.last_scores(self._row.key).items():
             for name in found.keys() & values.keys() if key in steps else ():
                 found[name][key] = {steps[key]: values[name]}
         return found
 
-    def _curves_of(self, metric: str) -> Scores:
+    def _curves_of(self, metric: str, trials: Sequence[Trial]) -> Scores:
         names = dict.fromkeys((metric, *(name for name in LOSSES if name in self.metrics())))
-        keys = {trial.key for trial in self.trials()}
+        keys = {trial.key for trial in trials}
         read = {name: self._store.scores(self._row.key, name) for name in names}
         return {name: {key: dict(pairs) for key, pairs in by.items() if key in keys} for name, by in read.items()}
 

@@ -115,7 +115,7 @@ def _union(before: Sequence[str], now: Sequence[str]) -> list[str]:
 
 
 def _settings(prepared: Prepared) -> dict[str, Any]:
-    objective = prepared.sweep.objective
+    objective = prepared.sweep.selects_by
     roles = prepared.roles.values()
     return {
         "metrics": prepared.metrics,

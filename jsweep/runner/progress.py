@@ -3,7 +3,7 @@
 import importlib.util
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Literal, get_args
 
 from rich.console import Console, Group, RenderableType
@@ -14,8 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jsweep._runtime.text import clean
-from jsweep._runtime.types import Mode
-from jsweep.engine.events import Compiled, Failed, Halved, Trained
+from jsweep.engine.events import Callback, Compiled, Failed, Plan, Trained
 from jsweep.errors import ConfigError
 from jsweep.runner.session import Session
 from jsweep.runner.tally import Scoreboard, Tally
@@ -30,29 +29,8 @@ REFRESHES_A_SECOND = 4
 MOST_NAME, MOST_CONFIG = 30, 400  # characters shown
 
 
-class Progress:
+class Progress(Callback):
     """A callback that shows nothing; the displays override what they need."""
-
-    def on_start(self, plan: object) -> None:
-        """Training is about to start."""
-
-    def on_compiled(self, event: Compiled) -> None:
-        """A program was compiled."""
-
-    def on_segment(self, event: Trained) -> None:
-        """A tile was trained to the end of a segment."""
-
-    def on_trial(self, trial: Trial, scores: Mapping[str, float]) -> None:
-        """A trial finished."""
-
-    def on_failed(self, event: Failed) -> None:
-        """Trials failed."""
-
-    def on_halved(self, event: Halved) -> None:
-        """A tile did not fit the memory."""
-
-    def on_end(self, error: BaseException | None) -> None:
-        """The run ended."""
 
     def on_record(self, result: Session, rows: Iterable[Trial]) -> None:
         """The record was read again: other processes may have finished trials."""
@@ -90,14 +68,13 @@ def progress_callback(progress: ProgressMode | None, result: Session) -> Progres
 def _tally(result: Session) -> Tally:
     """The counts before the run, from the record."""
     prepared, rows = result.prepared, result.trials()
-    objective = getattr(prepared.sweep, "objective", None)
-    metric = getattr(objective, "metric", "validation/loss")
-    mode: Mode | None = getattr(objective, "mode", "min")
-    tally = Tally(prepared.trials, len(prepared.groups), Scoreboard(prepared.trials, metric, mode))
+    objective = result.objective
+    scoreboard = Scoreboard(prepared.trials, objective.metric, objective.mode)
+    tally = Tally(prepared.trials, len(prepared.groups), scoreboard)
     traced = {trial.id for group in prepared.groups for trial in group.trials}
     tally.fail(trial.id for trial in prepared.trials if trial.id not in traced)
     finished = any(row.status == Status.FINISHED for row in rows)
-    tally.record(rows, result.ranking(metric) if finished else [], retried=True)
+    tally.record(rows, result.ranking() if finished else [], retried=True)
     return tally
 
 
@@ -123,7 +100,7 @@ class _Counting(Progress):
     def on_record(self, result: Session, rows: Iterable[Trial]) -> None:
         others = [row for row in rows if row.status == Status.FINISHED and row.id not in self.tally.ended]
         if others:
-            self.tally.record(others, result.ranking(self.tally.scoreboard.metric))
+            self.tally.record(others, result.ranking())
 
 
 class Plain(_Counting):
@@ -133,7 +110,7 @@ class Plain(_Counting):
         super().__init__(tally, name)
         self._clock, self._next = clock, 0.0
 
-    def on_start(self, plan: object) -> None:
+    def on_start(self, plan: Plan | None) -> None:
         self._print()
 
     def on_compiled(self, event: Compiled) -> None:
@@ -167,7 +144,7 @@ class LiveDisplay(_Counting):
             console=console, get_renderable=self.rendered, refresh_per_second=REFRESHES_A_SECOND, transient=False
         )
 
-    def on_start(self, plan: object) -> None:
+    def on_start(self, plan: Plan | None) -> None:
         self._live.start(refresh=True)
 
     def on_end(self, error: BaseException | None) -> None:

@@ -35,7 +35,16 @@ POLL_SECONDS = 0.3  # between two looks at trials that another process trains
 
 
 def sweep(task: Task, configs: Sequence[Mapping[str, Value]], **options: Any) -> Session:
-    """Train every config under every seed and return the session; the options are those of `Sweep`."""
+    """Train every config under every seed, in one call.
+
+    Args:
+        task: the task.
+        configs: as `Sweep` takes them.
+        options: the other arguments of `Sweep`.
+
+    Returns:
+        The session, as of `run`.
+    """
     return run(Sweep(task, configs, **options))
 
 
@@ -84,7 +93,7 @@ def run(
                 check_environment(store, record)
             _enter(store, record, prepared, longer)
             display = progress_callback(progress, session)
-            _Run(store, record, session, workers or default_workers(), (*callbacks, display), display).train()
+            _Run(store, record, session, workers or default_workers(), callbacks, display).train()
         on_error.pop_all()
     _warn_of_failures(session)
     return session
@@ -151,25 +160,26 @@ class _Run:
     record: SweepRecord
     session: Session
     workers: Sequence[jax.Device]
-    callbacks: Sequence[Callback | Progress]
+    callbacks: Sequence[Callback]
     display: Progress
 
     def train(self) -> None:
         """Train until every trial has finished or failed; callbacks hear of the start and of the end."""
         error: BaseException | None = None
-        told = [callback for callback in self.callbacks if isinstance(callback, Callback)]
         with contextlib.ExitStack() as stack:
             claims, checkpointing = self._shared(stack)
-            plan = plan_of(self.session.prepared, self.workers, _finished(self.session)) if told else None
-            for callback in self.callbacks:
-                callback.on_start(plan)
+            self.display.on_start(None)
             try:
+                if self.callbacks:
+                    plan = plan_of(self.session.prepared, self.workers, _finished(self.session))
+                    for callback in self.callbacks:
+                        callback.on_start(plan)
                 self._train_all(claims, checkpointing)
             except BaseException as raised:
                 error = raised
                 raise
             finally:
-                for callback in self.callbacks:
+                for callback in (*self.callbacks, self.display):
                     callback.on_end(error)
 
     def _shared(self, stack: contextlib.ExitStack) -> tuple[Claims | None, Checkpointing | None]:
@@ -215,7 +225,7 @@ class _Run:
             _interrupt_sets(stop),
             contextlib.closing(run_tiles(setting, work, self.workers, stop, claims, checkpointing)) as events,
         ):
-            for event in dispatched(events, self.callbacks, stop):
+            for event in dispatched(events, (*self.callbacks, self.display), stop):
                 match event:
                     case Trained(group, tile, segment, _, saved):
                         outdated = checkpointing.outdated(tile, segment, saved) if checkpointing else []

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, fields
 
 from jaxtyping import PyTree
 
-from jsweep._runtime.types import Value
 from jsweep.errors import ConfigError
 from jsweep.results.objective import Objective
 from jsweep.results.ranking import At, ConfigScore, Rule, Simplest, TestScore, score_of_opening
@@ -48,7 +47,7 @@ class Session(Result):
     def __init__(self, store: Store, name: str, prepared: Prepared):
         super().__init__(store, name, frozenset(trial.id for trial in prepared.trials))
         self.prepared = prepared
-        self._own_configs: dict[str, Mapping[str, Value]] = {t.config_id: t.config for t in prepared.trials}
+        self._own_configs = {t.config_id: t.config for t in prepared.trials}
 
     def best(
         self,

@@ -114,6 +114,12 @@ class Sweep:
         return Objective(chosen.metric, mode)
 
     @property
+    def selects_by(self) -> Objective:
+        """The objective with its direction."""
+        assert isinstance(self.objective, Objective)
+        return self.objective
+
+    @property
     def record_name(self) -> str:
         """The sweep's name in the record; ConfigError where it is kept in a file and has none."""
         name = self.name or self.task.name

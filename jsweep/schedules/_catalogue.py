@@ -1,17 +1,16 @@
-"""Every schedule with its formula in words and a typical setting: what the command line lists and the gallery draws."""
+"""Every schedule with a description and typical arguments: what the command line lists and the gallery draws."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A schedule's name, what it does in words, and arguments that show it over 1,000 steps."""
+    """A schedule's name, what it does in a few words, and arguments that show it over 1,000 steps."""
 
     name: str
     words: str
-    example: Mapping[str, Any]
+    example: Mapping[str, str | float | list[int] | list[float]]
 
 
 CATALOGUE = (

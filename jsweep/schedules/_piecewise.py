@@ -6,34 +6,42 @@ from typing import Literal
 import jax.numpy as jnp
 
 from jsweep.errors import ConfigError
+from jsweep.schedules._check import check_boundaries, check_each, check_factor, check_option, check_steps, check_value
 from jsweep.schedules._core import (
     Number,
     Schedule,
-    check,
-    check_boundaries,
-    check_steps,
-    check_value,
     half_cosine,
+    length_of,
     mix,
     number,
     passed_and_left,
     steps_since,
+    whole_periods,
 )
-from jsweep.schedules._decay import whole_periods
 
 
-def piecewise_constant(init_value: Number, boundaries: Sequence[Number], scales: Sequence[Number]) -> Schedule:
+def piecewise_constant(init_value: Number, boundaries: Sequence[Number], *, scales: Sequence[Number]) -> Schedule:
     """Multiplied by ``scales[i]`` from step ``boundaries[i]`` on (optax's ``piecewise_constant_schedule``).
 
     ``init_value * product of scales[i] over boundaries[i] <= count``. optax takes ``dict(zip(boundaries, scales))``;
-    as two sequences both may be traced. The last value holds for ever.
+    as two sequences both may be traced.
 
-    >>> [round(float(piecewise_constant(1.0, [10, 20], [0.1, 0.5])(t)), 3) for t in (9, 10, 20)]
+    Args:
+        init_value: the first value.
+        boundaries: steps in ascending order; the last value holds forever.
+        scales: as many factors of at least 0.
+
+    Returns:
+        A schedule.
+
+    Raises:
+        ConfigError: for a concrete argument that is not valid.
+
+    >>> from jsweep import schedules
+    >>> [round(float(schedules.piecewise_constant(1.0, [10, 20], scales=[0.1, 0.5])(t)), 3) for t in (9, 10, 20)]
     [1.0, 0.1, 0.05]
     """
-    check_value("init_value", init_value)
-    check_boundaries(boundaries, scales, "scales")
-    check("scales", scales, lambda v: v >= 0, "factors of at least 0")
+    _check_pieces(init_value, boundaries, scales)
 
     def schedule(count: Number):
         value = number(init_value)
@@ -44,35 +52,59 @@ def piecewise_constant(init_value: Number, boundaries: Sequence[Number], scales:
     return schedule
 
 
-def multi_step(init_value: Number, boundaries: Sequence[Number], factor: Number) -> Schedule:
-    """Multiplied by ``factor`` at each of ``boundaries`` (PyTorch's ``MultiStepLR``); the last value holds for ever.
+def multi_step(init_value: Number, boundaries: Sequence[Number], *, factor: Number) -> Schedule:
+    """Multiplied by ``factor`` at each of ``boundaries`` (PyTorch's ``MultiStepLR``).
 
-    >>> [float(multi_step(1.0, [10, 20], 0.5)(t)) for t in (9, 10, 20)]
+    Args:
+        init_value: the first value.
+        boundaries: steps in ascending order; the last value holds forever.
+        factor: at least 0.
+
+    Returns:
+        A schedule.
+
+    Raises:
+        ConfigError: for a concrete argument that is not valid.
+
+    >>> from jsweep import schedules
+    >>> [float(schedules.multi_step(1.0, [10, 20], factor=0.5)(t)) for t in (9, 10, 20)]
     [1.0, 0.5, 0.25]
     """
-    check("factor", factor, lambda v: v >= 0, "a factor of at least 0")
-    return piecewise_constant(init_value, boundaries, [factor] * len(boundaries))
+    check_factor("factor", factor, zero=True)
+    check_each("boundaries", boundaries, lambda v: v >= 0, "a list of steps in ascending order from 0")
+    return piecewise_constant(init_value, boundaries, scales=[factor] * len(boundaries))
 
 
 def piecewise_interpolate(
     interpolate_type: Literal["linear", "cosine"],
     init_value: Number,
+    *,
     boundaries: Sequence[Number],
     scales: Sequence[Number],
 ) -> Schedule:
     """From value to value along lines or half cosines (optax's ``piecewise_interpolate_schedule``).
 
-    At step ``boundaries[i]`` the value is ``init_value`` times the product of ``scales[: i + 1]``, exactly up to
-    rounding of that product; between two boundaries it is interpolated, and the last value holds for ever.
+    At step ``boundaries[i]`` the value is ``init_value`` times the product of ``scales[: i + 1]``.
 
-    >>> [float(piecewise_interpolate("linear", 1.0, [10, 20], [2.0, 0.25])(t)) for t in (0, 5, 10, 15, 30)]
+    Args:
+        interpolate_type: "linear" or "cosine".
+        init_value: the first value.
+        boundaries: steps in ascending order; the last value holds forever.
+        scales: as many factors of at least 0.
+
+    Returns:
+        A schedule.
+
+    Raises:
+        ConfigError: for a concrete argument that is not valid.
+
+    >>> from jsweep import schedules
+    >>> lines = schedules.piecewise_interpolate("linear", 1.0, boundaries=[10, 20], scales=[2.0, 0.25])
+    >>> [float(lines(t)) for t in (0, 5, 10, 15, 30)]
     [1.0, 1.5, 2.0, 1.25, 0.5]
     """
-    if interpolate_type not in ("linear", "cosine"):
-        raise ConfigError(f"interpolate_type={interpolate_type!r} is unknown: give 'linear' or 'cosine'.")
-    check_value("init_value", init_value)
-    check_boundaries(boundaries, scales, "scales")
-    check("scales", scales, lambda v: v >= 0, "factors of at least 0")
+    check_option("interpolate_type", interpolate_type, ("linear", "cosine"))
+    _check_pieces(init_value, boundaries, scales)
 
     def schedule(count: Number):
         begin, start = number(0), number(init_value)
@@ -90,20 +122,28 @@ def piecewise_interpolate(
 
 
 def table(values: Sequence[Number], interval: Number = 1) -> Schedule:
-    """``values[count // interval]``, one value for each ``interval`` steps; the last holds for ever.
+    """``values[count // interval]``, one value for every ``interval`` steps; the last one holds forever.
 
-    >>> [float(table([0.5, 0.25, 0.125], interval=10)(t)) for t in (0, 10, 99)]
+    A traced ``interval`` of 0 or below counts as 1 step.
+
+    >>> from jsweep import schedules
+    >>> [float(schedules.table([0.5, 0.25, 0.125], interval=10)(t)) for t in (0, 10, 99)]
     [0.5, 0.25, 0.125]
     """
+    check_each("values", values, lambda v: True, "a list of finite numbers")
     if len(values) == 0:
-        raise ConfigError("values is empty: give at least one value.")
-    check("values", values, lambda v: True, "a sequence of finite numbers")
+        raise ConfigError("values is empty: pass at least one value.")
     check_steps("interval", interval)
 
     def schedule(count: Number):
-        length = number(interval)
         rows = jnp.stack([number(value) for value in values])
-        row = whole_periods(steps_since(count), jnp.where(length > 0, length, 1.0))
+        row = whole_periods(steps_since(count), length_of(interval))
         return rows[jnp.minimum(row, len(values) - 1).astype(jnp.int32)]
 
     return schedule
+
+
+def _check_pieces(init_value: Number, boundaries: Sequence[Number], scales: Sequence[Number]) -> None:
+    check_value("init_value", init_value)
+    check_boundaries(boundaries, scales, "scales")
+    check_each("scales", scales, lambda v: v >= 0, "a list of numbers of at least 0")

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree, Shaped
 
+from jsweep._runtime.per_example import at_least_float32
 from jsweep.data.arrays import Arrays
 from jsweep.errors import ConfigError
 from jsweep.task.config import Config
@@ -22,7 +23,7 @@ Measure = Callable[[PyTree, Arrays], Shaped[Array, "..."]]
 def per_example(name: str, measure: Measure, outputs: PyTree, targets: Arrays) -> Shaped[Array, " batch"]:
     """``measure(outputs, targets)``; ConfigError unless it is one value per example, made from that example alone."""
     _check_no_pairs(name, measure, outputs, targets)
-    values = measure(outputs, targets)
+    values = jnp.asarray(measure(outputs, targets))
     rows = _rows(targets)
     shape = jnp.shape(values)
     if shape == (rows,):
@@ -43,10 +44,6 @@ def batch_mean(config: Config, values: Shaped[Array, " batch"]) -> Float[Array, 
         real = jnp.arange(values.shape[0]) < size
         return jnp.where(real, values, 0.0).sum() / size.astype(values.dtype)
     return values.mean()
-
-
-def at_least_float32(values: Shaped[Array, "..."]) -> Float[Array, "..."]:
-    return values.astype(jnp.promote_types(values.dtype, jnp.float32))
 
 
 def evaluate_split(

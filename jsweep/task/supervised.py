@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol, cast
 
 import jax
 import jax.numpy as jnp
@@ -22,14 +22,26 @@ from jsweep.task.trainable import check_params, merge_trainable, split_trainable
 
 Params = PyTree
 Optimizer = Callable[[Config], optax.GradientTransformation]
-_Init = Callable[[Config, PRNGKeyArray], tuple[Params, PyTree]]
-_Apply = Callable[[Config, Params, PyTree, Arrays, PRNGKeyArray | None], tuple[PyTree, PyTree]]
 _Loss = Callable[[Config, PyTree, Arrays], Shaped[Array, " batch"]]
 
 
+class Apply(Protocol):
+    """``apply(config, params, x, key) -> outputs``: a model; ``key`` is None when evaluating."""
+
+    def __call__(self, config: Config, params: Params, x: Arrays, key: PRNGKeyArray | None, /) -> PyTree: ...
+
+
+class StatefulApply(Protocol):
+    """``apply(config, params, model_state, x, key) -> (outputs, new_model_state)``: a model with a state."""
+
+    def __call__(
+        self, config: Config, params: Params, model_state: PyTree, x: Arrays, key: PRNGKeyArray | None, /
+    ) -> tuple[PyTree, PyTree]: ...
+
+
 def supervised(
-    init: Callable[[Config, PRNGKeyArray], PyTree],
-    apply: Callable[..., PyTree],
+    init: Init,
+    apply: "Apply | StatefulApply",
     *,
     loss: Callable[..., Shaped[Array, " batch"]],
     optimizer: Optimizer,
@@ -43,10 +55,9 @@ def supervised(
     """The task of fitting ``apply`` to pairs ``(x, y)`` by gradient descent.
 
     The state is ``{"params": ..., "optimizer": ...}``, and ``"model_state"`` where the model has one. Floating-point arrays
-    among the parameters are trained; other leaves stay as ``init`` returned them.
-
-    A config with ``l2`` adds ``l2 / 2 * sum(w ** 2)`` to the loss over every parameter of two or more dimensions
-    (weights, not biases), which is what PyTorch's SGD calls weight decay: its gradient is ``l2 * w``.
+    among the parameters are trained; other leaves stay as ``init`` returned them. A config with ``l2`` adds
+    ``l2 / 2 * sum(w ** 2)`` to the loss over every parameter of two or more dimensions (weights, not biases), which is what
+    PyTorch's SGD calls weight decay: its gradient is ``l2 * w``.
 
     Args:
         init: ``init(config, key) -> params``, any pytree.
@@ -77,7 +88,7 @@ def supervised(
     measures = dict(metrics or {})
     _check_functions({"init": init, "apply": apply, "loss": loss, "optimizer": optimizer}, measures)
     _check_pairs(check_splits(data))
-    forward = _stateful(apply) if has_state else _stateless(apply)
+    forward = _checked(cast(StatefulApply, apply)) if has_state else _stateless(cast(Apply, apply))
     losses = _with_config(loss)
     return Task(
         init=_make_init(init, optimizer, has_state, checks_parameters=evaluation_params is None),
@@ -91,9 +102,7 @@ def supervised(
     )
 
 
-def _make_init(
-    init: Callable[[Config, PRNGKeyArray], PyTree], optimizer: Optimizer, has_state: bool, checks_parameters: bool
-) -> Init:
+def _make_init(init: Init, optimizer: Optimizer, has_state: bool, checks_parameters: bool) -> Init:
     def start(config: Config, key: PRNGKeyArray) -> dict[str, PyTree]:
         made = init(config, key)
         if has_state and not (isinstance(made, tuple) and len(made) == 2):
@@ -110,7 +119,7 @@ def _make_init(
     return start
 
 
-def _make_step(forward: _Apply, losses: _Loss, optimizer: Optimizer) -> Step:
+def _make_step(forward: StatefulApply, losses: _Loss, optimizer: Optimizer) -> Step:
     def step(
         config: Config, state: dict[str, PyTree], batch: tuple[Arrays, Arrays], key: PRNGKeyArray
     ) -> tuple[dict[str, PyTree], dict[str, Array]]:
@@ -144,7 +153,7 @@ def _make_step(forward: _Apply, losses: _Loss, optimizer: Optimizer) -> Step:
     return step
 
 
-def _make_per_example(forward: _Apply, losses: _Loss) -> PerExample:
+def _make_per_example(forward: StatefulApply, losses: _Loss) -> PerExample:
     def per_row(config: Config, state: dict[str, PyTree], batch: tuple[Arrays, Arrays], key: PRNGKeyArray) -> Array:
         x, y = batch
         outputs, _ = forward(config, state["params"], None, x, key)
@@ -154,7 +163,7 @@ def _make_per_example(forward: _Apply, losses: _Loss) -> PerExample:
 
 
 def _make_evaluate(
-    forward: _Apply,
+    forward: StatefulApply,
     losses: _Loss,
     metrics: Mapping[str, Measure],
     evaluation_params: Callable[[Config, State], Params] | None,
@@ -178,11 +187,11 @@ def _loss_values(losses: _Loss, config: Config, outputs: PyTree, y: Arrays) -> S
         return per_example("loss", lambda outputs, y: losses(config, outputs, y), outputs, y)
 
 
-def _stateless(apply: Callable[..., PyTree]) -> _Apply:
+def _stateless(apply: Apply) -> StatefulApply:
     return lambda config, params, model_state, x, key: (apply(config, params, x, key), None)
 
 
-def _stateful(apply: Callable[..., PyTree]) -> _Apply:
+def _checked(apply: StatefulApply) -> StatefulApply:
     def forward(
         config: Config, params: Params, model_state: PyTree, x: Arrays, key: PRNGKeyArray | None
     ) -> tuple[PyTree, PyTree]:
@@ -224,8 +233,8 @@ def _l2_is_of_the_loss(config: Config, where: str) -> Iterator[None]:
     yield
     if "l2" in config.reads:
         raise ConfigError(
-            f'{where} reads config["l2"], which supervised adds to the loss already, so it would count twice: give the '
-            f"number that {where} reads another name, such as weight_decay."
+            f'{where} reads config["l2"], by itself or with all other names, but supervised adds that penalty to the loss '
+            f"already: give the number that {where} needs another name, such as weight_decay."
         )
     if was_read:
         config.reads.add("l2")

@@ -25,17 +25,23 @@ def is_disjoint_pooling(op: Op) -> bool:
 
 
 def emit_pool_gradient(op: Op, source: Array, operand: Array) -> Array:
-    """``source`` put where ``operand`` has the first maximum of each window, and 0 elsewhere."""
+    """``source`` at the first maximum of each window of ``operand``, and 0 elsewhere.
+
+    A window with a NaN has its gradient at its last position.
+    """
     window = tuple(op.params["window_dimensions"])
     covered = tuple(size * length for size, length in zip(source.shape, window, strict=True))
     split = tuple(part for size, length in zip(source.shape, window, strict=True) for part in (size, length))
     within = tuple(range(1, 2 * len(window), 2))
     windows = lax.slice(operand, (0,) * operand.ndim, covered).reshape(split)
-    spread = lambda a: jnp.expand_dims(a, within)
-    place = sum(
+    over_window = lambda a: jnp.expand_dims(a, within)
+    position = sum(
         lax.broadcasted_iota(jnp.int32, split, axis) * math.prod(window[at + 1 :]) for at, axis in enumerate(within)
     )
-    most = windows.max(within)
-    first = jnp.where(windows == spread(most), place, math.prod(window)).min(within)
-    put = jnp.where(place == spread(first), spread(source), 0).reshape(covered)
-    return jnp.pad(put, [(0, size - used) for size, used in zip(operand.shape, covered, strict=True)])
+    largest, last = (
+        windows.max(within),
+        math.prod(window) - 1,
+    )  # the largest is NaN where there is one, and equals nothing
+    first = jnp.where(windows == over_window(largest), position, last).min(within)
+    gradient = jnp.where(position == over_window(first), over_window(source), 0).reshape(covered)
+    return jnp.pad(gradient, [(0, size - used) for size, used in zip(operand.shape, covered, strict=True)])

@@ -5,6 +5,7 @@ from typing import cast
 
 import jax
 import numpy as np
+from jax.core import ShapedArray
 from jax.extend import core
 from jaxtyping import Array, PyTree
 
@@ -49,7 +50,8 @@ def _emit(op: Op, operands: list[Stored | Broadcast], wanted: Layout | None) -> 
     if op.is_product:
         return [emit_product(op, operands[0].stored(), operands[1].stored(), wanted)]
     if op.is_broadcast:
-        return [Broadcast(operands[0].in_default_layout(), op.params["shape"], op.params["broadcast_dimensions"])]
+        axes = tuple(int(axis) for axis in op.params["broadcast_dimensions"])  # JAX gives some as NumPy's integers
+        return [Broadcast(operands[0].in_default_layout(), op.params["shape"], axes)]
     if op.is_elementwise:
         return [_emit_elementwise(op, operands, wanted)]
     if op.is_reduction:
@@ -97,7 +99,7 @@ def _rewritten(jaxpr: core.ClosedJaxpr) -> core.ClosedJaxpr | core.Jaxpr:
 
 
 def _rewritten_closed(jaxpr: core.ClosedJaxpr) -> core.ClosedJaxpr:
-    avals = cast(list[jax.core.ShapedArray], jaxpr.in_avals)  # or references, which have the same attributes
+    avals = cast(list[ShapedArray], jaxpr.in_avals)  # or references, which have the same attributes
     inputs = [jax.ShapeDtypeStruct(a.shape, a.dtype, weak_type=getattr(a, "weak_type", False)) for a in avals]
     return jax.make_jaxpr(lambda *arrays: _run(FlatJaxpr(jaxpr), arrays))(*inputs)
 

@@ -1,0 +1,240 @@
+"""Workers: programs that must run alone do, a call that hangs is reported, and callbacks follow the record."""
+
+import os
+import subprocess
+import sys
+import threading
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import jaxlib
+import numpy as np
+import pytest
+
+import jsweep as js
+from jsweep.engine.carry import Carry, clone, merge, split, stack, take
+from jsweep.engine.concurrency import Program, must_run_alone
+from jsweep.engine.events import dispatch, dispatched
+from jsweep.engine.executors.watchdog import FIRST_SECONDS, LEAST_SECONDS, TIMES_LONGEST, Watchdog
+
+GAUSSIAN_PROCESS = """
+import sys
+import jax, jax.numpy as jnp, numpy as np
+import jsweep as js
+from jsweep.engine.tile_size import measure_width
+from jsweep.engine.executors.threads import default_workers
+from jsweep.runner.prepare import prepare
+js.configure(cache=False)
+rng = np.random.default_rng(0)
+x, y = rng.normal(size=(512, 8)).astype(np.float32), rng.normal(size=512).astype(np.float32)
+
+def likelihood(scale, x, y):
+    z = x * jnp.exp(scale)
+    kernel = jnp.exp(-0.5 * jnp.square(z[:, None] - z[None]).sum(-1)) + 0.5 * jnp.eye(len(x))
+    factor = jnp.linalg.cholesky(kernel)
+    weights = jax.scipy.linalg.solve_triangular(factor, y, lower=True)
+    return 0.5 * jnp.square(weights).sum() + jnp.log(jnp.diag(factor)).sum()
+
+def step(config, scale, batch, key):
+    value, gradient = jax.value_and_grad(likelihood)(scale, *batch)
+    return scale - config["learning_rate"] * gradient, {"loss": value}
+
+task = js.Task(
+    lambda config, key: jnp.zeros(8),
+    step,
+    lambda config, scale, split: {"loss": likelihood(scale, *split)},
+    data=js.Splits((x, y), (x[:64], y[:64])),
+    batch_size=64,
+)
+sweep = js.Sweep(task, [{"learning_rate": 1e-4 * n} for n in range(1, 13)], steps=60, evaluate_every=20, tile=4)
+workers = default_workers()[:1] * 2
+if sys.argv[1] == "train":
+    print(len(js.run(sweep, progress=False, workers=workers).trials()))
+else:
+    print(measure_width(task, prepare(sweep).groups[0], workers))
+"""
+
+
+@pytest.mark.parametrize("what", ["train", "measure"])
+def test_programs_with_factorisations_end_with_two_workers(what, tmp_path):
+    command = [sys.executable, "-c", GAUSSIAN_PROCESS, what]
+    environment = os.environ | {"JSWEEP_CACHE": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, timeout=600)
+    assert int(done.stdout) >= 1
+
+
+@pytest.mark.parametrize(
+    ("function", "uses_lapack"),
+    [
+        (jnp.linalg.cholesky, True),
+        (jnp.linalg.eigh, True),
+        (jnp.linalg.qr, True),
+        (jnp.linalg.svd, True),
+        (jax.scipy.linalg.expm, True),
+        (lambda x: jax.lax.fori_loop(0, 3, lambda i, a: jnp.linalg.inv(a), x), True),
+        (lambda x: jnp.tanh(x @ x), False),
+    ],
+)
+@pytest.mark.parametrize("version", ["0.10.2", "0.11.0", "0.11.1", "0.12.0.1"])
+def test_programs_with_lapack_run_alone_where_jaxlib_hangs(function, uses_lapack, version, monkeypatch):
+    monkeypatch.setattr(jaxlib, "__version__", version)
+    lowered = jax.jit(jax.vmap(function)).lower(jnp.ones((2, 3, 3)))
+    affected = version in ("0.10.2", "0.11.0")
+    assert must_run_alone(lowered, jax.devices("cpu")[0]) == (uses_lapack and affected)
+    assert not must_run_alone(lowered, SimpleNamespace(platform="gpu"))
+
+
+def test_programs_that_run_alone_never_overlap():
+    inside, most, lock = 0, 0, threading.Lock()
+
+    def call():
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        threading.Event().wait(0.01)
+        with lock:
+            inside -= 1
+        return jnp.zeros(1)
+
+    programs = [Program(call, True), Program(call, True)]
+    threads = [threading.Thread(target=lambda p=p: [p() for _ in range(5)]) for p in programs * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+
+
+def test_a_call_that_does_not_end_is_reported_once_with_its_program():
+    now = [0.0]
+    watchdog = Watchdog(lambda: now[0])
+    with watchdog.watch("width=64"):
+        now[0] += FIRST_SECONDS - 1  # nothing to compare with yet
+        assert watchdog.report() == []
+        now[0] += 2
+        assert "width=64" in watchdog.report()[0]
+        assert watchdog.report() == []
+    with watchdog.watch("width=8"):
+        now[0] += 10.0
+        watchdog.finished_call()
+        now[0] += 10.0 * TIMES_LONGEST - 1
+        assert watchdog.report() == []
+        now[0] += 2
+        (report,) = watchdog.report()
+        assert "[width=8] has been running for 501 s, and took at most 10.0 s before" in report
+        assert "tile=1" in report
+    with watchdog.watch("width=4"):
+        watchdog.finished_call()
+        now[0] += LEAST_SECONDS - 1
+        assert watchdog.report() == []
+    now[0] += 1e6  # nothing runs
+    assert watchdog.report() == []
+
+
+def test_a_worker_that_hangs_is_reported_by_the_run(monkeypatch):
+    from jsweep.engine.executors import threads, watchdog
+
+    monkeypatch.setattr(watchdog, "FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(threads, "POLL_SECONDS", 0.01)
+    data = js.Splits(np.zeros((4, 1), np.float32), np.zeros((2, 1), np.float32))
+
+    def wait(x):
+        threading.Event().wait(0.5)
+        return x
+
+    def step(config, state, batch, key):
+        return jax.pure_callback(wait, jax.ShapeDtypeStruct((), jnp.float32), state, vmap_method="sequential"), {}
+
+    task = js.Task(
+        lambda config, key: jnp.float32(0), step, lambda config, state, split: {"loss": state}, data=data, batch_size=4
+    )
+    with pytest.warns(UserWarning, match=r"a call of the program \[all\] has been running for"):
+        js.run(js.Sweep(task, [{}], steps=1, tile=1), progress=False)
+
+
+def make_carry(step, values):
+    values = jnp.asarray(values, jnp.float32)
+    return Carry(step, 10, {"w": jnp.stack([values, 2 * values], 1)}, {"loss": values}, values.astype(jnp.int32))
+
+
+def assert_equal(one, other):
+    assert (one.step, one.since) == (other.step, other.since)
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+def test_lanes_of_a_carry_are_taken_apart_and_put_together_unchanged():
+    carry = make_carry(20, [1, 2, 3])
+    assert carry.lanes == 3
+    assert_equal(stack(split(carry)), carry)
+    assert_equal(stack([take(carry, 2), take(carry, 0)]), make_carry(20, [3, 1]))
+    assert_equal(merge([make_carry(20, [1]), make_carry(20, [2, 3])]), carry)
+    assert_equal(clone(carry, [0, 0, 2, 1]), make_carry(20, [1, 1, 3, 2]))
+    on_host = jax.device_get(carry)
+    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(stack(split(on_host))))
+
+
+@pytest.mark.parametrize("join", [stack, merge])
+def test_lanes_at_different_steps_do_not_share_a_carry(join):
+    carries = [make_carry(20, [1]), make_carry(30, [2])]
+    with pytest.raises(ValueError, match="lanes at 2 different positions cannot share a carry"):
+        join([take(c, 0) for c in carries] if join is stack else carries)
+
+
+def trained(trial, step, last):
+    score = SimpleNamespace(trial=trial, step=step, metrics={"validation/loss": 0.5}, finished=last)
+    tile = SimpleNamespace(trials=(SimpleNamespace(id=trial),))
+    return js.Trained(0, tile, SimpleNamespace(scores=(score,)), "f")
+
+
+EVENTS = [
+    js.Compiled(0, 4, "f"),
+    trained("a", 10, False),
+    js.Halved(0, 2),
+    trained("a", 20, True),
+    js.Failed(0, (), ValueError("no")),
+]
+
+
+def test_callbacks_receive_the_events_they_ask_for():
+    class Noted(js.Callback):
+        def __init__(self):
+            self.seen = []
+
+        def on_compiled(self, event):
+            self.seen.append(event)
+
+        def on_segment(self, event):
+            self.seen.append(event)
+
+        def on_trial(self, trial, scores):
+            self.seen.append((trial.id, scores))
+
+        def on_failed(self, event):
+            self.seen.append(event)
+
+        def on_halved(self, event):
+            self.seen.append(event)
+
+    noted = Noted()
+    for event in EVENTS:
+        dispatch(event, [js.Callback(), noted])  # the first one ignores everything
+    assert noted.seen == [*EVENTS[:4], ("a", {"validation/loss": 0.5}), EVENTS[4]]
+
+
+def test_an_error_in_a_callback_ends_a_run_after_what_was_trained_is_recorded():
+    class Fails(js.Callback):
+        def on_segment(self, event):
+            raise RuntimeError("the plot has no window")
+
+    recorded, stop = [], threading.Event()
+
+    def record():
+        for event in dispatched(EVENTS, [Fails()], stop):
+            assert stop.is_set() == (len(recorded) > 1)
+            recorded.append(event)
+
+    with pytest.raises(RuntimeError, match="the plot has no window"):
+        record()
+    assert recorded == EVENTS
