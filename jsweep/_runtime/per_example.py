@@ -5,7 +5,7 @@ import numbers
 from collections.abc import Callable
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Num, PyTree
+from jaxtyping import Array, Bool, Float, Int, Num, PyTree, Shaped
 
 from jsweep.errors import ConfigError
 
@@ -13,7 +13,7 @@ PerExample = Callable[[PyTree, PyTree], Array]
 """``(outputs, targets) -> values``, one value per example, shape (batch,)."""
 
 
-def at_least_float32(array: Num[Array, "..."]) -> Float[Array, "..."]:
+def at_least_float32(array: Shaped[Array, "..."]) -> Float[Array, "..."]:
     """``array`` in float32, or in its own type where that is more precise."""
     wide = jnp.issubdtype(array.dtype, jnp.inexact) and array.dtype.itemsize >= 4
     return array if wide else array.astype(jnp.float32)
