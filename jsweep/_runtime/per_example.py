@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Integer, Num, PyTree
+from jaxtyping import Array, Bool, Float, Integer, Num, PyTree, Shaped
 
 from jsweep.errors import ConfigError
 
@@ -16,7 +16,7 @@ PerExample = Callable[[PyTree, PyTree], Array]
 """``(outputs, targets) -> values``, one value per example, shape (batch,)."""
 
 
-def at_least_float32(array: Num[AnyArray, "..."]) -> Float[Array, "..."]:
+def at_least_float32(array: Shaped[AnyArray, "..."]) -> Float[Array, "..."]:
     """``array`` in float32, or in its own type where that is more precise."""
     wide = jnp.issubdtype(array.dtype, jnp.inexact) and array.dtype.itemsize >= 4
     return jnp.asarray(array) if wide else jnp.asarray(array, jnp.float32)

@@ -74,7 +74,7 @@ def seed_list(seeds: int | Iterable[int]) -> list[int]:
     return listed
 
 
-def _seed(seed: object) -> int:
+def _seed(seed: int) -> int:
     if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= operator.index(seed) < 2**32:
         raise ConfigError(f"seeds holds {seed!r}: pass whole numbers from 0 to 4294967295.")
     return operator.index(seed)
