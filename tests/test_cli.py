@@ -91,7 +91,7 @@ def test_the_whole_way_from_run_to_test(capsys, experiment):
         (["run", "line.py", "--seeds", "0"], "seeds=0 trains nothing"),
         (
             ["run", "line.py", "--store", "b.db", "--metric", "validation/f1"],
-            "will not be recorded: choose one of train/loss",
+            "metric='validation/f1' is not recorded for 'line': it has train/loss",
         ),
         (["run", "line.py", "--store", "no/such/a.db"], "the folder 'no/such' does not exist"),
         (["run", "line.py", "--seeds", "many"], "Invalid value for '--seeds'"),
