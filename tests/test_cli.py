@@ -1,12 +1,16 @@
 """The command line, as its user meets it."""
 
+import importlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from jsweep.cli import _COMMANDS, main
+from jsweep.cli.load import load_sweep
+from jsweep.cli.options import Experiment
 
 EXPERIMENT = """
 import jax, jax.numpy as jnp, numpy as np, optax
@@ -91,7 +95,7 @@ def test_the_whole_way_from_run_to_test(capsys, experiment):
         (["run", "line.py", "--seeds", "0"], "seeds=0 trains nothing"),
         (
             ["run", "line.py", "--store", "b.db", "--metric", "validation/f1"],
-            "metric='validation/f1' is not recorded for 'line': it has train/loss",
+            "is not recorded for 'line': it has train/loss",
         ),
         (["run", "line.py", "--store", "no/such/a.db"], "the folder 'no/such' does not exist"),
         (["run", "line.py", "--seeds", "many"], "Invalid value for '--seeds'"),
@@ -130,14 +134,22 @@ def test_every_command_has_help_with_an_example(capsys, command):
     assert "--json" in out
 
 
-def test_reading_a_record_loads_neither_the_engine_nor_jax():
+def test_reading_a_record_loads_neither_the_engine_nor_jax(capsys, experiment):
     """`jsweep list` answers at once, however large JAX is."""
-    code = (
-        "import sys; import jsweep.cli.list, jsweep.cli.show, jsweep.cli.best, jsweep.cli.compare; "
-        "print([m for m in ('jsweep.engine', 'jsweep.runner.sweep', 'optax') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    jsweep(capsys, "run", experiment, "--store", "a.db", "--steps", 2, "--seeds", 1)
+    code = """
+import sys
+from jsweep.cli import main
+for command in (["list"], ["show"], ["show", "line"], ["best"], ["compare"], ["drop", "line", "--yes"]):
+    try:
+        main([*command, "--store", "a.db"])
+    except SystemExit as end:
+        assert not end.code, command
+    loaded = {"jax", "jaxlib", "optax", "jsweep.engine", "jsweep.planning", "jsweep.runner"} & set(sys.modules)
+    assert not loaded, (command, loaded)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_names_from_a_record_cannot_command_the_terminal():
@@ -145,3 +157,48 @@ def test_names_from_a_record_cannot_command_the_terminal():
 
     assert clean("\x1b[31mred\x07\u202e") == "?[31mred??"
     assert len(clean("x" * 1000)) == 60
+
+
+@pytest.mark.parametrize("name", ["random", "colorsys", "optax", "two words", "a-b.c", "ünï[x]"])
+def test_a_file_of_any_name_is_loaded_and_hides_no_module(capsys, experiment, monkeypatch, name):
+    before = sys.modules.get(name)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    Path(f"{name}.py").write_text(EXPERIMENT.replace('name="line",', ""))
+    code, out, err = jsweep(capsys, "run", f"{name}.py", "--store", "a.db", "--steps", 2, "--seeds", 1, "--json")
+    assert code == 0, err
+    assert json.loads(out)["sweep"] == name
+    if before is not None:
+        assert sys.modules[name] is before
+    if name in sys.stdlib_module_names:
+        assert "sweep" not in vars(importlib.import_module(name))
+
+
+def test_the_name_of_a_sweep_is_the_files_unless_it_has_one(experiment):
+    sweep = load_sweep(Experiment("line.py"))
+    assert sweep.record_name == "line"
+    Path("other.py").write_text(EXPERIMENT.replace('name="line",', ""))
+    assert load_sweep(Experiment("other.py")).record_name == "other"
+    assert load_sweep(Experiment("other.py", name="mine")).record_name == "mine"
+
+
+def test_steps_and_epochs_replace_each_other_and_exclude_each_other(capsys, experiment):
+    assert load_sweep(Experiment("line.py", epochs=2.0)).steps is None
+    code, _, err = jsweep(capsys, "run", experiment, "--steps", 3, "--epochs", 2)
+    assert code == 2
+    assert "--steps 3 and --epochs 2 exclude each other: pass one of them." in err
+
+
+def test_resume_refuses_what_was_never_begun(capsys, experiment):
+    code, _, err = jsweep(capsys, "resume", experiment, "--store", "a.db")
+    assert (code, "does not exist" in err) == (2, True)
+    jsweep(capsys, "run", experiment, "--store", "a.db", "--steps", 2)
+    code, _, err = jsweep(capsys, "resume", experiment, "--store", "a.db", "--steps", 2, "--name", "lin")
+    assert (code, "has no sweep 'lin' to resume" in err) == (2, True)
+    assert jsweep(capsys, "resume", experiment, "--store", "a.db", "--steps", 2)[0] == 0
+
+
+def test_plain_progress_goes_to_standard_error_and_json_to_standard_output(capsys, experiment):
+    code, out, err = jsweep(capsys, "run", experiment, "--store", "a.db", "--steps", 2, "--progress", "plain", "--json")
+    assert code == 0
+    assert json.loads(out)["sweep"] == "line"
+    assert err.splitlines()[-1].startswith("line: 100%, 8/8 trials")

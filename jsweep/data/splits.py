@@ -67,8 +67,8 @@ class Splits:
 
 
 def split(
-    x: Num[Array | np.ndarray, "_examples ..."],
-    y: Num[Array | np.ndarray, "_examples ..."],
+    x: Num[Array | np.ndarray, "examples ..."],
+    y: Num[Array | np.ndarray, "examples ..."],
     *,
     validation: float = 0.2,
     test: float = 0.2,

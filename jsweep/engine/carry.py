@@ -31,8 +31,8 @@ class Carry:
     step: int
     since: int
     state: PyTree
-    sums: Mapping[str, Float32[Array | np.ndarray, " lanes"]]
-    first_nonfinite_step: Int32[Array | np.ndarray, " lanes"]
+    sums: Mapping[str, Float32[Array | np.ndarray, "*lanes"]]
+    first_nonfinite_step: Int32[Array | np.ndarray, "*lanes"]
 
     @property
     def lanes(self) -> int:

@@ -35,7 +35,16 @@ POLL_SECONDS = 0.3  # between two looks at trials that another process trains
 
 
 def sweep(task: Task, configs: Sequence[Mapping[str, Value]], **options: Any) -> Session:
-    """Train every config under every seed and return the session; the options are those of `Sweep`."""
+    """Train every config under every seed, in one call.
+
+    Args:
+        task: the task.
+        configs: as `Sweep` takes them.
+        options: the other arguments of `Sweep`.
+
+    Returns:
+        The session, as of `run`.
+    """
     return run(Sweep(task, configs, **options))
 
 
