@@ -153,6 +153,13 @@ def test_the_engine_asks_the_device_of_a_tile_and_not_the_default_backend(task, 
     )
 
 
+def test_tile_programs_mix_no_types_and_leak_no_tracers(task):
+    group = prepare(js.Sweep(task, CONFIGS, steps=1, tile=4)).groups[0]
+    with jax.checking_leaks(), jax.numpy_dtype_promotion("strict"):
+        strict = lower_tile(task, group, 4, jax.devices()[0])
+    assert strict.fingerprint == lower_tile(task, group, 4, jax.devices()[0]).fingerprint
+
+
 REDUCTION = """
 import os, sys
 os.environ.pop("XLA_FLAGS", None)

@@ -147,7 +147,9 @@ def test_a_worker_that_hangs_is_reported_by_the_run(monkeypatch):
     def step(config, state, batch, key):
         return jax.pure_callback(wait, jax.ShapeDtypeStruct((), jnp.float32), state, vmap_method="sequential"), {}
 
-    task = js.Task(lambda config, key: jnp.float32(0), step, lambda config, state, split: {"loss": state}, data=data)
+    task = js.Task(
+        lambda config, key: jnp.float32(0), step, lambda config, state, split: {"loss": state}, data=data, batch_size=4
+    )
     with pytest.warns(UserWarning, match=r"a call of the program \[all\] has been running for"):
         js.run(js.Sweep(task, [{}], steps=1, tile=1), progress=False)
 

@@ -55,7 +55,7 @@ def test_another_config_of_the_sweep_is_refused_unless_overridden_on_record(data
     sweep(CONFIGS[:1]).test()
     both = sweep(CONFIGS[:3])
     assert both.best().config != CONFIGS[0]
-    with pytest.raises(js.JsweepError, match="opened on .* for another config .learning_rate=.*again=True"):
+    with pytest.raises(js.JsweepError, match="opened on .* for another choice .learning_rate=.*again=True"):
         both.test()
     assert len(both.ledger()) == 1
     second = both.test(again=True)

@@ -24,6 +24,7 @@ from test_cli import jsweep
 from test_faults import without_privileges
 
 import jsweep as js
+from jsweep.errors import JsweepError
 from jsweep.storage import Score, Status, Trial, open_store, records
 from jsweep.storage.checkpoints import folder_of, from_bytes, read_checkpoint, to_bytes
 from jsweep.storage.paths import pin, resolve
@@ -94,7 +95,7 @@ def test_anything_that_is_not_a_file_is_refused_in_one_sentence(data, store, sen
         lambda store: js.drop(store, "made"),
         lambda store: js.Sweep(make_task(data), RATES, steps=5, store=store),
     ):
-        with pytest.raises(js.JsweepError, match=sentence) as caught:
+        with pytest.raises(JsweepError, match=sentence) as caught:
             use(store)
         assert "\n" not in str(caught.value)
 

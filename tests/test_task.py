@@ -1,9 +1,5 @@
 """What `supervised` trains and records, against NumPy and plain loops with optax, and what it refuses."""
 
-import dataclasses
-from collections.abc import Callable
-from typing import Literal
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,18 +12,7 @@ from test_hyperparameters import final_losses
 import jsweep as js
 from jsweep._runtime.prng import root_key_data, trial_keys
 from jsweep.data.shuffle import batch_indices
-
-
-@dataclasses.dataclass(frozen=True)
-class Metric:
-    """A metric that says its direction, and whether it is a mean over examples."""
-
-    function: Callable
-    mode: Literal["min", "max"]
-    per_example: bool = True
-
-    def __call__(self, outputs, targets):
-        return self.function(outputs, targets)
+from jsweep.metrics import Metric
 
 
 def regression(examples, features=3, seed=0):

@@ -17,6 +17,7 @@ from jsweep.cli.options import (
     selection_options,
     top_option,
 )
+from jsweep.results.incomplete import failures
 
 if TYPE_CHECKING:
     from jsweep.runner.progress import ProgressMode
@@ -70,7 +71,7 @@ def print_result(result: "Session", selection: Selection, top: int, as_json: boo
         print_json({"sweep": result.name, "store": result.path, "metric": metric, "ranking": ranking[:top]})
         return
     print_ranking(f"{result.name}: {len(ranking)} configs", ranking, top)
-    failed = [trial for trial in result.trials() if trial.status == "failed"]
+    failed = failures(result.name, result.trials())
     if failed:
-        click.echo(f"{len(failed)} trials failed, the first with {clean(failed[0].reason, 300)}")
+        click.echo(failed)
     click.echo(f"best: {clean(result.best(**selection.best), 300)}")

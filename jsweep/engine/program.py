@@ -163,13 +163,13 @@ class _Shapes:
 
     def __init__(self, group: Group, width: int, device: jax.Device):
         self._sharding = jax.sharding.SingleDeviceSharding(device)
-        self.values = {name: lane.shape(width, sharding=self._sharding) for name, lane in group.lanes.items()}
+        self.values: dict[str, PyTree] = {name: lane.shape(width, sharding=self._sharding) for name, lane in group.lanes.items()}
         self.noise = self.array((width, 2), jnp.uint32)
         self.state = jax.tree.map(lambda leaf: self.array((width, *leaf.shape), leaf.dtype), group.traced.state)
 
-    def array(self, dims: tuple[int, ...], dtype: DTypeLike) -> Array:
-        """The shape of an array, annotated as the array that it stands for."""
-        return jax.ShapeDtypeStruct(dims, dtype, sharding=self._sharding)  # pyright: ignore[reportReturnType]
+    def array(self, dims: tuple[int, ...], dtype: DTypeLike) -> PyTree[jax.ShapeDtypeStruct]:
+        """The shape of an array."""
+        return jax.ShapeDtypeStruct(dims, dtype, sharding=self._sharding)
 
     def like(self, arrays: PyTree, rows: int | None = None) -> PyTree:
         dims = lambda a: (rows or a.shape[0], *a.shape[1:])

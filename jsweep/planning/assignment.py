@@ -210,12 +210,11 @@ def _whole(value: Value) -> int:
 
 
 def _encoded(name: str, value: Value) -> str:
-    try:
-        return _encoded_hashable(name, value, type(value))
-    except TypeError:  # lists and dicts
-        return config_id({name: value})
+    if isinstance(value, bool | int | float | str):
+        return _encoded_scalar(name, value, type(value))
+    return config_id({name: value})
 
 
 @cache
-def _encoded_hashable(name: str, value: Value, kind: type) -> str:
+def _encoded_scalar(name: str, value: bool | int | float | str, kind: type) -> str:
     return config_id({name: value})

@@ -14,7 +14,7 @@ import numpy as np
 from jax.extend import core
 
 from jsweep._runtime.backend import cores
-from jsweep.planning.traced import inner_jaxprs
+from jsweep.planning.traced import inner_jaxprs, shape_of
 
 # Seconds on the reference core, whose matrix products reach 70 GF/s; today's machine is timed against that.
 REFERENCE_FLOPS = 70e9
@@ -117,11 +117,11 @@ def _of_equation(equation: core.JaxprEqn) -> Work:
     out = sum(_size(v) for v in equation.outvars)
     if name == "dot_general":
         (contracted, _), (batched, _) = equation.params["dimension_numbers"]
-        shape = equation.invars[0].aval.shape
+        shape = shape_of(equation.invars[0])
         flops = 2.0 * out * math.prod(shape[axis] for axis in contracted)
         return Work(flops, flops * (A_BATCHED_FLOP if batched else A_FLOP), 1)
     if name == "conv_general_dilated":
-        kernel = equation.invars[1].aval.shape
+        kernel = shape_of(equation.invars[1])
         outputs = kernel[equation.params["dimension_numbers"].rhs_spec[0]]
         zeros = math.prod(equation.params["lhs_dilation"])  # put between inputs, and skipped
         flops = 2.0 * out * math.prod(kernel) / outputs / zeros
@@ -146,7 +146,7 @@ def _seconds_by_element(equation: core.JaxprEqn, name: str, out: int) -> float:
 
 
 def _size(variable: core.Var | core.Literal) -> int:
-    return math.prod(getattr(variable.aval, "shape", ()))
+    return math.prod(shape_of(variable))
 
 
 def _bytes(variable: core.Var | core.Literal) -> float:

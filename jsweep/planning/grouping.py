@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from jsweep._runtime.types import Value
 from jsweep.errors import ConfigError, IncompatibleSweepError
-from jsweep.planning.assignment import Annotations, Assignment, RecordedRoles, first_assignment
+from jsweep.planning.assignment import Annotations, Assignment, RecordedRoles, Signature, first_assignment
 from jsweep.planning.bucketing import decide_buckets
 from jsweep.planning.groups import Group, seen_by_task
 from jsweep.planning.identity import identity_of
@@ -133,7 +133,7 @@ class _Planner:
 
     def _drafts(self) -> tuple[list[Draft], dict[int, Exception]]:
         """The groups under the present assignment; _Refused where a lane must go."""
-        waiting: dict[object, list[int]] = {}
+        waiting: dict[Signature, list[int]] = {}
         for number, config in enumerate(self.configs):
             waiting.setdefault(self.assignment.signature(config), []).append(number)
         failed: dict[int, Exception] = {}

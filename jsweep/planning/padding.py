@@ -14,7 +14,7 @@ from jaxtyping import PyTree
 
 from jsweep._runtime.prng import GENERATOR
 from jsweep.data.splits import train_like
-from jsweep.planning.traced import LaneFunctions, inner_jaxprs
+from jsweep.planning.traced import LaneFunctions, inner_jaxprs, shape_of
 
 _ELEMENTWISE = frozenset(
     {
@@ -107,15 +107,11 @@ def _check_pair(pair: Pair) -> None:
 
 def _rows_axis(small: core.Var | core.Literal, large: core.Var | core.Literal) -> int | None:
     """The axis of rows of a value, which is the one that differs; None where it has none."""
-    one, other = _shape(small), _shape(large)
+    one, other = shape_of(small), shape_of(large)
     differing = [axis for axis, (a, b) in enumerate(zip(one, other)) if a != b]
     if len(one) != len(other) or len(differing) > 1:
         raise RowsMixed("an array has more than one axis of rows")
     return differing[0] if differing else None
-
-
-def _shape(value: core.Var | core.Literal) -> tuple[int, ...]:
-    return tuple(getattr(value.aval, "shape", ()))
 
 
 def _same_literals(pair: Pair) -> bool:
@@ -126,9 +122,12 @@ def _same_literals(pair: Pair) -> bool:
 def _same_parameters(pair: Pair) -> bool:
     small, large = (equation.params for equation in pair)
     for name, value in small.items():
-        if name in _OF_SHAPES or name in _OF_CALLS or hasattr(value, "eqns") or hasattr(value, "jaxpr"):
-            continue
-        if name == "branches":
+        if (
+            name in _OF_SHAPES
+            or name in _OF_CALLS
+            or name == "branches"
+            or isinstance(value, core.Jaxpr | core.ClosedJaxpr)
+        ):
             continue
         text, other = repr(value), repr(large.get(name))
         if text != other and " at 0x" not in text:
@@ -141,7 +140,7 @@ def _check_source(name: str, results: Sequence[int | None]) -> None:
     varying = [axis for axis in results if axis is not None]
     if not varying or name in ("broadcast_in_dim", "iota", "empty", "empty2"):
         return
-    partitionable = bool(jax.config.jax_threefry_partitionable)
+    partitionable = bool(jax.config.jax_threefry_partitionable)  # pyright: ignore[reportAttributeAccessIssue]
     if name in ("random_bits", "threefry2x32") and varying == [0] and partitionable:
         return  # the bits of the first rows are the same however many there are
     raise RowsMixed(f"{name} draws or makes an array by the number of rows")
@@ -155,7 +154,7 @@ def _elementwise(equation: core.JaxprEqn, operands: Sequence[int | None], result
 
 
 def _reshape(equation: core.JaxprEqn, operands: Sequence[int | None], results: Sequence[int | None]) -> bool:
-    before, after = _shape(equation.invars[0]), _shape(equation.outvars[0])
+    before, after = shape_of(equation.invars[0]), shape_of(equation.outvars[0])
     prefix = lambda shape, axis: math.prod(shape[: axis or 0])
     return equation.params.get("dimensions") is None and prefix(before, operands[0]) == prefix(after, results[0])
 
@@ -204,13 +203,13 @@ def _concatenate(equation: core.JaxprEqn, operands: Sequence[int | None], result
 def _slice(equation: core.JaxprEqn, operands: Sequence[int | None], results: Sequence[int | None]) -> bool:
     axis = operands[0] or 0
     strides = equation.params["strides"]
-    whole = _shape(equation.outvars[0])[axis] == _shape(equation.invars[0])[axis]
+    whole = shape_of(equation.outvars[0])[axis] == shape_of(equation.invars[0])[axis]
     return whole and equation.params["start_indices"][axis] == 0 and (strides is None or strides[axis] == 1)
 
 
 def _dynamic_slice(equation: core.JaxprEqn, operands: Sequence[int | None], results: Sequence[int | None]) -> bool:
     axis = operands[0]
-    whole = axis is not None and equation.params["slice_sizes"][axis] == _shape(equation.invars[0])[axis]
+    whole = axis is not None and equation.params["slice_sizes"][axis] == shape_of(equation.invars[0])[axis]
     return whole and all(other is None for other in operands[1:])
 
 
@@ -228,15 +227,15 @@ def _windows(equation: core.JaxprEqn, operands: Sequence[int | None], results: S
 
 def _gather(equation: core.JaxprEqn, operands: Sequence[int | None], results: Sequence[int | None]) -> bool:
     numbers, source, indices = equation.params["dimension_numbers"], operands[0], operands[1]
-    batch = [axis for axis in range(len(_shape(equation.outvars[0]))) if axis not in numbers.offset_dims]
+    batch = [axis for axis in range(len(shape_of(equation.outvars[0]))) if axis not in numbers.offset_dims]
     if source is None:
         return indices is not None and indices < len(batch) and batch[indices] == results[0]
     paired = list(zip(numbers.operand_batching_dims, numbers.start_indices_batching_dims))
     if indices is not None:
         return (source, indices) in paired
-    kept = [a for a in range(len(_shape(equation.invars[0]))) if a not in numbers.collapsed_slice_dims]
+    kept = [a for a in range(len(shape_of(equation.invars[0]))) if a not in numbers.collapsed_slice_dims]
     kept = [a for a in kept if a not in numbers.operand_batching_dims]
-    whole = equation.params["slice_sizes"][source] == _shape(equation.invars[0])[source]
+    whole = equation.params["slice_sizes"][source] == shape_of(equation.invars[0])[source]
     return whole and source in kept and source not in numbers.start_index_map
 
 
@@ -256,7 +255,7 @@ _RULES: dict[str, Rule] = {
     "sort": _over_axes,
     "rev": _over_axes,
     "split": _over_axes,
-    "top_k": lambda equation, operands, results: operands[0] != len(_shape(equation.invars[0])) - 1,
+    "top_k": lambda equation, operands, results: operands[0] != len(shape_of(equation.invars[0])) - 1,
 }
 _PREFIXES: dict[str, Rule] = {
     "reduce_window": _windows,

@@ -173,16 +173,21 @@ def inner_jaxprs(equation: core.JaxprEqn) -> list[core.Jaxpr]:
     found = []
     for value in equation.params.values():
         for part in value if isinstance(value, tuple | list) else (value,):
-            if hasattr(part, "eqns"):
-                found.append(part)
-            elif hasattr(part, "jaxpr") and hasattr(part.jaxpr, "eqns"):
+            if isinstance(part, core.ClosedJaxpr):
                 found.append(part.jaxpr)
+            elif isinstance(part, core.Jaxpr):
+                found.append(part)
     return found
+
+
+def shape_of(value: core.Var | core.Literal) -> tuple[int, ...]:
+    """The shape of a value in a jaxpr; () where it has none."""
+    return tuple(getattr(value.aval, "shape", ()))
 
 
 def _check_vmaps(traced: core.ClosedJaxpr) -> None:
     """Raise what JAX raises where an operation has no form under vmap."""
-    lanes = [jax.ShapeDtypeStruct((2, *v.aval.shape), v.aval.dtype) for v in traced.jaxpr.invars]
+    lanes = [jax.ShapeDtypeStruct((2, *shape_of(v)), getattr(v.aval, "dtype", None)) for v in traced.jaxpr.invars]
     jax.eval_shape(jax.vmap(core.jaxpr_as_fun(traced)), *lanes)
 
 

@@ -129,13 +129,9 @@ class Checkpointing:
         sums = {name: arrays.get(f"sums.{name}") for name in group.traced.train_metrics}
         nonfinite = arrays.get("first_nonfinite_step")
         parts = [*jax.tree.leaves(state), *sums.values(), nonfinite]
-        lanes = len(row.trials)
-        if (
-            nonfinite is None
-            or state is None
-            or not texts.get("since", "").isdecimal()
-            or any(p is None or len(p) < lanes for p in parts)
-        ):
+        if any(part is None or part.ndim == 0 or len(part) < len(row.trials) for part in parts):
+            return {}
+        if state is None or nonfinite is None or not texts.get("since", "").isdecimal():
             return {}
         carry = Carry(row.step, int(texts["since"]), state, {n: s for n, s in sums.items() if s is not None}, nonfinite)
         return dict(zip(row.trials, split(carry)))

@@ -1,5 +1,6 @@
 """Reduce on plateau: not a schedule of the count but a transformation that watches the loss."""
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -31,6 +32,18 @@ class PlateauState(NamedTuple):
     cooling: Int[Array, ""]
     seen: Int[Array, ""]
     mean: Float[Array, ""]
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """When to cut the scale and by how much: the arguments of `reduce_on_plateau`."""
+
+    factor: Number
+    patience: Number
+    rtol: Number
+    atol: Number
+    cooldown: Number
+    min_scale: Number
 
 
 def reduce_on_plateau(
@@ -83,6 +96,8 @@ def reduce_on_plateau(
     check_whole("accumulation_size", accumulation_size, 1)
     check("min_scale", min_scale, lambda v: 0 <= v <= 1, "a number from 0 to 1")
 
+    rule = _Rule(factor, patience, rtol, atol, cooldown, min_scale)
+
     def init(params: optax.Params) -> PlateauState:
         zero = jnp.zeros((), jnp.int32)
         return PlateauState(number(1.0), number(jnp.inf), zero, zero, zero, number(0.0))
@@ -92,22 +107,25 @@ def reduce_on_plateau(
     ) -> tuple[Updates, PlateauState]:
         seen = state.seen + 1
         mean = state.mean + (number(value) - state.mean) / seen
-        looked = look(state._replace(seen=jnp.zeros_like(seen), mean=number(0.0)), mean)
+        looked = _look(state._replace(seen=jnp.zeros_like(seen), mean=number(0.0)), mean, rule)
         waiting = state._replace(seen=seen, mean=mean)
         new = jax.tree.map(lambda a, b: jnp.where(seen >= jnp.asarray(accumulation_size), a, b), looked, waiting)
         return jax.tree.map(lambda u: (u * new.scale).astype(jnp.result_type(u)), updates), new
 
-    def look(state: PlateauState, mean: Float[Array, ""]) -> PlateauState:
-        required = jnp.where(state.best < 0, 1 + number(rtol), 1 - number(rtol))
-        better = mean < required * state.best - number(atol)
-        waited = jnp.where(better, 0, state.waited + 1)
-        cooling = state.cooling > 0
-        cut = (waited >= jnp.asarray(patience)) & ~cooling
-        return state._replace(
-            scale=jnp.where(cut, jnp.maximum(state.scale * number(factor), number(min_scale)), state.scale),
-            best=jnp.where(better, mean, state.best),
-            waited=jnp.where(cut | cooling, 0, waited).astype(jnp.int32),
-            cooling=jnp.where(cut, jnp.asarray(cooldown), jnp.maximum(state.cooling - 1, 0)).astype(jnp.int32),
-        )
-
     return optax.GradientTransformationExtraArgs(init, update)  # pyright: ignore[reportArgumentType]
+
+
+def _look(state: PlateauState, mean: Float[Array, ""], rule: _Rule) -> PlateauState:
+    """The state after a look whose mean loss is ``mean``."""
+    required = jnp.where(state.best < 0, 1 + number(rule.rtol), 1 - number(rule.rtol))
+    better = mean < required * state.best - number(rule.atol)
+    waited = jnp.where(better, 0, state.waited + 1)
+    cooling = state.cooling > 0
+    cut = (waited >= jnp.asarray(rule.patience)) & ~cooling
+    lower = jnp.maximum(state.scale * number(rule.factor), number(rule.min_scale))
+    return state._replace(
+        scale=jnp.where(cut, lower, state.scale),
+        best=jnp.where(better, mean, state.best),
+        waited=jnp.where(cut | cooling, 0, waited).astype(jnp.int32),
+        cooling=jnp.where(cut, jnp.asarray(rule.cooldown), jnp.maximum(state.cooling - 1, 0)).astype(jnp.int32),
+    )

@@ -16,7 +16,7 @@ class ConfigAttributeError(ConfigError, AttributeError):
     """A name of a config was read as an attribute."""
 
 
-class Config(Mapping[str, Any]):
+class Config(Mapping):  # of str and Any; said here, run-time type checkers would read values to check them
     """One config as a task reads it: a mapping from names to values that cannot be changed.
 
     Values in lanes are tracers (or a `Choice` or a `Width` that holds one), all others are Python values. Every name that

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree, Shaped
 
+from jsweep._runtime.per_example import at_least_float32
 from jsweep.data.arrays import Arrays
 from jsweep.errors import ConfigError
 from jsweep.task.config import Config
@@ -43,10 +44,6 @@ def batch_mean(config: Config, values: Shaped[Array, " batch"]) -> Float[Array, 
         real = jnp.arange(values.shape[0]) < size
         return jnp.where(real, values, 0.0).sum() / size.astype(values.dtype)
     return values.mean()
-
-
-def at_least_float32(values: Shaped[Array, "..."]) -> Float[Array, "..."]:
-    return values.astype(jnp.promote_types(values.dtype, jnp.float32))
 
 
 def evaluate_split(
