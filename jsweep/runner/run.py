@@ -1,6 +1,7 @@
 """Running a sweep: train what its store lacks, claim by claim, and record each segment as it comes."""
 
 import contextlib
+import os
 import signal
 import threading
 import time
@@ -29,6 +30,7 @@ from jsweep.runner.session import Session
 from jsweep.runner.sweep import Sweep
 from jsweep.storage import Status, Store, SweepRecord, Trial, open_store
 from jsweep.storage.locks import owner
+from jsweep.storage.paths import resolve
 from jsweep.task.task import Task
 
 POLL_SECONDS = 0.3  # between two looks at trials that another process trains
@@ -107,7 +109,9 @@ def attach(sweep: Sweep) -> Session:
         IncompatibleSweepError: where it has another sweep of that name.
     """
     with contextlib.ExitStack() as on_error:
-        store = on_error.enter_context(open_store(sweep.store, write=False))
+        file = resolve(sweep.store)
+        writable = file is None or (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK))
+        store = on_error.enter_context(open_store(sweep.store, write=writable))  # `Session.test` writes to the ledger
         record = store.sweep(sweep.record_name)
         if record is None:
             raise ConfigError(f"{store.path} has no sweep {sweep.record_name!r}: run it first.")
