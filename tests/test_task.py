@@ -45,7 +45,8 @@ def linear_task(splits=SPLITS, **changes):
 def evaluated(task, params=None, config=None, split=None):
     config = js.Config(config or {})
     state = task.init(config, jax.random.key(0))
-    return task.evaluate(config, state if params is None else state | {"params": params}, split or task.data.validation)
+    split = jax.tree.map(jnp.asarray, split or task.data.validation)
+    return task.evaluate(config, state if params is None else state | {"params": params}, split)
 
 
 def trained(task, steps, config=None):

@@ -52,7 +52,7 @@ def _gate(chosen: Bool[Array, ""], x: Array) -> Array:
 
 
 @_gate.defjvp
-def _(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+def _(primals: tuple[Array, Array], tangents: tuple[object, Array]) -> tuple[Array, Array]:
     (chosen, x), (_, tangent) = primals, tangents
     return _gate(chosen, x), jnp.where(chosen, tangent, jnp.zeros_like(tangent))
 

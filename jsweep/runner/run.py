@@ -109,9 +109,7 @@ def attach(sweep: Sweep) -> Session:
         IncompatibleSweepError: where it has another sweep of that name.
     """
     with contextlib.ExitStack() as on_error:
-        file = resolve(sweep.store)
-        writable = file is None or (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK))
-        store = on_error.enter_context(open_store(sweep.store, write=writable))  # `Session.test` writes to the ledger
+        store = on_error.enter_context(open_store(sweep.store, write=_can_write(sweep)))
         record = store.sweep(sweep.record_name)
         if record is None:
             raise ConfigError(f"{store.path} has no sweep {sweep.record_name!r}: run it first.")
@@ -119,6 +117,12 @@ def attach(sweep: Sweep) -> Session:
         open_sweep(store, prepared)
         on_error.pop_all()
     return Session(store, record.name, prepared)
+
+
+def _can_write(sweep: Sweep) -> bool:
+    """Whether the sweep's store is there and can be written; one that cannot is attached to all the same, to be read."""
+    file = resolve(sweep.store)
+    return file is None or (file.exists() and os.access(file, os.W_OK) and os.access(file.parent, os.W_OK))
 
 
 def _all_finished(session: Session) -> bool:

@@ -70,12 +70,12 @@ class Config(Mapping):  # of str and Any; said here, run-time type checkers woul
             raise ConfigAttributeError(f'config.{name} is not how a config is read: use config["{name}"].')
         raise AttributeError(f"a Config has no attribute {name!r}.")
 
-    def __or__(self, other: Mapping[str, Any]) -> "Config":
+    def __or__(self, other: object) -> "Config":
         if not isinstance(other, Mapping):
             return NotImplemented
         return Config({**self._values, **other}, self._reads)
 
-    def __ror__(self, other: Mapping[str, Any]) -> "Config":
+    def __ror__(self, other: object) -> "Config":
         if not isinstance(other, Mapping):
             return NotImplemented
         return Config({**other, **self._values}, self._reads)
