@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import jax
 import numpy as np
-from jaxtyping import Array, Int, Num, PyTree
+from jaxtyping import Array, Int, PyTree, Shaped
 
 from jsweep._runtime.prng import Key, philox_key
 from jsweep.data.arrays import Arrays, SupportsArray, as_array, as_arrays, check_values, count_examples
@@ -126,7 +126,7 @@ def _shuffled_rows(examples: int, validation: float, test: float, rng: np.random
     return _cut(rng.permutation(np.arange(examples)), n_validation, n_test)
 
 
-def _stratified_rows(y: Num[np.ndarray, "..."], validation: float, test: float, rng: np.random.Generator) -> Rows:
+def _stratified_rows(y: Shaped[np.ndarray, "..."], validation: float, test: float, rng: np.random.Generator) -> Rows:
     shuffled = [rng.permutation(rows) for rows in class_rows(y, parts=3 if test > 0 else 2)]
     sizes = part_sizes([len(rows) for rows in shuffled], validation, test, rng)
     cut = [_cut(rows, n_validation, n_test) for rows, (_, n_validation, n_test) in zip(shuffled, sizes, strict=True)]

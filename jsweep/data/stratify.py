@@ -5,14 +5,14 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Int, Num
+from jaxtyping import Float, Int, Shaped
 
 from jsweep.errors import ConfigError
 
 Sizes = Int[np.ndarray, "classes parts"]
 
 
-def class_rows(y: Num[np.ndarray, " examples"], parts: int) -> list[Int[np.ndarray, " rows"]]:
+def class_rows(y: Shaped[np.ndarray, " examples"], parts: int) -> list[Int[np.ndarray, " rows"]]:
     """The rows of each class, in the order of the classes.
 
     Args:
