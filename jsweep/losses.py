@@ -10,9 +10,10 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, Num, PyTree, Shaped
+from jaxtyping import Array, Float, Integer, Num, PyTree, Shaped
 
 from jsweep._runtime.per_example import (
+    AnyArray,
     PerExample,
     at_least_float32,
     check_ignore,
@@ -30,7 +31,7 @@ Loss = Callable[[PyTree, PyTree], Float[Array, " batch"]]
 
 
 def softmax_cross_entropy(
-    outputs: Float[Array, "*batch classes"], targets: Int[Array, "*batch"]
+    outputs: Float[AnyArray, "*batch classes"], targets: Integer[AnyArray, "*batch"]
 ) -> Float[Array, "*batch"]:
     """Cross-entropy of integer classes: ``log sum(exp(outputs)) - outputs[target]``, in nats.
 
@@ -63,7 +64,9 @@ def smoothed_softmax_cross_entropy(smoothing: float | Float[Array, ""]) -> Loss:
     ``(1 - smoothing) * CE(target) + smoothing * mean over classes of CE``; ``smoothing`` may be traced.
     """
 
-    def loss(outputs: Float[Array, "*batch classes"], targets: Int[Array, "*batch"]) -> Float[Array, "*batch"]:
+    def loss(
+        outputs: Float[AnyArray, "*batch classes"], targets: Integer[AnyArray, "*batch"]
+    ) -> Float[Array, "*batch"]:
         hard = softmax_cross_entropy(outputs, targets)
         log_probabilities = jax.nn.log_softmax(at_least_float32(outputs))
         return (1 - smoothing) * hard - smoothing * log_probabilities.mean(axis=-1)
@@ -71,7 +74,7 @@ def smoothed_softmax_cross_entropy(smoothing: float | Float[Array, ""]) -> Loss:
     return loss
 
 
-def squared_error(outputs: Num[Array, "batch ..."], targets: Num[Array, "batch ..."]) -> Float[Array, " batch"]:
+def squared_error(outputs: Num[AnyArray, "batch ..."], targets: Num[AnyArray, "batch ..."]) -> Float[Array, " batch"]:
     """Squared error summed over all axes but the first: ``sum((outputs - targets) ** 2)``, with no factor of one half.
 
     Raises ConfigError unless outputs and targets have the same shape.
@@ -82,7 +85,7 @@ def squared_error(outputs: Num[Array, "batch ..."], targets: Num[Array, "batch .
 
 
 def sigmoid_binary_cross_entropy(
-    outputs: Float[Array, "batch ..."], targets: Num[Array, "batch ..."]
+    outputs: Float[AnyArray, "batch ..."], targets: Num[AnyArray, "batch ..."]
 ) -> Float[Array, " batch"]:
     """Binary cross-entropy of one logit per example, in nats.
 
@@ -102,7 +105,7 @@ def sigmoid_binary_cross_entropy(
 
 
 def multilabel_cross_entropy(
-    outputs: Float[Array, " batch *labels"], targets: Num[Array, " batch *labels"]
+    outputs: Float[AnyArray, " batch *labels"], targets: Num[AnyArray, " batch *labels"]
 ) -> Float[Array, " batch"]:
     """Binary cross-entropy of several labels that do not exclude each other, averaged over the labels, in nats.
 
@@ -141,7 +144,7 @@ def masked(loss: PerExample, *, ignore: int | float, tokens: float | None = None
         raise ConfigError(f"tokens={tokens!r} is not valid: pass a number above 0, such as the average length.")
     check_ignore(ignore)
 
-    def masked_loss(outputs: PyTree[Array], targets: Num[Array, " batch *length"]) -> Float[Array, " batch"]:
+    def masked_loss(outputs: PyTree[AnyArray], targets: Num[AnyArray, " batch *length"]) -> Float[Array, " batch"]:
         values, kept = without_ignored(loss, outputs, targets, ignore)
         sums = _by_example(values).sum(axis=-1)
         if tokens is not None:
@@ -164,7 +167,7 @@ def weighted(loss: PerExample) -> Loss:
     [0.5, 6.0]
     """
 
-    def weighted_loss(outputs: PyTree[Array], targets: tuple[PyTree[Array], Array]) -> Float[Array, " batch"]:
+    def weighted_loss(outputs: PyTree[AnyArray], targets: tuple[PyTree[AnyArray], AnyArray]) -> Float[Array, " batch"]:
         if not isinstance(targets, tuple) or len(targets) != 2:
             raise ConfigError(f"weighted got targets that are a {type(targets).__name__}: pass (targets, weights).")
         values, weights = at_least_float32(loss(outputs, targets[0])), at_least_float32(jnp.asarray(targets[1]))

@@ -10,12 +10,14 @@ import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import SupportsIndex
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Num, PyTree
+from jaxtyping import Array, Float, Integer, Num, PyTree
 
 from jsweep._runtime.per_example import (
+    AnyArray,
     at_least_float32,
     check_ignore,
     classes_and_targets,
@@ -27,9 +29,10 @@ from jsweep._runtime.per_example import (
 from jsweep._runtime.types import Mode
 from jsweep.errors import ConfigError
 
-Labels = Num[Array, " batch"]
-Logits = Float[Array, "batch classes"]
-Classes = Int[Array, " batch"]
+Labels = Num[AnyArray, "batch ..."]
+Logits = Float[AnyArray, "*batch classes"]
+Classes = Integer[AnyArray, "*batch"]
+OnePerExample = Float[Array, " batch"]
 
 
 @dataclass(frozen=True)
@@ -67,11 +70,11 @@ class Metric:
         if not isinstance(self.per_example, bool):
             raise ConfigError(f"per_example={self.per_example!r} is not valid: pass True or False.")
 
-    def __call__(self, outputs: PyTree[Array], targets: PyTree[Array]) -> Float[Array, "..."]:
+    def __call__(self, outputs: PyTree[AnyArray], targets: PyTree[AnyArray]) -> Float[Array, "..."]:
         return self.function(outputs, targets)
 
 
-def _accuracy(outputs: Logits, targets: Classes) -> Float[Array, " batch"]:
+def _accuracy(outputs: Logits, targets: Classes) -> Float[Array, "*batch"]:
     outputs, targets = classes_and_targets("accuracy", outputs, targets, binary="jsweep.metrics.binary_accuracy")
     return _nan_unless_valid(jnp.argmax(outputs, axis=-1).astype(targets.dtype) == targets, outputs, targets)
 
@@ -80,26 +83,26 @@ accuracy = Metric(_accuracy, mode="max")
 """1.0 where the largest of the logits (batch, classes) is the target class (batch,), else 0.0."""
 
 
-def top_k_accuracy(k: int) -> Metric:
+def top_k_accuracy(k: SupportsIndex) -> Metric:
     """1.0 where the target class (batch,) is among the ``k`` largest of the logits (batch, classes), else 0.0.
 
     Raises ConfigError for a ``k`` below 1 and, when called, for one above the number of classes.
     """
     if isinstance(k, bool) or not hasattr(k, "__index__") or operator.index(k) < 1:
         raise ConfigError(f"k={k!r} is not valid: pass a whole number of at least 1.")
-    k = operator.index(k)
+    most = operator.index(k)
 
-    def top_k(outputs: Logits, targets: Classes) -> Float[Array, " batch"]:
+    def top_k(outputs: Logits, targets: Classes) -> Float[Array, "*batch"]:
         outputs, targets = classes_and_targets("top_k_accuracy", outputs, targets, "jsweep.metrics.binary_accuracy")
-        if k > outputs.shape[-1]:
-            raise ConfigError(f"k={k} is more than the {outputs.shape[-1]} classes: pass a smaller k.")
-        largest = jax.lax.top_k(outputs, k)[1].astype(targets.dtype)
+        if most > outputs.shape[-1]:
+            raise ConfigError(f"k={most} is more than the {outputs.shape[-1]} classes: pass a smaller k.")
+        largest = jax.lax.top_k(outputs, most)[1].astype(targets.dtype)
         return _nan_unless_valid((largest == targets[..., None]).any(axis=-1), outputs, targets)
 
     return Metric(top_k, mode="max")
 
 
-def _nan_unless_valid(correct: Array, outputs: Logits, targets: Classes) -> Float[Array, " batch"]:
+def _nan_unless_valid(correct: Array, outputs: Logits, targets: Classes) -> Float[Array, "*batch"]:
     """``correct`` as numbers, NaN where a logit is NaN or the target is not a class."""
     valid = (targets >= 0) & (targets < outputs.shape[-1]) & ~jnp.isnan(outputs.max(axis=-1))
     return jnp.where(valid, correct.astype(jnp.float32), jnp.nan)
@@ -114,7 +117,9 @@ binary_accuracy = Metric(_binary_accuracy, mode="max")
 """1.0 where the logit, (batch,) or (batch, 1), is above 0 for a target of 1 and not above 0 for a target of 0, else 0.0."""
 
 
-def _multilabel_accuracy(outputs: Num[Array, "batch labels"], targets: Num[Array, "batch labels"]) -> Labels:
+def _multilabel_accuracy(
+    outputs: Num[AnyArray, "batch labels"], targets: Num[AnyArray, "batch labels"]
+) -> OnePerExample:
     correct = _correct_labels("multilabel_accuracy", outputs, targets)
     return correct.reshape(correct.shape[0], -1).mean(axis=-1)
 
@@ -123,7 +128,7 @@ multilabel_accuracy = Metric(_multilabel_accuracy, mode="max")
 """The share of an example's labels that the signs of the logits (batch, labels) get right: 1 minus the Hamming loss."""
 
 
-def _subset_accuracy(outputs: Num[Array, "batch labels"], targets: Num[Array, "batch labels"]) -> Labels:
+def _subset_accuracy(outputs: Num[AnyArray, "batch labels"], targets: Num[AnyArray, "batch labels"]) -> OnePerExample:
     correct = _correct_labels("subset_accuracy", outputs, targets)
     return correct.reshape(correct.shape[0], -1).min(axis=-1)
 
@@ -132,7 +137,7 @@ subset_accuracy = Metric(_subset_accuracy, mode="max")
 """1.0 where the signs of the logits (batch, labels) get every label of an example right, else 0.0."""
 
 
-def _absolute_error(outputs: Num[Array, "batch ..."], targets: Num[Array, "batch ..."]) -> Float[Array, " batch"]:
+def _absolute_error(outputs: Num[AnyArray, "batch ..."], targets: Num[AnyArray, "batch ..."]) -> Float[Array, " batch"]:
     outputs, targets = same_shape("absolute_error", outputs, targets)
     return jnp.abs(outputs - targets).reshape(outputs.shape[0], -1).mean(axis=-1)
 
@@ -141,7 +146,9 @@ absolute_error = Metric(_absolute_error, mode="min")
 """Absolute error averaged over all axes but the first; outputs and targets of the same shape."""
 
 
-def _root_mean_squared_error(outputs: Num[Array, "batch ..."], targets: Num[Array, "batch ..."]) -> Float[Array, ""]:
+def _root_mean_squared_error(
+    outputs: Num[AnyArray, "batch ..."], targets: Num[AnyArray, "batch ..."]
+) -> Float[Array, ""]:
     outputs, targets = _columns("root_mean_squared_error", outputs, targets)
     return jnp.sqrt(jnp.square(outputs - targets).mean(axis=0)).mean()
 
@@ -150,7 +157,7 @@ root_mean_squared_error = Metric(_root_mean_squared_error, mode="min", per_examp
 """``sqrt(mean((outputs - targets) ** 2))`` over the whole split; of several outputs, the mean of theirs."""
 
 
-def _r2_score(outputs: Num[Array, "batch ..."], targets: Num[Array, "batch ..."]) -> Float[Array, ""]:
+def _r2_score(outputs: Num[AnyArray, "batch ..."], targets: Num[AnyArray, "batch ..."]) -> Float[Array, ""]:
     outputs, targets = _columns("r2_score", outputs, targets)
     residual = jnp.square(targets - outputs).sum(axis=0)
     total = jnp.square(targets - targets.mean(axis=0, keepdims=True)).sum(axis=0)
@@ -167,7 +174,7 @@ For constant targets it is 1.0 where all outputs are exact, else 0.0, as in scik
 """
 
 
-def _correlation(outputs: Num[Array, "batch ..."], targets: Num[Array, "batch ..."]) -> Float[Array, ""]:
+def _correlation(outputs: Num[AnyArray, "batch ..."], targets: Num[AnyArray, "batch ..."]) -> Float[Array, ""]:
     outputs, targets = _columns("correlation", outputs, targets)
     constant = (outputs == outputs[:1]).all(axis=0) | (targets == targets[:1]).all(axis=0)
     outputs, targets = (array - array.mean(axis=0, keepdims=True) for array in (outputs, targets))
@@ -225,7 +232,7 @@ Equal scores count one half. NaN where all targets are of one class.
 """
 
 
-def _perplexity(outputs: Float[Array, "*batch classes"], targets: Int[Array, "*batch"]) -> Float[Array, ""]:
+def _perplexity(outputs: Float[AnyArray, "*batch classes"], targets: Integer[AnyArray, "*batch"]) -> Float[Array, ""]:
     return jnp.exp(_cross_entropy(outputs, targets).mean())
 
 
@@ -255,7 +262,7 @@ def masked(metric: Metric | Callable[[PyTree, PyTree], Array], *, ignore: int | 
     mode = _mode_per_example("masked", metric)
     check_ignore(ignore)
 
-    def mean(outputs: PyTree[Array], targets: Num[Array, " batch *length"]) -> Float[Array, ""]:
+    def mean(outputs: PyTree[AnyArray], targets: Num[AnyArray, " batch *length"]) -> Float[Array, ""]:
         values, kept = without_ignored(metric, outputs, targets, ignore)
         return values.sum() / kept.sum(dtype=values.dtype)
 
@@ -277,7 +284,7 @@ def weighted(metric: Metric | Callable[[PyTree, PyTree], Array]) -> Metric:
     """
     mode = _mode_per_example("weighted", metric)
 
-    def mean(outputs: PyTree[Array], targets: tuple[PyTree[Array], Array]) -> Float[Array, ""]:
+    def mean(outputs: PyTree[AnyArray], targets: tuple[PyTree[AnyArray], AnyArray]) -> Float[Array, ""]:
         if not isinstance(targets, tuple) or len(targets) != 2:
             raise ConfigError(f"weighted got targets that are a {type(targets).__name__}: pass (targets, weights).")
         values, weights = at_least_float32(metric(outputs, targets[0])), at_least_float32(jnp.asarray(targets[1]))
@@ -301,27 +308,31 @@ def _mode_per_example(name: str, metric: Metric | Callable[[PyTree, PyTree], Arr
     return metric.mode
 
 
-def _binary(name: str, outputs: Labels, targets: Labels) -> tuple[Labels, Labels]:
+def _binary(name: str, outputs: Labels, targets: Labels) -> tuple[OnePerExample, OnePerExample]:
     """Predicted and true labels of one logit per example, 0.0 or 1.0; NaN for a NaN logit or another target."""
     logits, labels = one_logit(name, outputs, targets, several="jsweep.metrics.accuracy or macro_f1_score for classes")
     predicted = jnp.where(jnp.isnan(logits), jnp.nan, (logits > 0).astype(logits.dtype))
     return predicted, jnp.where((labels == 0) | (labels == 1), labels, jnp.nan)
 
 
-def _correct_labels(name: str, outputs: Num[Array, "batch labels"], targets: Num[Array, "batch labels"]) -> Array:
+def _correct_labels(name: str, outputs: Num[AnyArray, "batch labels"], targets: Num[AnyArray, "batch labels"]) -> Array:
     logits, labels = same_shape(name, outputs, targets)
     valid = ((labels == 0) | (labels == 1)) & ~jnp.isnan(logits)
     return jnp.where(valid, ((logits > 0) == (labels == 1)).astype(logits.dtype), jnp.nan)
 
 
-def _columns(name: str, outputs: Num[Array, "batch ..."], targets: Num[Array, "batch ..."]) -> tuple[Array, Array]:
+def _columns(
+    name: str, outputs: Num[AnyArray, "batch ..."], targets: Num[AnyArray, "batch ..."]
+) -> tuple[Array, Array]:
     """Outputs and targets as (batch, outputs)."""
     outputs, targets = same_shape(name, outputs, targets)
     size = math.prod(outputs.shape[1:])
     return outputs.reshape(-1, size), targets.reshape(-1, size)
 
 
-def _cross_entropy(outputs: Float[Array, "*batch classes"], targets: Int[Array, "*batch"]) -> Float[Array, "*batch"]:
+def _cross_entropy(
+    outputs: Float[AnyArray, "*batch classes"], targets: Integer[AnyArray, "*batch"]
+) -> Float[Array, "*batch"]:
     outputs, targets = classes_and_targets("perplexity", outputs, targets, binary="exp of the binary cross-entropy")
     picked = jnp.where(is_class(outputs.shape[-1], targets), outputs, 0.0).sum(axis=-1)
     valid = (targets >= 0) & (targets < outputs.shape[-1])

@@ -34,7 +34,7 @@ def task(data):
 def losses_of_a_plain_loop(data, rate, seed, steps):
     """Plain optax over the batches that the seed draws."""
     x, y = data.train
-    for_init, order, _ = trial_keys(root_key_data(0), np.uint32(seed), np.zeros(2, np.uint32))
+    for_init, order, _ = trial_keys(jnp.asarray(root_key_data(0)), jnp.uint32(seed), jnp.zeros(2, jnp.uint32))
     one, two = (int(word) for word in jax.random.key_data(order))
     batches = js.Batches(loader((x, y))).draw((one << 32) | two)
     params = init({}, for_init)
@@ -93,8 +93,15 @@ def test_what_cannot_be_trained_on_is_refused(data, task):
         js.Splits(data.train, task.data.train)
     x, y = data.train
     grows = js.Batches(lambda seed, epoch: [(x[:8], y[:8]), (x[:9], y[:9])])
+    with pytest.raises(js.ConfigError, match=r"a batch has arrays float32\[9, 64\].*same shapes and types"):
+        js.plan(js.Sweep(make_task(js.Splits(grows, data.validation)), CONFIGS[:1], steps=4))
+
+
+def test_a_trial_fails_where_a_later_batch_has_another_shape(data):
+    x, y = data.train
+    grows = js.Batches(lambda seed, epoch: [(x[:8], y[:8])] * 3 + [(x[:9], y[:9])])
     with pytest.warns(UserWarning, match=r"a batch has arrays float32\[9, 64\].*same shapes and types"):
-        result = js.sweep(make_task(js.Splits(grows, data.validation)), CONFIGS[:1], steps=4)
+        result = js.sweep(make_task(js.Splits(grows, data.validation)), CONFIGS[:1], steps=6)
     assert result.trials()[0].status == "failed"
 
 

@@ -30,7 +30,7 @@ def test_trials_of_a_mixed_sweep_replay_bit_equal_in_company_and_alone(sweep):
             assert found.difference is None, found
             assert found.compared == 3 * len(result.curves("train/loss")[trial.id])
             assert found.environment == {}
-    solo = js.replay(sweep, trial.id, batch_with="none")
+    solo = js.replay(sweep, result.trials()[0].id, batch_with="none")
     assert solo.width == 1
     assert solo.furthest < 1e-4  # rounding of another program
 

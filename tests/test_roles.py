@@ -204,7 +204,7 @@ def test_a_config_passes_through_jit_and_checkpoint(data):
     plain = js.sweep(make_task(data), js.grid({"learning_rate": [0.01, 0.1]}), steps=10)
     for transform in (jax.jit, jax.checkpoint):
         wrapped = transform(apply)
-        task = make_task(data, apply=lambda c, p, x, k: wrapped(c, p, x, None))
+        task = make_task(data, apply=lambda c, p, x, k, wrapped=wrapped: wrapped(c, p, x, None))
         assert final(js.sweep(task, js.grid({"learning_rate": [0.01, 0.1]}), steps=10)) == pytest.approx(
             final(plain), rel=1e-5
         )

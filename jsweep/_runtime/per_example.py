@@ -5,22 +5,25 @@ import numbers
 from collections.abc import Callable
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Num, PyTree, Shaped
+import numpy as np
+from jaxtyping import Array, Bool, Float, Integer, Num, PyTree, Shaped
 
 from jsweep.errors import ConfigError
+
+AnyArray = Array | np.ndarray
 
 PerExample = Callable[[PyTree, PyTree], Array]
 """``(outputs, targets) -> values``, one value per example, shape (batch,)."""
 
 
-def at_least_float32(array: Shaped[Array, "..."]) -> Float[Array, "..."]:
+def at_least_float32(array: Shaped[AnyArray, "..."]) -> Float[Array, "..."]:
     """``array`` in float32, or in its own type where that is more precise."""
     wide = jnp.issubdtype(array.dtype, jnp.inexact) and array.dtype.itemsize >= 4
-    return array if wide else array.astype(jnp.float32)
+    return jnp.asarray(array) if wide else jnp.asarray(array, jnp.float32)
 
 
 def same_shape(
-    name: str, outputs: Num[Array, "batch ..."], targets: Num[Array, "batch ..."]
+    name: str, outputs: Num[AnyArray, "batch ..."], targets: Num[AnyArray, "batch ..."]
 ) -> tuple[Float[Array, "batch ..."], Float[Array, "batch ..."]]:
     """Outputs and targets in float32 at least; ConfigError unless their shapes are equal and have a batch axis."""
     outputs, targets = _array(name, "outputs", outputs), _array(name, "targets", targets)
@@ -34,8 +37,8 @@ def same_shape(
 
 
 def classes_and_targets(
-    name: str, outputs: Num[Array, "*batch classes"], targets: Int[Array, "*batch"], binary: str
-) -> tuple[Float[Array, "*batch classes"], Int[Array, "*batch"]]:
+    name: str, outputs: Num[AnyArray, "*batch classes"], targets: Integer[AnyArray, "*batch"], binary: str
+) -> tuple[Float[Array, "*batch classes"], Integer[Array, "*batch"]]:
     """Logits in float32 at least and class numbers in int32 at least, whose shapes belong together.
 
     Args:
@@ -70,14 +73,14 @@ def classes_and_targets(
     return at_least_float32(outputs), targets
 
 
-def is_class(classes: int, labels: Int[Array, "*batch"]) -> Bool[Array, "*batch classes"]:
+def is_class(classes: int, labels: Integer[AnyArray, "*batch"]) -> Bool[Array, "*batch classes"]:
     """Which class each label is: labels (...) compared with 0 to ``classes - 1`` on a new last axis."""
     numbers = jnp.arange(classes, dtype=labels.dtype)
     return labels[..., None] == jnp.expand_dims(numbers, tuple(range(labels.ndim)))
 
 
 def one_logit(
-    name: str, outputs: Num[Array, "batch ..."], targets: Num[Array, "batch ..."], several: str
+    name: str, outputs: Num[AnyArray, "batch ..."], targets: Num[AnyArray, "batch ..."], several: str
 ) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
     """One logit and one target per example, (batch,) or (batch, 1) each, as float vectors; targets outside [0, 1] are NaN.
 
@@ -93,7 +96,7 @@ def one_logit(
     return at_least_float32(outputs).reshape(batch), in_unit_interval(targets).reshape(batch)
 
 
-def in_unit_interval(targets: Num[Array, "..."]) -> Float[Array, "..."]:
+def in_unit_interval(targets: Num[AnyArray, "..."]) -> Float[Array, "..."]:
     """Targets in float32 at least, with NaN for those outside [0, 1]: labels of -1 and 1, or of two classes 1 and 2."""
     floats = at_least_float32(targets)
     return jnp.where((floats >= 0) & (floats <= 1), floats, jnp.nan)
@@ -108,7 +111,7 @@ def check_ignore(ignore: int | float) -> None:
 
 
 def without_ignored(
-    function: PerExample, outputs: PyTree[Array], targets: Num[Array, " batch *length"], ignore: int | float
+    function: PerExample, outputs: PyTree[AnyArray], targets: Num[AnyArray, " batch *length"], ignore: int | float
 ) -> tuple[Float[Array, " batch *length"], Bool[Array, " batch *length"]]:
     """The values of a loss or metric per position, and which positions are kept; values of the others are 0.
 
@@ -143,7 +146,7 @@ def without_ignored(
     return jnp.where(kept, at_least_float32(values), 0.0), kept
 
 
-def _array(name: str, argument: str, value: Num[Array, "..."]) -> Num[Array, "..."]:
+def _array(name: str, argument: str, value: Num[AnyArray, "..."]) -> Num[Array, "..."]:
     if not hasattr(value, "shape"):
         raise ConfigError(
             f"{name} got {argument} that are a {type(value).__name__}: pass one array, or write a loss or metric of your own "
@@ -152,7 +155,7 @@ def _array(name: str, argument: str, value: Num[Array, "..."]) -> Num[Array, "..
     return jnp.asarray(value)
 
 
-def _got(name: str, outputs: Num[Array, "..."], targets: Num[Array, "..."]) -> str:
+def _got(name: str, outputs: Num[AnyArray, "..."], targets: Num[AnyArray, "..."]) -> str:
     return f"{name} got outputs of shape {outputs.shape} and targets of shape {targets.shape}"
 
 

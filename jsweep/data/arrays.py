@@ -1,5 +1,7 @@
 """Pytrees of arrays that share their first axis, the examples: converted, counted, compared and checked."""
 
+from typing import Protocol, runtime_checkable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,14 @@ from jsweep.errors import ConfigError
 
 Arrays = PyTree[Shaped[Array | np.ndarray, "_examples ..."]]
 """A pytree of NumPy or JAX arrays that share their first axis, the examples."""
+
+
+@runtime_checkable
+class SupportsArray(Protocol):
+    """What NumPy can read: pandas, polars and PyTorch data."""
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray: ...
+
 
 ROWS_AT_ONCE = 65536  # so that a memory map is never loaded whole
 

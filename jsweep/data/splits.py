@@ -4,6 +4,7 @@ Training examples are arrays, in memory or mapped from disk, or `Batches` that c
 """
 
 import numbers
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
@@ -11,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Int, Num, PyTree
 
 from jsweep._runtime.prng import Key, philox_key
-from jsweep.data.arrays import Arrays, as_array, as_arrays, check_values, count_examples
+from jsweep.data.arrays import Arrays, SupportsArray, as_array, as_arrays, check_values, count_examples
 from jsweep.data.loader import Batches
 from jsweep.data.stratify import class_rows, part_sizes
 from jsweep.errors import ConfigError
@@ -36,9 +37,9 @@ class Splits:
             first axes differ.
     """
 
-    train: Arrays | Batches
-    validation: Arrays
-    test: Arrays | None = None
+    train: PyTree | Batches
+    validation: PyTree
+    test: PyTree | None = None
 
     def __post_init__(self) -> None:
         if self.train is None:
@@ -67,8 +68,8 @@ class Splits:
 
 
 def split(
-    x: Num[Array | np.ndarray, "examples ..."],
-    y: Num[Array | np.ndarray, "examples ..."],
+    x: Array | np.ndarray | SupportsArray | Sequence,
+    y: Array | np.ndarray | SupportsArray | Sequence,
     *,
     validation: float = 0.2,
     test: float = 0.2,

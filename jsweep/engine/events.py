@@ -93,8 +93,8 @@ class Callback:
     ...         print(trial.id, scores["validation/loss"])
     """
 
-    def on_start(self, plan: Plan) -> None:
-        """Training is about to start."""
+    def on_start(self, plan: Plan | None) -> None:
+        """Training is about to start; a callback of the user's is given the plan."""
 
     def on_compiled(self, event: Compiled) -> None:
         """A program was compiled."""

@@ -50,7 +50,7 @@ class InputPipeline:
         resident: PyTree,
         window: int | None,
     ):
-        sizes = [trial.config.get("batch_size", group.rows) for trial in trials]
+        sizes = [group.batch_size(trial) for trial in trials]
         self._orders: list[_Order] = [((int(a), int(b)), size) for (a, b), size in zip(order_keys, sizes, strict=True)]
         self._distinct = list(dict.fromkeys(self._orders))
         self._rows, self._shared = group.rows, group.shared
@@ -129,10 +129,7 @@ def window_rows(group: Group, tiles: Sequence[Tile], data: Splits, pairing: str)
     """The rows of a window that serves every tile of a group: as many steps as `WINDOW_BYTES` hold, at least one."""
     most = 1
     for tile in tiles:
-        orders = {
-            (t.seed if pairing == "common" else (t.seed, t.config_id), t.config.get("batch_size", group.rows))
-            for t in tile.trials
-        }
+        orders = {(t.seed if pairing == "common" else (t.seed, t.config_id), group.batch_size(t)) for t in tile.trials}
         most = max(most, sum(size for _, size in orders))
     bytes_a_row = sum(leaf[:1].nbytes for leaf in jax.tree.leaves(train_like(data)))
     steps = int(np.clip(WINDOW_BYTES // max(1, most * bytes_a_row), 1, STEPS_PER_CALL))

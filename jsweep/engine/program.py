@@ -163,7 +163,9 @@ class _Shapes:
 
     def __init__(self, group: Group, width: int, device: jax.Device):
         self._sharding = jax.sharding.SingleDeviceSharding(device)
-        self.values: dict[str, PyTree] = {name: lane.shape(width, sharding=self._sharding) for name, lane in group.lanes.items()}
+        self.values: dict[str, PyTree] = {
+            name: lane.shape(width, sharding=self._sharding) for name, lane in group.lanes.items()
+        }
         self.noise = self.array((width, 2), jnp.uint32)
         self.state = jax.tree.map(lambda leaf: self.array((width, *leaf.shape), leaf.dtype), group.traced.state)
 

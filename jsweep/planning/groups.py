@@ -13,6 +13,7 @@ from jsweep.planning.lane_types import LaneType
 from jsweep.planning.traced import LaneFunctions, Traced
 from jsweep.space import config_id, format_value
 from jsweep.storage.records import Trial
+from jsweep.task.config import check_count
 from jsweep.task.task import Task
 
 
@@ -72,6 +73,10 @@ class Group:
         lanes = {name: str(lane) for name, lane in self.lanes.items()}
         static = {name: value for name, value in self.static.items() if name not in self.varying}
         return config_id({"static": config_id(static), "lanes": config_id(lanes), "rows": self.rows})
+
+    def batch_size(self, trial: Trial) -> int:
+        """The examples of a trial's batches, without padding."""
+        return check_count("batch_size", trial.config.get("batch_size", self.rows))
 
     def functions(self, task: Task) -> LaneFunctions:
         """The task's three functions for one lane of this group."""

@@ -2,10 +2,12 @@
 
 import hashlib
 import math
+import operator
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from fractions import Fraction
 
 from jsweep import space
+from jsweep._runtime.types import Value
 from jsweep.data.loader import Batches
 from jsweep.errors import ConfigError
 from jsweep.storage.records import Trial
@@ -15,26 +17,44 @@ from jsweep.task.task import Task
 
 def make_trials(
     task: Task,
-    configs: Sequence[Mapping[str, Any]],
+    configs: Sequence[Mapping[str, Value]],
     seeds: int | Iterable[int],
     steps: int | None,
     epochs: float | None,
     examples: int | None,
 ) -> tuple[Trial, ...]:
-    """Every config under every seed, config by config; ConfigError for what cannot be trained.
+    """Every config under every seed, config by config.
 
-    ``examples`` are those of an epoch, None where that is not known.
+    Args:
+        task: the task.
+        configs: the configs; functions that a record has named are imported.
+        seeds: a count, or different seeds.
+        steps: the length of a trial whose config does not say; so are ``epochs``, of which there is one or the other.
+        epochs: see ``steps``.
+        examples: the training examples of an epoch; None where that is not known.
+
+    Raises:
+        ConfigError: for what cannot be trained.
     """
     chosen = space.configs(configs)
     if not chosen:
-        raise ConfigError("configs is empty: give at least one config, such as jsweep.grid({'learning_rate': [0.1]}).")
+        raise ConfigError("configs is empty: pass at least one config, such as jsweep.grid({'learning_rate': [0.1]}).")
+    listed = seed_list(seeds)
     trials = []
-    for identity, config in zip(chosen.ids, chosen, strict=True):
+    for identity, given in zip(chosen.ids, chosen, strict=True):
+        config = {name: _resolved(value) for name, value in given.items()}
         length = _steps_of(task, config, steps, epochs, examples)
-        trials += [
-            Trial(trial_id(task.name or "task", identity, s), identity, config, s, length) for s in seed_list(seeds)
-        ]
+        trials += [Trial(trial_id(task.name or "task", identity, s), identity, config, s, length) for s in listed]
     return tuple(trials)
+
+
+def _resolved(value: Value) -> Value:
+    """A value with the functions that a record names in their place."""
+    if isinstance(value, space.Named):
+        return value.resolve()
+    if isinstance(value, list | tuple):
+        return type(value)(_resolved(item) for item in value)
+    return {key: _resolved(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def trial_id(task_name: str, config_identity: str, seed: int) -> str:
@@ -44,47 +64,46 @@ def trial_id(task_name: str, config_identity: str, seed: int) -> str:
 
 def seed_list(seeds: int | Iterable[int]) -> list[int]:
     """``seeds`` as a list: a count n means 0 to n - 1."""
-    if isinstance(seeds, bool) or (isinstance(seeds, int) and seeds < 1):
-        raise ConfigError(f"seeds={seeds!r} trains nothing: give a count of at least 1, or a list of seeds.")
-    if isinstance(seeds, int):
-        return list(range(seeds))
+    if isinstance(seeds, bool) or (hasattr(seeds, "__index__") and not getattr(seeds, "shape", ())):
+        return list(range(check_count("seeds", seeds)))
     if isinstance(seeds, str | float) or not isinstance(seeds, Iterable):
-        raise ConfigError(f"seeds={seeds!r} is neither a count nor a list of seeds: give one, such as seeds=5.")
-    listed = list(seeds)
-    for seed in listed:
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
-            raise ConfigError(f"seeds holds {seed!r}: give whole numbers from 0 to 4294967295.")
+        raise ConfigError(f"seeds={seeds!r} is neither a count nor a list of seeds: pass one, such as seeds=5.")
+    listed = [_seed(seed) for seed in seeds]
     if not listed or len(set(listed)) != len(listed):
-        raise ConfigError(f"seeds={listed} is empty or repeats a seed: give different seeds.")
+        raise ConfigError(f"seeds={listed} is empty or repeats a seed: pass different seeds.")
     return listed
 
 
+def _seed(seed: int) -> int:
+    if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= operator.index(seed) < 2**32:
+        raise ConfigError(f"seeds holds {seed!r}: pass whole numbers from 0 to 4294967295.")
+    return operator.index(seed)
+
+
 def _steps_of(
-    task: Task, config: Mapping[str, Any], steps: int | None, epochs: float | None, examples: int | None
+    task: Task, config: Mapping[str, Value], steps: int | None, epochs: float | None, examples: int | None
 ) -> int:
+    """The steps of one config's trials; an epoch that is not whole batches is rounded up."""
     if "steps" in config and "epochs" in config:
         raise ConfigError(f"the config {dict(config)} has both steps and epochs: leave one of them out.")
-    if "steps" in config:
-        check_count("steps", config["steps"])
-        return config["steps"]
-    batch_size = config.get("batch_size", task.batch_size)
-    check_count("batch_size", batch_size)
+    batch_size = check_count("batch_size", config.get("batch_size", task.batch_size))
     if "batch_size" in config and isinstance(task.data.train, Batches):
         raise ConfigError(
             f"batch_size={batch_size} is swept, and data.train comes in batches of {task.batch_size}: leave it out of the space."
         )
     if examples is not None and batch_size > examples:
-        raise ConfigError(f"batch_size={batch_size} is more than the {examples} training examples: give a smaller one.")
-    epochs = config.get("epochs", epochs)
-    if epochs is None:
+        raise ConfigError(f"batch_size={batch_size} is more than the {examples} training examples: pass a smaller one.")
+    if "steps" in config:
+        return check_count("steps", config["steps"])
+    length = config.get("epochs", epochs)
+    if length is None:
         if steps is None:
             raise ConfigError("steps and epochs are both missing: say how long to train, such as steps=2000.")
-        check_count("steps", steps)
-        return steps
-    if isinstance(epochs, bool) or not isinstance(epochs, int | float) or not 0 < epochs < math.inf:
-        raise ConfigError(f"epochs={epochs!r} is not a number above 0: give one, such as epochs=10.")
+        return check_count("steps", steps)
+    if isinstance(length, bool) or not isinstance(length, int | float) or not 0 < length < math.inf:
+        raise ConfigError(f"epochs={length!r} is not a number above 0: pass one, such as epochs=10.")
     if examples is None:
         raise ConfigError(
-            f"epochs={epochs!r} needs an epoch's length: give steps, or jsweep.Batches(..., examples=...)."
+            f"epochs={length!r} needs the length of an epoch: pass steps, or jsweep.Batches(..., examples=...)."
         )
-    return max(1, math.ceil(epochs * examples / batch_size))
+    return max(1, math.ceil(Fraction(str(length)) * examples / batch_size))  # as written: 1.1 is eleven tenths

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import jax
+import numpy as np
 
 from jsweep.engine.carry import Carry, split, stack
 from jsweep.engine.tile import Segment
@@ -73,7 +74,7 @@ class Checkpointing:
             ended = {score.trial for score in segment.scores if score.finished}
             for lane, trial in enumerate(tile.trials):
                 if trial.id in ended:
-                    own = {name: value[lane] for name, value in arrays.items()}
+                    own = {name: np.asarray(value[lane]) for name, value in arrays.items()}
                     stem = tile_id(self.sweep, ["finished", trial.id])  # a trial's id may occur in several sweeps
                     file, sha256 = write_checkpoint(self.folder, stem, carry.step, own, texts)
                     written.append(Checkpoint(trial.id, carry.step, file, sha256, [trial.id], finished=True))

@@ -20,13 +20,15 @@ Curves = Mapping[str, Mapping[str, Sequence[tuple[int, float]]]]
 """Recorded scores: trial -> metric -> (step, value) pairs."""
 
 
-def test_scores(prepared: Prepared, best: ConfigScore, width: int, recorded: Curves) -> dict[str, list[float]]:
+def test_scores(
+    prepared: Prepared, best: ConfigScore, widths: Mapping[str, int], recorded: Curves
+) -> dict[str, list[float]]:
     """Train the selected config's trials again, check them against the record, and evaluate them on the test split.
 
     Args:
         prepared: the sweep.
         best: the config, and the step whose parameters are tested.
-        width: that of the tile its trials were trained in.
+        widths: of the tiles that its trials were trained in, by trial.
         recorded: the recorded scores of its trials.
 
     Returns:
@@ -39,25 +41,35 @@ def test_scores(prepared: Prepared, best: ConfigScore, width: int, recorded: Cur
     task = prepared.setting.task
     if task.data.test is None:
         raise ConfigError("the data has no test split: make it with jsweep.split(..., test=0.2).")
-    group = prepared.group_of(best.trials[0])
-    by_id = {trial.id: trial for trial in group.trials}
-    trials = tuple(by_id[trial] for trial in best.trials)
-    device = default_workers()[0]
-    evaluate = compile_program(lower_test(task, group, width, device), device)
+    found: dict[str, dict[str, float]] = {}
+    for width in dict.fromkeys(widths[trial] for trial in best.trials):
+        mine = [trial for trial in best.trials if widths[trial] == width]
+        for name, values in _scores_in_width(prepared, mine, best.step, width, recorded).items():
+            found.setdefault(name, {}).update(values)
+    return {name: [values[trial] for trial in best.trials] for name, values in found.items()}
+
+
+def _scores_in_width(
+    prepared: Prepared, ids: Sequence[str], step: int, width: int, recorded: Curves
+) -> dict[str, dict[str, float]]:
+    """For each metric the test score of each trial, trained again in tiles of ``width`` lanes up to ``step``."""
+    task, device = prepared.setting.task, default_workers()[0]
+    group = prepared.group_of(ids[0])
+    trials = tuple(trial for trial in group.trials if trial.id in ids)
     tiles = tuple(replace(group, trials=trials).tiles(width))
     window = window_rows(group, tiles, task.data, prepared.sweep.pairing) if streams(task.data, device) else None
-    wanted = dict.fromkeys(best.trials, best.step)
-    scores, states = retrain(prepared.setting, Work(group, tiles, window), device, wanted)
-    _check_against_record(scores, recorded)
-    found: dict[str, dict[str, float]] = {}
+    scores, states = retrain(prepared.setting, Work(group, tiles, window), device, dict.fromkeys(ids, step))
+    _check_against_record(scores, {trial: recorded[trial] for trial in ids})
+    evaluate = compile_program(lower_test(task, group, width, device), device)
     test = jax.device_put(task.data.test, device)
+    found: dict[str, dict[str, float]] = {}
     for tile in tiles:
         state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(states[trial.id] for trial in tile.lanes))
         measured = evaluate(jax.device_put(group.lane_values(tile.lanes), device), state, test)
         for name, values in measured.items():
             own = zip(tile.trials, np.asarray(values))
             found.setdefault(f"test/{name}", {}).update((trial.id, float(value)) for trial, value in own)
-    return {name: [values[trial] for trial in best.trials] for name, values in found.items()}
+    return found
 
 
 def _check_against_record(scores: Mapping[str, Mapping[int, Score]], recorded: Curves) -> None:

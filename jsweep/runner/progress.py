@@ -32,6 +32,9 @@ MOST_NAME, MOST_CONFIG = 30, 400  # characters shown
 class Progress(Callback):
     """A callback that shows nothing; the displays override what they need."""
 
+    def on_start(self, plan: Plan | None) -> None:
+        """Training is about to start; the display needs no plan."""
+
     def on_record(self, result: Session, rows: Iterable[Trial]) -> None:
         """The record was read again: other processes may have finished trials."""
 

@@ -1,6 +1,7 @@
 """Running a sweep: train what its store lacks, claim by claim, and record each segment as it comes."""
 
 import contextlib
+import os
 import signal
 import threading
 import time
@@ -29,6 +30,7 @@ from jsweep.runner.session import Session
 from jsweep.runner.sweep import Sweep
 from jsweep.storage import Status, Store, SweepRecord, Trial, open_store
 from jsweep.storage.locks import owner
+from jsweep.storage.paths import resolve
 from jsweep.task.task import Task
 
 POLL_SECONDS = 0.3  # between two looks at trials that another process trains
@@ -107,7 +109,7 @@ def attach(sweep: Sweep) -> Session:
         IncompatibleSweepError: where it has another sweep of that name.
     """
     with contextlib.ExitStack() as on_error:
-        store = on_error.enter_context(open_store(sweep.store, write=False))
+        store = on_error.enter_context(open_store(sweep.store, write=_can_write(sweep)))
         record = store.sweep(sweep.record_name)
         if record is None:
             raise ConfigError(f"{store.path} has no sweep {sweep.record_name!r}: run it first.")
@@ -115,6 +117,12 @@ def attach(sweep: Sweep) -> Session:
         open_sweep(store, prepared)
         on_error.pop_all()
     return Session(store, record.name, prepared)
+
+
+def _can_write(sweep: Sweep) -> bool:
+    """Whether the sweep's store is there and can be written; one that cannot is attached to all the same, to be read."""
+    file = resolve(sweep.store)
+    return file is None or (file.exists() and os.access(file, os.W_OK) and os.access(file.parent, os.W_OK))
 
 
 def _all_finished(session: Session) -> bool:

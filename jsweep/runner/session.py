@@ -103,8 +103,8 @@ class Session(Result):
                 f"({format_config(ledger[0].config)} at step {ledger[0].step}): a second one selected with it in view would no "
                 "longer be tested; pass again=True (--again) to do so on record."
             )
-        rows = {trial.id: trial for trial in self.trials()}
-        scores = test_scores(self.prepared, best, rows[best.trials[0]].width or 1, self._recorded_curves(best))
+        widths = {trial.id: trial.width or 1 for trial in self.trials()}
+        scores = test_scores(self.prepared, best, widths, self._recorded_curves(best))
         entry = TestOpening(
             config_id=best.config_id,
             config=best.config,

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Literal, get_args
 
+import numpy as np
+
 from jsweep._runtime.prng import Key
 from jsweep._runtime.types import Value
 from jsweep.errors import ConfigError
@@ -16,6 +18,13 @@ from jsweep.task.task import Task
 
 Pairing = Literal["common", "independent"]
 CheckpointPolicy = Literal["running", "all", "off"]
+
+
+def plain_number(value: object) -> float:
+    """A number as Python's, NumPy's as written: 1.1 of 32 bits is 1.1; NaN for what is not a number."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        return math.nan
+    return value if isinstance(value, int | float) else float(str(value))
 
 
 @dataclass(frozen=True)
@@ -95,7 +104,9 @@ class Sweep:
             value = getattr(self, name)
             if value is not None and not (name == "tile" and value in ("auto", "measure")):
                 object.__setattr__(self, name, check_count(name, value))
-        if self.epochs is not None and not (isinstance(self.epochs, int | float) and 0 < self.epochs < math.inf):
+        if self.epochs is not None:
+            object.__setattr__(self, "epochs", plain_number(self.epochs))
+        if self.epochs is not None and not 0 < self.epochs < math.inf:
             raise ConfigError(f"epochs={self.epochs!r} is not a number above 0: pass one, such as epochs=10.")
 
     def _objective(self) -> Objective:
