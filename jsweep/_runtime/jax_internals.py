@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import jax
 import numpy as np
 from jax._src import config as _config
 from jax._src import xla_bridge as _xla_bridge
 from jax.experimental.compilation_cache import compilation_cache as _compilation_cache
 from jax.extend import core
+from jax.typing import ArrayLike
 
 
 def backend_started() -> bool:
@@ -59,7 +59,7 @@ def generator_name(dtype: np.dtype) -> str:
 
 
 def bind_equation(
-    equation: core.JaxprEqn, arrays: Sequence[jax.Array], params: Mapping[str, object]
+    equation: core.JaxprEqn, arrays: Sequence[ArrayLike], params: Mapping[str, object]
 ) -> Sequence[jax.Array]:
     """Apply a traced operation to other arrays, with other parameters, in the context it was traced in.
 
