@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import jax
 import numpy as np
 from jax._src import config as _config
 from jax._src import xla_bridge as _xla_bridge
