@@ -14,6 +14,7 @@ from jax._src import config as _config
 from jax._src import xla_bridge as _xla_bridge
 from jax.experimental.compilation_cache import compilation_cache as _compilation_cache
 from jax.extend import core
+from jax.typing import ArrayLike
 
 
 def backend_started() -> bool:
@@ -59,7 +60,7 @@ def generator_name(dtype: np.dtype) -> str:
 
 
 def bind_equation(
-    equation: core.JaxprEqn, arrays: Sequence[jax.Array], params: Mapping[str, object]
+    equation: core.JaxprEqn, arrays: Sequence[ArrayLike], params: Mapping[str, object]
 ) -> Sequence[jax.Array]:
     """Apply a traced operation to other arrays, with other parameters, in the context it was traced in.
 
