@@ -42,7 +42,7 @@ class Carry:
 
 def take(carry: Carry, lane: int) -> Carry:
     """One lane's carry, whose arrays have no lane axis."""
-    return jax.tree.map(lambda array: array[lane], carry)
+    return jax.tree.map(lambda array: array[lane, ...], carry)  # with NumPy, "..." gives an array and not a scalar
 
 
 def split(carry: Carry) -> list[Carry]:
