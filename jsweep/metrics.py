@@ -14,6 +14,7 @@ from typing import SupportsIndex
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Integer, Num, PyTree
 
 from jsweep._runtime.per_example import (
@@ -70,7 +71,7 @@ class Metric:
         if not isinstance(self.per_example, bool):
             raise ConfigError(f"per_example={self.per_example!r} is not valid: pass True or False.")
 
-    def __call__(self, outputs: PyTree[AnyArray], targets: PyTree[AnyArray]) -> Float[Array, "..."]:
+    def __call__(self, outputs: PyTree[AnyArray], targets: PyTree[AnyArray]) -> Float[ArrayLike, "..."]:
         return self.function(outputs, targets)
 
 

@@ -80,7 +80,7 @@ def test_training_continues_in_the_middle_of_an_epoch(task, tmp_path):
 def test_a_budget_in_epochs_needs_their_length(data, task):
     assert {trial.steps for trial in js.sweep(task, CONFIGS, epochs=2).trials()} == {15}
     endless = make_task(js.Splits(js.Batches(loader(data.train)), data.validation))
-    with pytest.raises(js.JsweepError, match=r"epochs=2 needs an epoch's length: give steps, or jsweep\.Batches"):
+    with pytest.raises(js.JsweepError, match=r"epochs=2 needs the length of an epoch: pass steps, or jsweep\.Batches"):
         js.Sweep(endless, CONFIGS, epochs=2) and js.plan(js.Sweep(endless, CONFIGS, epochs=2))
 
 

@@ -92,7 +92,7 @@ def test_the_whole_way_from_run_to_test(capsys, experiment):
         (["run", "empty.py"], "empty.py defines no sweep"),
         (["run", "broken.py"], "broken.py:2 raised ZeroDivisionError"),
         (["run", "syntax.py"], "syntax.py:1 raised SyntaxError"),
-        (["run", "line.py", "--seeds", "0"], "seeds=0 trains nothing"),
+        (["run", "line.py", "--seeds", "0"], "seeds=0 is not valid"),
         (
             ["run", "line.py", "--store", "b.db", "--metric", "validation/f1"],
             "is not recorded for 'line': it has train/loss",

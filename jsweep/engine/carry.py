@@ -8,6 +8,7 @@ from types import ModuleType
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float32, Int32, PyTree
 
 
@@ -31,13 +32,13 @@ class Carry:
     step: int
     since: int
     state: PyTree
-    sums: Mapping[str, Float32[Array | np.ndarray, "*lanes"]]
-    first_nonfinite_step: Int32[Array | np.ndarray, "*lanes"]
+    sums: Mapping[str, Float32[ArrayLike, "*lanes"]]
+    first_nonfinite_step: Int32[ArrayLike, "*lanes"]
 
     @property
     def lanes(self) -> int:
         """How many lanes it has."""
-        return len(self.first_nonfinite_step)
+        return int(np.shape(self.first_nonfinite_step)[0])
 
 
 def take(carry: Carry, lane: int) -> Carry:

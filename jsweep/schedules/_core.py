@@ -96,4 +96,4 @@ def value_if(chosen: Bool[Array, ""], schedule: AnySchedule, count: Number) -> S
     from passes a `where` of its own, which replaces that NaN by zero.
     """
     pure, inputs = jax.closure_convert(lambda: number(schedule(count)))
-    return pure(*(jnp.where(chosen, value, jax.lax.stop_gradient(value)) for value in inputs))
+    return jnp.asarray(pure(*(jnp.where(chosen, value, jax.lax.stop_gradient(value)) for value in inputs)))
