@@ -14,7 +14,6 @@ from typing import SupportsIndex
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Integer, Num, PyTree
 
 from jsweep._runtime.per_example import (
@@ -51,9 +50,9 @@ class Metric:
     Raises:
         ConfigError: if ``function`` is not callable or ``mode`` is another value.
 
-    >>> import numpy as np
+    >>> import jax.numpy as jnp
     >>> largest = Metric(lambda outputs, targets: abs(outputs - targets).max(), mode="min", per_example=False)
-    >>> float(largest(np.array([1.0, 5.0]), np.array([1.5, 2.0])))
+    >>> float(largest(jnp.array([1.0, 5.0]), jnp.array([1.5, 2.0])))
     3.0
     """
 
@@ -71,7 +70,7 @@ class Metric:
         if not isinstance(self.per_example, bool):
             raise ConfigError(f"per_example={self.per_example!r} is not valid: pass True or False.")
 
-    def __call__(self, outputs: PyTree[AnyArray], targets: PyTree[AnyArray]) -> Float[ArrayLike, "..."]:
+    def __call__(self, outputs: PyTree[AnyArray], targets: PyTree[AnyArray]) -> Float[Array, "..."]:
         return self.function(outputs, targets)
 
 
