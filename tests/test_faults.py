@@ -165,7 +165,7 @@ def exhausted_above(monkeypatch, width):
 def test_a_tile_that_does_not_fit_in_memory_is_halved(data, monkeypatch):
     expected = js.sweep(make_task(data), RATES, seeds=2, steps=10, tile=2)
     exhausted_above(monkeypatch, 2)
-    with pytest.warns(UserWarning, match=r"\[all\] did not fit the memory: its trials go on [24] at a time"):
+    with pytest.warns(UserWarning, match=r"\[all\] did not fit the memory: its trials train [24] at a time"):
         result = js.sweep(make_task(data), RATES, seeds=2, steps=10, tile=8)
     assert {trial.width for trial in result.trials()} == {2}
     assert rows_of(result) == rows_of(expected)
@@ -175,7 +175,7 @@ def test_a_lane_that_does_not_fit_in_memory_fails_with_the_reason(data, monkeypa
     exhausted_above(monkeypatch, 0)
     with (
         pytest.warns(UserWarning, match="RESOURCE_EXHAUSTED: Out of memory allocating 123456 bytes"),
-        pytest.warns(UserWarning, match="did not fit the memory: its trials go on 1 at a time"),
+        pytest.warns(UserWarning, match="did not fit the memory: its trials train 1 at a time"),
     ):
         result = js.sweep(make_task(data), RATES[:2], steps=10, tile=2)
     assert {trial.status for trial in result.trials()} == {"failed"}
@@ -204,7 +204,7 @@ def test_only_the_trial_that_raises_while_it_trains_fails(data, tmp_path):
     sweep = js.Sweep(
         make_task(data, optimizer=raising_for(0.1)), RATES, seeds=2, steps=10, tile=8, store=tmp_path / "s.db"
     )
-    with pytest.warns(UserWarning, match="2 trials failed, the first .* no such rate as 0.1"):
+    with pytest.warns(UserWarning, match="2 of 8 trials failed, the first .* no such rate as 0.1"):
         result = js.run(sweep)
     failed = [trial for trial in result.trials() if trial.status == "failed"]
     assert {trial.config["learning_rate"] for trial in failed} == {0.1}
@@ -231,7 +231,7 @@ def metric_that_raises(config, outputs, y):
 def test_only_the_configs_that_cannot_be_traced_fail(data, tmp_path, changes, reason):
     configs = [{"learning_rate": 0.1, "width": width} for width in (8, 24, 16)]
     sweep = js.Sweep(make_task(data, **changes), configs, seeds=2, steps=10, store=tmp_path / "s.db")
-    with pytest.warns(UserWarning, match="2 trials failed"):
+    with pytest.warns(UserWarning, match="2 of 6 trials failed"):
         result = js.run(sweep)
     failed = [trial for trial in result.trials() if trial.status == "failed"]
     assert {trial.config["width"] for trial in failed} == {24}
@@ -258,7 +258,7 @@ def test_plots_accept_hostile_names(data, tmp_path):
         for rate in (0.1, 1e30, 10**12)
         for name, value in zip(names, ["x$y^", "\n\n", 1e30, "b" * 5000, True, "c"])
     ]
-    with pytest.warns(UserWarning, match="never reads"):
+    with pytest.warns(UserWarning, match="never read by the task"):
         result = js.sweep(make_task(data), configs, steps=2)
     for number, name in enumerate(names):
         plot_score(result, "learning_rate", tmp_path / f"{number}.png", by=name)
@@ -266,5 +266,5 @@ def test_plots_accept_hostile_names(data, tmp_path):
 
 
 def test_a_number_that_no_lane_can_hold_is_refused(data):
-    with pytest.raises(js.JsweepError, match="learning_rate=1e\\+300 is beyond float32"):
+    with pytest.raises(js.JsweepError, match="learning_rate=1e\\+300 does not fit float32"):
         js.sweep(make_task(data), [{"learning_rate": 1e300}, {"learning_rate": 0.1}], steps=2)
