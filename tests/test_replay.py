@@ -2,6 +2,7 @@
 
 import contextlib
 import sqlite3
+from dataclasses import replace
 
 import pytest
 from small import make_task
@@ -50,8 +51,9 @@ def test_a_changed_record_is_told_with_its_place(sweep):
 
 
 def test_the_plan_is_what_is_run(sweep):
-    plan = js.plan(sweep)
+    plan = js.plan(replace(sweep, store=None))
     result = js.run(sweep)
+    assert js.plan(sweep).groups == ()  # all has finished
     assert plan.programs == len({trial.program for trial in result.trials()})
     assert sum(group.trials for group in plan.groups) == len(result.trials())
     assert {role.name: role.kind for role in plan.roles.values()}["width"] == "static"

@@ -86,11 +86,11 @@ def test_real_units_start_as_in_a_model_of_their_width():
             np.testing.assert_allclose(array[tuple(slice(n) for n in own.shape)], own, rtol=3e-7)
 
 
-def test_the_plan_says_so_and_a_width_used_as_a_number_is_told(data):
+def test_the_plan_says_what_is_padded_and_a_width_used_as_a_number_is_refused(data):
     task = task_of(data, "relu", "adam")
     plan = js.plan(js.Sweep(task, js.grid({"learning_rate": [0.1], "width": js.lane(WIDTHS)}), steps=5))
     assert plan.programs == 1
-    assert plan.roles["width"].reason == "told so by lane: padded to 16 and masked"
+    assert plan.roles["width"].reason == "3, 8, 16 padded to 16 and masked (requested with js.lane)"
     halved = js.supervised(
         lambda config, key: js.models.init_mlp(key, [64, config["width"] // 2, 10]),
         lambda config, params, x, key: js.models.apply_mlp(params, x),
@@ -98,5 +98,7 @@ def test_the_plan_says_so_and_a_width_used_as_a_number_is_told(data):
         optimizer=OPTIMIZERS["adam"],
         data=data,
     )
-    with pytest.raises(js.JsweepError, match="'width' was given as a lane but cannot be one: used as a shape"):
+    with pytest.raises(
+        js.JsweepError, match="'width' is annotated with js.lane, but cannot be a lane"
+    ):
         js.plan(js.Sweep(halved, js.grid({"learning_rate": [0.1], "width": js.lane(WIDTHS)}), steps=5))
