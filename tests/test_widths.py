@@ -98,7 +98,5 @@ def test_the_plan_says_what_is_padded_and_a_width_used_as_a_number_is_refused(da
         optimizer=OPTIMIZERS["adam"],
         data=data,
     )
-    with pytest.raises(
-        js.JsweepError, match="'width' is annotated with js.lane, but cannot be a lane"
-    ):
+    with pytest.raises(js.JsweepError, match="'width' is annotated with js.lane, but cannot be a lane"):
         js.plan(js.Sweep(halved, js.grid({"learning_rate": [0.1], "width": js.lane(WIDTHS)}), steps=5))

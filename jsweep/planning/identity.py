@@ -73,23 +73,28 @@ def _first_difference(before: Sequence[str], now: Sequence[str]) -> str:
 
 def identity_of(traced: Traced) -> ProgramIdentity:
     """The identity of a compile group's programs."""
-    return ProgramIdentity(*(_function_identity(jaxpr) for jaxpr in (traced.init, traced.step, traced.evaluate)))
+    jaxprs = (traced.init, traced.step, traced.evaluate)
+    return ProgramIdentity(*(_function_identity(jaxpr, traced.lanes) for jaxpr in jaxprs))
 
 
-def _function_identity(closed: core.ClosedJaxpr) -> FunctionIdentity:
+def _function_identity(closed: core.ClosedJaxpr, lanes: Sequence[str] = ()) -> FunctionIdentity:
     whole, marks = hashlib.sha256(), []
-    for name, text in _operations(closed):
+    for name, text in _operations(closed, lanes):
         digest = hashlib.sha256(text.encode()).hexdigest()
         whole.update(f"{name} {digest}\n".encode())
         marks.append(f"{name}:{digest[:_MARK]}")
     return FunctionIdentity(whole.hexdigest()[:16], tuple(marks))
 
 
-def _operations(closed: core.ClosedJaxpr) -> Iterator[tuple[str, str]]:
-    """Each operation's name, and all that decides what it computes as text, in order."""
+def _operations(closed: core.ClosedJaxpr, lanes: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each operation's name, and all that decides what it computes as text, in order.
+
+    The first inputs are ``lanes`` and go by their names, so that a lane which nothing depends on leaves no trace.
+    """
     count = itertools.count()
-    inputs = [f"v{next(count)}" for _ in closed.jaxpr.invars]
-    yield "inputs", " ".join(str(v.aval) for v in closed.jaxpr.invars)
+    others = closed.jaxpr.invars[len(lanes) :]
+    inputs = [*(f"lane {name}" for name in lanes), *(f"v{next(count)}" for _ in others)]
+    yield "inputs", " ".join(str(v.aval) for v in others)
     outputs = yield from _inlined(closed.jaxpr, closed.consts, inputs, count)
     yield "outputs", " ".join(outputs)
 
