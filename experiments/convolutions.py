@@ -48,9 +48,7 @@ def sweep():
 
 
 if __name__ == "__main__":
-    from jsweep.cli._tables import print_ranking
-
     print(js.plan(sweep()))
     result = js.run(sweep())
-    print_ranking("convolutions: the ten best of 32 configs", result.ranking("validation/loss"), 10)
-    print("test:", result.test("validation/loss"))
+    print("the ten best of 32 configs:", *result.ranking()[:10], sep="\n")
+    print("test:", result.test())

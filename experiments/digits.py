@@ -51,11 +51,10 @@ def sweep():
 
 
 if __name__ == "__main__":
-    from jsweep.cli._tables import print_ranking
     from jsweep.results.plots import plot_score
 
     result = js.run(sweep())
-    print_ranking("digits: the ten best of 192 configs", result.ranking("validation/loss"), 10)
-    print("best:", result.best("validation/loss"))
+    print("digits: the ten best of 192 configs", *result.ranking()[:10], sep="\n")
+    print("best:", result.best())
     print("drawn:", plot_score(result, "learning_rate", "digits.png", by="schedule"))
-    print("test:", result.test("validation/loss"))
+    print("test:", result.test())

@@ -58,7 +58,6 @@ def sweep():
 
 
 if __name__ == "__main__":
-    from jsweep.cli._tables import print_table
     from jsweep.results.plots import plot_best
 
     result = js.run(sweep())
@@ -66,7 +65,7 @@ if __name__ == "__main__":
     best = {}
     for score in result.ranking("validation/loss"):
         best.setdefault(score.config["schedule"], score)
-    rows = [[name, s.config["learning_rate"], s.mean, s.std, min(s.values), max(s.values)] for name, s in best.items()]
-    columns = ["family", "best learning rate", "validation/loss", "std", "lowest seed", "highest seed"]
-    print_table(f"{len(result.trials())} trials, {len(programs)} compiled program", columns, rows)
+    print(f"{len(result.trials())} trials, {len(programs)} compiled program")
+    for name, score in best.items():
+        print(f"{name}: {score}")
     print("drawn:", plot_best(result, "schedule", "schedule_families.png"))

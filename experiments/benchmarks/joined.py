@@ -60,7 +60,7 @@ def ours(join):
     task = js.supervised(init, apply, loss=loss, optimizer=optimizer, data=data, metrics=metrics, name="joined")
     space = {
         "batch_size": list(BATCHES),
-        "width": list(WIDTHS),
+        "width": js.lane(list(WIDTHS)),
         "activation": list(activations),
         "optimizer": ["sgd", "adam"],
     }

@@ -34,11 +34,11 @@ def lanes(w: Workload):
     from jsweep.engine.events import Trained
     from jsweep.engine.executors.threads import default_workers, run
     from jsweep.runner.prepare import prepare
-    from jsweep.runner.run import divide
+    from jsweep.runner.remaining import Remaining, divide
 
     prepared = prepare(sweep(w))
     workers = default_workers()
-    work = divide(prepared, set(), [], workers)
+    work = divide(Remaining(prepared, frozenset(), ()), workers)
 
     def one_round():
         seconds, losses = 0.0, {}
