@@ -50,9 +50,13 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.runner.replay import Replay as Replay
     from jsweep.runner.replay import replay as replay
     from jsweep.runner.resume import resume as resume
+    from jsweep.runner.run import attach as attach
     from jsweep.runner.run import run as run
     from jsweep.runner.run import sweep as sweep
+    from jsweep.runner.session import Session as Session
     from jsweep.runner.sweep import Sweep as Sweep
+    from jsweep.runner.verbs import params as params
+    from jsweep.runner.verbs import test as test
     from jsweep.search.grid import grid as grid
     from jsweep.search.quasi_random import latin_hypercube as latin_hypercube
     from jsweep.search.quasi_random import sobol as sobol
@@ -129,8 +133,12 @@ _PUBLIC = {
     "random": "jsweep.search.random",
     "latin_hypercube": "jsweep.search.quasi_random",
     "sobol": "jsweep.search.quasi_random",
+    "Session": "jsweep.runner.session",
     "Sweep": "jsweep.runner.sweep",
+    "params": "jsweep.runner.verbs",
+    "test": "jsweep.runner.verbs",
     "sweep": "jsweep.runner.run",
+    "attach": "jsweep.runner.run",
     "run": "jsweep.runner.run",
     "resume": "jsweep.runner.resume",
     "Plan": "jsweep.runner.plan",

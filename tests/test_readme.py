@@ -23,7 +23,7 @@ def test_the_sweep_in_a_page_runs(tmp_path, monkeypatch, capsys):
         code = code.replace(long, short)
     exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
     out = capsys.readouterr().out
-    assert "validation/loss" in out
+    assert "validation/accuracy" in out
     assert "test/accuracy" in out
     assert (tmp_path / "page.db").exists()
 

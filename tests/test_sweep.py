@@ -18,13 +18,13 @@ GOOD = [{"learning_rate": 0.1}]
     [
         ({"configs": []}, "configs is empty"),
         ({"configs": {"learning_rate": [0.1]}}, "configs is a space, not configs: wrap it"),
-        ({"configs": [*GOOD, *GOOD]}, r"configs\[1\] is configs\[0\] again"),
-        ({"seeds": 0}, "seeds=0 trains nothing"),
+        ({"configs": [*GOOD, *GOOD]}, r"configs\[1\] equals configs\[0\]"),
+        ({"seeds": 0}, "seeds=0 is not valid"),
         ({"seeds": [1, 1]}, "repeats a seed"),
         ({"seeds": "3"}, "seeds='3' is neither a count nor a list"),
         ({"seeds": [-1]}, "seeds holds -1"),
         ({"steps": None}, "steps and epochs are both missing"),
-        ({"steps": 0}, "steps=0 is not a whole number of at least 1"),
+        ({"steps": 0}, "steps=0 is not valid: pass a whole number of at least 1"),
         ({"steps": None, "epochs": -1}, "epochs=-1 is not a number above 0"),
         (
             {"configs": [{"learning_rate": 0.1, "batch_size": 500}], "steps": None, "epochs": 1},
@@ -33,7 +33,7 @@ GOOD = [{"learning_rate": 0.1}]
         ({"configs": [{"learning_rate": 0.1, "steps": 5, "epochs": 1}]}, "both steps and epochs"),
         ({"evaluate_every": 0}, "evaluate_every=0"),
         ({"tile": 0}, "tile=0"),
-        ({"pairing": "random"}, "pairing='random' is neither"),
+        ({"pairing": "random"}, "pairing='random' is not valid"),
         ({"key": "seed"}, "key='seed' is not a key"),
         ({"key": -4}, "key=-4 is not a seed"),
         ({"store": "/no/such/folder/s.db"}, "the folder '/no/such/folder' does not exist"),
@@ -70,11 +70,11 @@ def test_other_data_under_the_same_name_is_refused_and_the_record_kept(data, dig
     rows = rows_of(first)
     other = js.split(*digits, key=99)
     with pytest.raises(
-        js.JsweepError, match="the sweep 'small' in .* was made with other data: to keep both, give this one"
+        js.JsweepError, match="the sweep 'small' in .* was made with other data: to keep both, give this sweep a name"
     ):
         js.sweep(make_task(other), GOOD, steps=10, store=store)
     changed = make_task(data, loss=lambda outputs, y: 2 * js.losses.softmax_cross_entropy(outputs, y))
-    with pytest.raises(js.JsweepError, match="made with other code"):
+    with pytest.raises(js.JsweepError, match="was trained by another task"):
         js.sweep(changed, GOOD, steps=10, store=store)
     js.sweep(make_task(other), GOOD, steps=10, store=store, name="other")
     with open_store(store, write=False) as opened:

@@ -14,6 +14,7 @@ from jax._src import config as _config
 from jax._src import xla_bridge as _xla_bridge
 from jax.experimental.compilation_cache import compilation_cache as _compilation_cache
 from jax.extend import core
+from jax.interpreters import partial_eval
 from jax.typing import ArrayLike
 
 
@@ -71,3 +72,12 @@ def bind_equation(
     with equation.ctx.manager:
         results = primitive.bind(*arrays, **primitive.get_bind_params(dict(params)))
     return results if primitive.multiple_results else [results]
+
+
+def used_inputs(jaxpr: core.Jaxpr) -> list[bool]:
+    """For each input of a jaxpr whether an output, or an effect, depends on it.
+
+    JAX has no public way to ask. Without it a lane that a task reads and throws away would go unnoticed.
+    """
+    _, used = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
+    return [bool(each) for each in used]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
-Value: TypeAlias = "bool | int | float | str | Callable[..., Any] | Sequence[Value] | Mapping[str, Value] | None"
+Value: TypeAlias = bool | int | float | str | Callable[..., Any] | Sequence[Any] | Mapping[str, Any] | None
 """What a config holds under a name."""
 
 Mode = Literal["min", "max"]

@@ -10,9 +10,10 @@ from jsweep.cli.options import Experiment, json_option, recorded_options
 @click.command(epilog="Example:  jsweep params 3f2a91 experiments/digits.py --out best.safetensors")
 @click.argument("trial")
 @recorded_options
+@click.option("--step", type=int, help="One of its evaluations, in steps. [default: the last]")
 @click.option("--out", required=True, type=click.Path(dir_okay=False), help="The safetensors file to write.")
 @json_option
-def params(trial: str, experiment: Experiment, out: str, as_json: bool) -> None:
+def params(trial: str, experiment: Experiment, step: int | None, out: str, as_json: bool) -> None:
     """Write the parameters of a finished TRIAL of FILE's sweep to a safetensors file.
 
     They are read from the trial's checkpoint where the sweep kept it (checkpoints="all"); else the trial is trained
@@ -21,7 +22,9 @@ def params(trial: str, experiment: Experiment, out: str, as_json: bool) -> None:
     from jsweep.runner.parameters import write_params
     from jsweep.runner.run import attach
 
-    shapes = write_params(attach(load_sweep(experiment)), trial, out)
+    with attach(load_sweep(experiment)) as session:
+        found = session.trial(trial).id
+        shapes = write_params(session.params(found, step=step), found, out)
     if as_json:
         print_json({"file": out, "arrays": {array: {"shape": shape, "type": dtype} for array, shape, dtype in shapes}})
     else:

@@ -1,9 +1,11 @@
 """The command ``plan``: what running an experiment will compile, hold and take."""
 
+import textwrap
+
 import click
 
 from jsweep._runtime.text import clean
-from jsweep.cli._tables import print_json
+from jsweep.cli._tables import print_json, terminal_width
 from jsweep.cli.load import load_sweep
 from jsweep.cli.options import Experiment, experiment_options, json_option
 
@@ -19,4 +21,5 @@ def plan(experiment: Experiment, as_json: bool) -> None:
     if as_json:
         print_json({"programs": made.programs, "seconds": made.seconds, "plan": made})
     else:
-        click.echo("\n".join(clean(line, 300) for line in str(made).splitlines()))
+        for line in str(made).splitlines():
+            click.echo(textwrap.fill(clean(line, 400), max(terminal_width(), 40), subsequent_indent=" " * 6))

@@ -6,6 +6,7 @@ programs are found by their text and called one at a time.
 """
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
@@ -21,7 +22,7 @@ _alone = threading.Lock()
 class Program:
     """A compiled program; with ``runs_alone`` one call at a time of all such programs, which then ends before it returns."""
 
-    compiled: jax.stages.Compiled
+    compiled: Callable[..., PyTree]
     runs_alone: bool = False
 
     def __call__(self, *args: PyTree) -> PyTree:
@@ -31,7 +32,7 @@ class Program:
             return jax.block_until_ready(self.compiled(*args))
 
 
-def must_run_alone(lowered: jax.stages.Lowered, device: jax.Device) -> bool:
+def must_run_alone(lowered: jax.stages.Lowered, platform: str) -> bool:
     """Whether calls of a program from two threads could hang: on CPU, with LAPACK, and in a jaxlib that has the fault."""
     version = tuple(int(part) for part in jaxlib.__version__.split(".")[:3])
-    return device.platform == "cpu" and version < _FIRST_SAFE and _LAPACK_CALL in lowered.as_text()
+    return platform == "cpu" and version < _FIRST_SAFE and _LAPACK_CALL in lowered.as_text()

@@ -97,7 +97,7 @@ class LoweredTile:
 def compile_program(lowered: jax.stages.Lowered, device: jax.Device) -> Program:
     """Compile one program for ``device``, or load it from the compilation cache."""
     with compilation_cache():
-        return Program(lowered.compile(compiler_options(device)), must_run_alone(lowered, device))
+        return Program(lowered.compile(compiler_options(device)), must_run_alone(lowered, device.platform))
 
 
 def compiler_options(device: jax.Device) -> dict[str, str | bool] | None:

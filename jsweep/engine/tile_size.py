@@ -186,8 +186,8 @@ def _width_on_accelerator(task: Task, group: Group, workers: Sequence[jax.Device
         width = max(1, -(-lanes // waves))
         if limit is None or width == 1:
             return width
-        lowered = lower_train(task, group, width, workers[0])
-        needed = compile_program(lowered, workers[0]).compiled.memory_analysis()
+        compiled = lower_train(task, group, width, workers[0]).compile(compiler_options(workers[0]))
+        needed = compiled.memory_analysis()
         if needed is None:
             return width
         total = needed.argument_size_in_bytes + needed.temp_size_in_bytes + needed.output_size_in_bytes

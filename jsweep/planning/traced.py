@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.extend import core
-from jax.interpreters import partial_eval
 from jaxtyping import PyTree
 
+from jsweep._runtime.jax_internals import used_inputs
 from jsweep._runtime.prng import GENERATOR
 from jsweep._runtime.types import Value
 from jsweep.data.splits import train_like
@@ -79,8 +79,7 @@ class Traced:
         """The lanes on which an output of one of the three programs depends."""
         found = set()
         for traced in (self.init, self.step, self.evaluate):
-            _, used = partial_eval.dce_jaxpr(traced.jaxpr, [True] * len(traced.jaxpr.outvars))
-            found |= {name for name, is_used in zip(self.lanes, used) if is_used}
+            found |= {name for name, is_used in zip(self.lanes, used_inputs(traced.jaxpr)) if is_used}
         return frozenset(found)
 
     @cached_property

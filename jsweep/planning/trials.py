@@ -86,6 +86,11 @@ def _steps_of(
     """The steps of one config's trials; an epoch that is not whole batches is rounded up."""
     if "steps" in config and "epochs" in config:
         raise ConfigError(f"the config {dict(config)} has both steps and epochs: leave one of them out.")
+    if (steps is not None and "epochs" in config) or (epochs is not None and "steps" in config):
+        given, own = ("steps", "epochs") if steps is not None else ("epochs", "steps")
+        raise ConfigError(
+            f"{given} is given to the sweep and the config {dict(config)} has {own}: leave one of them out."
+        )
     batch_size = check_count("batch_size", config.get("batch_size", task.batch_size))
     if "batch_size" in config and isinstance(task.data.train, Batches):
         raise ConfigError(

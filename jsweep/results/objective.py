@@ -70,6 +70,11 @@ class Directions:
             UnknownNameError: The metric is not recorded.
             ConfigError: Its direction is not known.
         """
+        if metric is not None and not isinstance(metric, str | Objective):
+            raise ConfigError(
+                f"metric is a {type(metric).__name__}: pass the name of a metric; a selection is repeated by at=, rule= and "
+                "simplest=."
+            )
         wanted = self.objective if metric is None else metric if isinstance(metric, Objective) else Objective(metric)
         check_recorded(wanted.metric, self.metrics, sweep)
         if wanted.mode is not None:

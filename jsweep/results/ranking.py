@@ -55,7 +55,8 @@ class ConfigScore:
 
     def __str__(self) -> str:
         seeds = f"{len(self.values)} seed{'s' * (len(self.values) != 1)}"
-        return f"{self.metric} {self.mean:.5g} ± {self.std:.2g} over {seeds} at step {self.step}: {format_config(self.config)}"
+        spread = f" ± {self.std:.2g}" if len(self.values) > 1 else ""
+        return f"{self.metric} {self.mean:.5g}{spread} over {seeds} at step {self.step}: {format_config(self.config)}"
 
 
 @dataclass(frozen=True)

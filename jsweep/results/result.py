@@ -30,6 +30,8 @@ from jsweep.results.summary import Summary, counts_of, time_of
 from jsweep.results.table import Table, table_of
 from jsweep.storage import Checkpoint, Status, Store, SweepRecord, TestOpening, Trial
 
+_OF_A_SESSION = ("test", "params", "state", "prepared")
+
 
 class Result:
     """A sweep as its store holds it, restricted to ``trial_ids`` (None: all of its trials)."""
@@ -63,6 +65,11 @@ class Result:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _OF_A_SESSION:
+            raise AttributeError(f"{name} needs the task, which a record does not have: use js.attach(sweep).{name}.")
+        raise AttributeError(f"a {type(self).__name__} has no attribute {name!r}.")
 
     def close(self) -> None:
         """Close the store; results narrowed from this one share it."""

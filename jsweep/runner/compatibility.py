@@ -115,11 +115,11 @@ def _union(before: Sequence[str], now: Sequence[str]) -> list[str]:
 
 
 def _settings(prepared: Prepared) -> dict[str, Any]:
-    objective = prepared.sweep.selects_by
+    objective = prepared.objective
     roles = prepared.roles.values()
     return {
         "metrics": prepared.metrics,
-        "objective": {"metric": objective.metric, "mode": objective.mode},
+        "objective": None if objective is None else {"metric": objective.metric, "mode": objective.mode},
         "modes": dict(prepared.sweep.task.modes),
         "roles": {role.name: [str(role.kind), role.reason] for role in roles},
         "lane_types": {r.name: _union([], [kind_of_lane(lane) for lane in r.types]) for r in roles if r.types},

@@ -154,7 +154,7 @@ def plan_of(prepared: Prepared, workers: Sequence[jax.Device], finished: Set[str
     return Plan(
         groups=groups,
         roles=prepared.roles,
-        finished=len(finished),
+        finished=sum(trial.id in finished for trial in prepared.trials),
         workers=len(workers),
         memory=memory,
         peak_bytes=_peak_bytes(prepared, groups, workers) if groups else 0,

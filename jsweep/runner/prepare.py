@@ -13,6 +13,7 @@ from jsweep.engine.tile import Setting
 from jsweep.errors import StoreError
 from jsweep.planning import Annotations, Group, RecordedRoles, Role, RoleKind, make_groups, make_trials
 from jsweep.planning.identity import data_hash
+from jsweep.results.objective import DEFAULT_METRIC, Objective, check_recorded
 from jsweep.runner.sweep import Sweep
 from jsweep.space import Configs
 from jsweep.space import configs as checked
@@ -42,6 +43,15 @@ class Prepared:
         train = [f"train/{name}" for group in self.groups for name in group.traced.train_metrics]
         validation = [f"validation/{name}" for group in self.groups for name in group.traced.evaluation_metrics]
         return list(dict.fromkeys((*train, *validation)))
+
+    @property
+    def objective(self) -> Objective | None:
+        """The metric that selects; "validation/loss" unless another was asked for, None where that is not measured."""
+        chosen = self.sweep.objective
+        if isinstance(chosen, Objective):
+            return chosen
+        mode = self.sweep.task.modes.get("loss")
+        return Objective(DEFAULT_METRIC, mode) if mode and DEFAULT_METRIC in self.metrics else None
 
     def group_of(self, trial: str) -> Group:
         """The compile group of a trial, by its id; KeyError for one that is not in the sweep or cannot be traced."""
@@ -77,7 +87,12 @@ def prepare(sweep: Sweep, record: SweepRecord | None = None) -> Prepared:
     )
     _warn_of_unused(grouped.roles, _annotations(configs))
     setting = Setting(task, np.asarray(root), sweep.pairing, _evaluate_every(sweep, trials, record))
-    return Prepared(sweep, setting, trials, grouped.groups, grouped.roles, data_hash(task.data), grouped.untraceable)
+    prepared = Prepared(
+        sweep, setting, trials, grouped.groups, grouped.roles, data_hash(task.data), grouped.untraceable
+    )
+    if isinstance(sweep.objective, Objective):
+        check_recorded(sweep.objective.metric, prepared.metrics, sweep.name or task.name or "sweep")
+    return prepared
 
 
 def recorded_roles(record: SweepRecord) -> RecordedRoles:

@@ -89,6 +89,7 @@ def run(
         prepared = prepare(sweep, store.sweep(name))
         record = open_sweep(store, prepared)
         longer = extensions(store, record, prepared)
+        keep_settings(store, record, prepared)
         session = Session(store, name, prepared)
         if longer or not _all_finished(session):
             if not any_environment:
@@ -132,7 +133,6 @@ def _all_finished(session: Session) -> bool:
 
 def _enter(store: Store, record: SweepRecord, prepared: Prepared, longer: Mapping[str, int]) -> None:
     """Record what is about to be trained, and what cannot be."""
-    keep_settings(store, record, prepared)
     store.add_trials(record.key, prepared.trials)
     store.extend_trials(record.key, longer)
     finished = {trial.id for trial in store.trials(record.key) if trial.status == Status.FINISHED}

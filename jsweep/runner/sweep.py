@@ -35,7 +35,7 @@ class Sweep:
         task: from `supervised`, or a `Task` of your own.
         configs: from `grid`, `random` and their kin, or any sequence of dicts.
         objective: the metric that selects the best config ("validation/accuracy"), or `maximize` or `minimize` of one whose
-            direction the task does not say.
+            direction the task does not say (default: "validation/loss").
         seeds: a count (5 means seeds 0 to 4) or a list; every config is trained under every seed.
         steps: how long a trial trains, in steps, where its config does not say.
         epochs: the same in epochs of the training examples; give one of the two.
@@ -60,7 +60,7 @@ class Sweep:
     task: Task
     configs: Sequence[Mapping[str, Value]]
     _: KW_ONLY
-    objective: str | Objective = "validation/loss"
+    objective: str | Objective | None = None
     seeds: int | Iterable[int] = 1
     steps: int | None = None
     epochs: float | None = None
@@ -109,8 +109,10 @@ class Sweep:
         if self.epochs is not None and not 0 < self.epochs < math.inf:
             raise ConfigError(f"epochs={self.epochs!r} is not a number above 0: pass one, such as epochs=10.")
 
-    def _objective(self) -> Objective:
+    def _objective(self) -> Objective | None:
         """The objective with its direction; ConfigError where nobody has said it."""
+        if self.objective is None:
+            return None
         chosen = self.objective if isinstance(self.objective, Objective) else Objective(self.objective)
         if chosen.metric.startswith("train/"):
             raise ConfigError(
@@ -119,16 +121,11 @@ class Sweep:
         mode = chosen.mode or self.task.modes.get(chosen.metric.partition("/")[2])
         if mode is None:
             raise ConfigError(
-                f"the direction of the objective {chosen.metric!r} is not known: pass "
+                f"the direction of the objective {chosen.metric!r} is not known, and of those that the task measures only "
+                f"{', '.join(sorted(self.task.modes)) or 'none'} have one: correct the name, or pass "
                 f"objective=js.maximize({chosen.metric!r}) or js.minimize({chosen.metric!r})."
             )
         return Objective(chosen.metric, mode)
-
-    @property
-    def selects_by(self) -> Objective:
-        """The objective with its direction."""
-        assert isinstance(self.objective, Objective)
-        return self.objective
 
     @property
     def record_name(self) -> str:

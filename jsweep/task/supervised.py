@@ -284,6 +284,11 @@ def _check_functions(functions: Mapping[str, object], metrics: Mapping[str, obje
             )
         if not callable(function):
             raise ConfigError(f"{name} is of type {type(function).__name__}: pass a function.")
+        if name == "optimizer" and str(getattr(function, "__module__", "")).split(".")[0] == "optax":
+            raise ConfigError(
+                "optimizer is a function of optax: pass one of the config that calls it, such as "
+                'lambda config: optax.adam(config["learning_rate"]).'
+            )
 
 
 def _check_pairs(data: Splits) -> None:
