@@ -26,7 +26,16 @@ from jsweep._runtime.limits import cores
 from jsweep.data.arrays import count_examples
 from jsweep.data.splits import train_like
 from jsweep.engine.concurrency import Program
-from jsweep.engine.program import STEPS_PER_CALL, Batches, Lanes, Steps, Tally, compile_program, lower_train
+from jsweep.engine.program import (
+    STEPS_PER_CALL,
+    Batches,
+    Lanes,
+    Steps,
+    Tally,
+    compile_program,
+    compiler_options,
+    lower_train,
+)
 from jsweep.planning import Group
 from jsweep.task.task import Task
 
