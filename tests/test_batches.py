@@ -61,7 +61,7 @@ def test_a_trial_trains_on_the_batches_of_its_seed(data, task, share):
         np.testing.assert_allclose(found, expected, rtol=2e-4)
 
 
-def test_windows_tiles_and_company_do_not_change_a_trial(task, monkeypatch):
+def test_windows_tiles_and_other_lanes_do_not_change_a_trial(task, monkeypatch):
     options = {"steps": 30, "evaluate_every": 10, "tile": 4}
     whole = rows_of(js.sweep(task, CONFIGS, seeds=3, **options))
     assert rows_of(js.sweep(task, CONFIGS[1:], seeds=[2, 0], **options)).items() <= whole.items()

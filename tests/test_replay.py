@@ -1,4 +1,4 @@
-"""Any recorded trial trains again to the same bits, alone or in company; a record that was changed is found out."""
+"""Any recorded trial trains again to the same bits, alone or beside others; a changed record is found out."""
 
 import contextlib
 import sqlite3
@@ -23,11 +23,11 @@ def sweep(data, tmp_path_factory):
     return js.Sweep(make_task(data), js.grid(space), seeds=2, evaluate_every=10, store=store, tile=4)
 
 
-def test_trials_of_a_mixed_sweep_replay_bit_equal_in_company_and_alone(sweep):
+def test_trials_of_a_mixed_sweep_replay_bit_equal_beside_others_and_alone(sweep):
     result = js.run(sweep)
     for trial in result.trials()[::9]:
-        for company in ("neighbours", "copies"):
-            found = js.replay(sweep, trial.id, batch_with=company)
+        for batch_with in ("neighbours", "copies"):
+            found = js.replay(sweep, trial.id, batch_with=batch_with)
             assert found.difference is None, found
             assert found.compared == 3 * len(result.curves("train/loss")[trial.id])
             assert found.environment == {}

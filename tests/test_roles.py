@@ -47,6 +47,16 @@ def test_a_python_branch_makes_a_name_static_and_the_reason_says_where(data):
     assert found.roles["big"].reason.startswith("decides a Python branch in optimizer (test_roles.py:")
 
 
+def test_a_name_that_could_be_a_lane_is_static_with_a_hint_how(data):
+    task = make_task(
+        data,
+        optimizer=lambda c: optax.sgd(optax.warmup_cosine_decay_schedule(0.0, 0.1, c["warmup"], 100)),
+    )
+    found = grouped(task, [{"warmup": n} for n in (5, 10)])
+    assert found.roles["warmup"].kind == "static"
+    assert "js.schedules.warmup_cosine_decay takes it as a lane" in found.roles["warmup"].reason
+
+
 def test_strings_are_static_unless_passed_to_select(data):
     def chosen(config, params, x, key):
         activation = js.select(config["activation"], {"relu": jax.nn.relu, "tanh": jnp.tanh})

@@ -28,7 +28,7 @@ def schedules(name: str | None, arguments: tuple[str, ...], steps: int, plot: st
         return
     entry = next((entry for entry in CATALOGUE if entry.name == name), None)
     if entry is None:
-        raise ConfigError(f"{name!r} is no schedule: name one of {', '.join(e.name for e in CATALOGUE)}.")
+        raise ConfigError(f"{name!r} is not a schedule: pass one of {', '.join(e.name for e in CATALOGUE)}.")
     given = _arguments(entry, arguments)
     schedule = getattr(library, name)(**given)
     counts = sorted({round(steps * i / 10) for i in range(11)})
@@ -68,7 +68,7 @@ def _arguments(entry: Entry, texts: tuple[str, ...]) -> dict[str, Any]:
         key, equals, value = text.partition("=")
         if not equals or key not in known:
             raise ConfigError(
-                f"{text!r} is no argument of {entry.name}: write arg=value with one of {', '.join(known)}."
+                f"{text!r} is not an argument of {entry.name}: write arg=value with one of {', '.join(known)}."
             )
         given[key] = _value(text, value)
     return given
@@ -88,7 +88,7 @@ def _value(text: str, value: str) -> Any:
 
 def _checked(plot: str) -> str:
     if not plot.lower().endswith(".png"):
-        raise ConfigError(f"--plot {plot!r} is no PNG: give a file name that ends in .png.")
+        raise ConfigError(f"--plot {plot!r} does not end in .png: pass a name that does.")
     return plot
 
 

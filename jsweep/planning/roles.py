@@ -59,7 +59,39 @@ def reason_of(error: BaseException) -> str:
         why = "needed as a Python value"
     else:
         why = f"{type(error).__name__}: {text.splitlines()[0][:80] if text else 'no message'}"
-    return f"{why} in {place}" if place else why
+    hint = _hint(error)
+    return f"{why} in {place}{hint}" if place else f"{why}{hint}"
+
+
+def _hint(error: BaseException) -> str:
+    """How the name could be a lane after all; empty where nothing is known."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        ours = _OF_OPTAX.get(frame.name)
+        if ours is not None and f"{os.sep}optax{os.sep}" in frame.filename:
+            return f"; js.schedules.{ours} takes it as a lane"
+        if "dropout" in os.path.basename(frame.filename).lower():
+            return "; x * jax.random.bernoulli(key, 1 - rate, x.shape) / (1 - rate) takes it as a lane"
+    if isinstance(error, jax.errors.TracerBoolConversionError):
+        return "; jnp.where in place of the branch would make it a lane"
+    return ""
+
+
+_OF_OPTAX = {
+    "constant_schedule": "constant",
+    "cosine_decay_schedule": "cosine_decay",
+    "cosine_onecycle_schedule": "cosine_onecycle",
+    "exponential_decay": "exponential_decay",
+    "join_schedules": "join",
+    "linear_onecycle_schedule": "linear_onecycle",
+    "linear_schedule": "linear",
+    "piecewise_constant_schedule": "piecewise_constant",
+    "polynomial_schedule": "polynomial",
+    "sgdr_schedule": "cosine_restarts",
+    "warmup_constant_schedule": "warmup_constant",
+    "warmup_cosine_decay_schedule": "warmup_cosine_decay",
+    "warmup_exponential_decay_schedule": "warmup_exponential_decay",
+}
+"""Schedules of optax that take no tracers, and those of jsweep that do."""
 
 
 def kind_of_value(value: Value) -> str:

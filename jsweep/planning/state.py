@@ -82,7 +82,7 @@ def _check_leaf(path: str, old: Any, new: Any) -> None:
 
 
 def _same(old: Any, new: Any) -> bool:
-    """Whether two static leaves are the same; functions that are made anew are told apart by their code."""
+    """Whether two static leaves are the same; functions that each call makes again are compared by their code."""
     if old is new:
         return True
     if callable(old) and callable(new):

@@ -1,4 +1,4 @@
-"""The plan: what a sweep will compile, hold and take, told before anything runs."""
+"""The plan: what a sweep will compile, hold and take, before anything runs."""
 
 import heapq
 import resource

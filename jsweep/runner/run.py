@@ -68,7 +68,7 @@ def run(
     Args:
         sweep: the sweep.
         progress: "live", "plain" (a line every few seconds) or "off"; None is live on a terminal or in a notebook, else off.
-        callbacks: told of each event once it is recorded; see `Callback`.
+        callbacks: receive each event once it is recorded; see `Callback`.
         workers: the device of each worker (default: every device; on CPU, one worker a core). It changes speed, not results.
         any_environment: resume a sweep that was begun under other versions or on another machine.
 

@@ -127,7 +127,7 @@ class FlatJaxpr:
 
 
 def _shape(variable: core.Var | core.Literal) -> tuple[int, ...]:
-    """A variable's shape; () for what is no array."""
+    """A variable's shape; () for what is not an array."""
     return tuple(getattr(variable.aval, "shape", ()))
 
 
