@@ -74,7 +74,8 @@ def plural(count: int, noun: str) -> str:
 
 
 def _score(score: ConfigScore) -> str:
-    return f"{score.mean:.5g} ± {score.std:.2g}"
+    spread = f" ± {score.std:.2g}" if len(score.values) > 1 else ""
+    return f"{score.mean:.5g}{spread}"
 
 
 def _config(score: ConfigScore) -> str:

@@ -97,6 +97,7 @@ def run(
             _enter(store, record, prepared, longer)
             display = progress_callback(progress, session)
             _Run(store, record, session, workers or default_workers(), callbacks, display).train()
+            session = Session(store, name, prepared)  # with the sweep's row as it is now
         on_error.pop_all()
     _warn_of_failures(session)
     return session
@@ -174,6 +175,7 @@ class _Run:
     def train(self) -> None:
         """Train until every trial has finished or failed; callbacks hear of the start and of the end."""
         error: BaseException | None = None
+        begun = time.perf_counter()
         with contextlib.ExitStack() as stack:
             claims, checkpointing = self._shared(stack)
             self.display.on_start(None)
@@ -187,6 +189,7 @@ class _Run:
                 error = raised
                 raise
             finally:
+                self.store.add_seconds(self.record.key, time.perf_counter() - begun)
                 for callback in (*self.callbacks, self.display):
                     callback.on_end(error)
 

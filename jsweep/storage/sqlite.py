@@ -66,6 +66,15 @@ class Store(StoreReader):
         with self._transaction():
             self._db.execute("UPDATE sweeps SET settings = ? WHERE id = ?", (dump(settings), sweep))
 
+    def add_seconds(self, sweep: int, seconds: float) -> None:
+        """Add to the time that the sweep has been trained for, by all processes together."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE sweeps SET settings = json_set(settings, '$.seconds', "
+                "COALESCE(json_extract(settings, '$.seconds'), 0) + ?) WHERE id = ?",
+                (seconds, sweep),
+            )
+
     def add_trials(self, sweep: int, trials: Iterable[Trial]) -> None:
         """Record trials as waiting; those that are recorded already stay as they are."""
         with self._transaction():
