@@ -8,6 +8,7 @@ import pytest
 from small import make_task
 
 import jsweep as js
+from jsweep.runner.replay import replay_many
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +26,13 @@ def sweep(data, tmp_path_factory):
 
 def test_trials_of_a_mixed_sweep_replay_bit_equal_beside_others_and_alone(sweep):
     result = js.run(sweep)
-    for trial in result.trials()[::9]:
-        for batch_with in ("neighbours", "copies"):
-            found = js.replay(sweep, trial.id, batch_with=batch_with)
+    ids = [trial.id for trial in result.trials()]
+    for neighbours in (True, False):
+        for found in replay_many(result, ids, neighbours=neighbours):
             assert found.difference is None, found
-            assert found.compared == 3 * len(result.curves("train/loss")[trial.id])
+            assert found.compared == 3 * len(result.curves("train/loss")[found.trial])
             assert found.environment == {}
+    assert js.replay(sweep, ids[9], batch_with="copies").difference is None
     solo = js.replay(sweep, result.trials()[0].id, batch_with="none")
     assert solo.width == 1
     assert solo.furthest < 1e-4  # rounding of another program

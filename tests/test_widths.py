@@ -38,8 +38,7 @@ def swept(data, widths, activation="relu", optimizer="momentum", **options):
     return js.sweep(task_of(data, activation, optimizer), js.grid(space), steps=40, **options)
 
 
-@pytest.mark.parametrize("activation", list(ACTIVATIONS))
-@pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
+@pytest.mark.parametrize(("activation", "optimizer"), list(zip(ACTIVATIONS, OPTIMIZERS)))
 def test_a_masked_width_is_the_model_built_at_that_width(data, activation, optimizer):
     together = swept(data, js.lane(WIDTHS), activation, optimizer)
     apart = swept(data, js.static(WIDTHS), activation, optimizer)
