@@ -6,6 +6,7 @@ positions would collide with a user's own splits of the same key.
 
 import hashlib
 import operator
+from typing import SupportsIndex
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ from jsweep.errors import ConfigError
 GENERATOR = "threefry2x32"  # under vmap, rbg gives a lane numbers that depend on the other lanes (jax issue 19085)
 _TRIAL, _INIT, _ORDER, _NOISE = 0x6A737701, 0x6A737702, 0x6A737703, 0x6A737704
 
-Key = jax.Array | np.ndarray | int
+Key = jax.Array | np.ndarray | SupportsIndex
 """A ``key`` argument: ``jax.random.key(0)``, the older ``jax.random.PRNGKey(0)``, or a whole number."""
 
 

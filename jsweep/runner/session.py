@@ -57,7 +57,20 @@ class Session(Result):
         rule: Rule = "mean",
         simplest: Simplest | None = None,
     ) -> SelectedConfig:
-        """The best config by a validation metric; see `Result.best`, which has the same arguments."""
+        """The best config by a validation metric, with its parameters at hand.
+
+        Args:
+            metric: as in `Result.best`, as are the others.
+            at: see `Result.best`.
+            rule: see `Result.best`.
+            simplest: see `Result.best`.
+
+        Returns:
+            The config's score, and its parameters by `SelectedConfig.params`.
+
+        Raises:
+            ConfigError: where nothing can be selected.
+        """
         score = super().best(metric, at=at, rule=rule, simplest=simplest)
         given = {each.name: getattr(score, each.name) for each in fields(score)}
         given["config"] = self._own_configs.get(score.config_id, score.config)

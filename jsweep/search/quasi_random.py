@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import SupportsIndex
 
 import numpy as np
 from jaxtyping import Float
@@ -17,7 +18,7 @@ from jsweep.space._space import SpaceLike, as_space
 _SOBOL_NAMES = 21_201  # dimensions for which SciPy has direction numbers
 
 
-def sobol(space: SpaceLike, n: int, *, key: Key, where: Where | None = None) -> Configs:
+def sobol(space: SpaceLike, n: SupportsIndex, *, key: Key, where: Where | None = None) -> Configs:
     """``n`` different configs from a scrambled Sobol sequence, which covers the space more evenly than random draws.
 
     The sequence is SciPy's ``qmc.Sobol``, scrambled by ``key``, with a dimension for every name that is drawn,
@@ -59,7 +60,7 @@ def sobol(space: SpaceLike, n: int, *, key: Key, where: Where | None = None) -> 
     return first_different(space, n, source, where)
 
 
-def latin_hypercube(space: SpaceLike, n: int, *, key: Key) -> Configs:
+def latin_hypercube(space: SpaceLike, n: SupportsIndex, *, key: Key) -> Configs:
     """``n`` configs such that each name, taken alone, has one draw in each of ``n`` equally likely intervals.
 
     The sample is SciPy's ``qmc.LatinHypercube``. Its intervals depend on ``n``, so a longer draw cannot begin with a

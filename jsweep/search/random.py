@@ -5,6 +5,7 @@ Each search is a source of numbers, uniform on [0, 1), that the space turns into
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
+from typing import SupportsIndex
 
 import numpy as np
 from jaxtyping import Float
@@ -28,7 +29,7 @@ Source = Callable[[int], Mapping[str, Float[np.ndarray, " n"]]]
 """Returns the next n numbers of every drawn name."""
 
 
-def random(space: SpaceLike, n: int, *, key: Key, where: Where | None = None) -> Configs:
+def random(space: SpaceLike, n: SupportsIndex, *, key: Key, where: Where | None = None) -> Configs:
     """``n`` different configs drawn at random: lists uniformly, distributions as they say.
 
     Every name has its own stream of numbers, made from the key and the name, and draw i takes the i-th number of each.

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from statistics import NormalDist
-from typing import Literal
+from typing import Literal, SupportsIndex
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -58,7 +58,7 @@ class Distribution:
 Leaf = Values | Distribution
 
 
-def linspace(start: float, stop: float, n: int) -> list[float]:
+def linspace(start: float, stop: float, n: SupportsIndex) -> list[float]:
     """``n`` floats from ``start`` to ``stop``, both included, with equal differences.
 
     Value i is the float nearest to ``start + i (stop - start) / (n - 1)``, the same on every machine.
@@ -85,7 +85,7 @@ def linspace(start: float, stop: float, n: int) -> list[float]:
     return _different("linspace", [float(start), *inner, float(stop)])
 
 
-def logspace(start: float, stop: float, n: int) -> list[float]:
+def logspace(start: float, stop: float, n: SupportsIndex) -> list[float]:
     """``n`` floats from ``start`` to ``stop``, both included, with equal ratios (NumPy's ``geomspace``).
 
     Value i is the float nearest to ``start (stop / start)^(i / (n - 1))``, the same on every machine. The ends are the
@@ -148,7 +148,7 @@ def log_uniform(low: float, high: float) -> Distribution:
     return _between("log_uniform", low, high, positive=True)
 
 
-def int_uniform(low: int, high: int) -> Distribution:
+def int_uniform(low: SupportsIndex, high: SupportsIndex) -> Distribution:
     """Whole numbers from ``low`` to ``high``, both included, equally likely: ``low + floor(u (high - low + 1))``.
 
     Raises ConfigError unless both are whole numbers and ``low < high``.
@@ -162,7 +162,7 @@ def int_uniform(low: int, high: int) -> Distribution:
     return _between("int_uniform", low, high, whole=True)
 
 
-def log_int(low: int, high: int) -> Distribution:
+def log_int(low: SupportsIndex, high: SupportsIndex) -> Distribution:
     """Whole numbers from ``low`` to ``high``, both included, with a nearly uniform logarithm.
 
     The probability of k is that of a `log_uniform` from ``low - 1/2`` to ``high + 1/2`` being rounded to k: proportional

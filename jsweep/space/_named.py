@@ -18,6 +18,10 @@ class Named:
 
     name: str
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Import the callable, and call it."""
+        return self.resolve()(*args, **kwargs)
+
     def resolve(self) -> Callable[..., Any]:
         """Import the module and return the callable; ConfigError if it is not there any more."""
         module, _, qualname = self.name.partition(":")
