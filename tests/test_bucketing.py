@@ -101,6 +101,8 @@ def test_a_batch_whose_rows_see_one_another_is_never_padded(data, model):
     assert "not padded" in session.prepared.roles["batch_size"].reason
     alone = js.sweep(task, js.grid({**space, "batch_size": js.static([8, 32])}), steps=10)
     np.testing.assert_allclose(final_losses(session), final_losses(alone), rtol=1e-5)
+    with pytest.raises(js.ConfigError, match="annotated with js.lane, but its batches cannot be padded"):
+        planned(task, {**space, "batch_size": js.lane([8, 32])}, 10)
 
 
 def attention(config, params, x, key):

@@ -15,8 +15,9 @@ from jsweep.planning.bucketing import decide_buckets
 from jsweep.planning.groups import Group, seen_by_task
 from jsweep.planning.identity import identity_of
 from jsweep.planning.lane_types import INT, LaneType, exceeds
+from jsweep.planning.padding import why_rows_mix
 from jsweep.planning.roles import ENGINE_NAMES, Role, RoleKind, reason_of
-from jsweep.planning.traced import Traced, trace
+from jsweep.planning.traced import LaneFunctions, Traced, trace
 from jsweep.space import config_id
 from jsweep.storage.records import Trial
 from jsweep.task.task import Task
@@ -120,6 +121,8 @@ class _Planner:
             except _Refused as refused:
                 self.assignment = self._without(refused)
                 continue
+            if self.annotations.roles.get("batch_size") == "lane":
+                self._check_padding(drafts)
             if bucketed or not drafts:
                 self._check_range()
                 return _merged(drafts), failed
@@ -226,6 +229,17 @@ class _Planner:
         }
         if dropped:
             raise _Refused(dropped)
+
+    def _check_padding(self, drafts: Sequence[Draft]) -> None:
+        """Raise ConfigError where batches are to be padded on request and the rows of a batch see one another."""
+        for draft in drafts:
+            if "batch_size" in draft.lanes:
+                functions = LaneFunctions(self.task, draft.static, draft.lanes, draft.traced.template)
+                mixed = why_rows_mix(functions, draft.traced.state, draft.rows)
+                if mixed is not None:
+                    raise ConfigError(
+                        f"'batch_size' is annotated with js.lane, but its batches cannot be padded: {mixed}; leave js.lane out."
+                    )
 
     def _without(self, refused: _Refused) -> Assignment:
         """The assignment with what was refused made static or padded; ConfigError where the user or the record forbids it."""
