@@ -215,6 +215,8 @@ def test_seeds_that_are_not_shared_give_no_difference():
     assert math.isnan(error)
     assert shared == 0
     assert math.isnan(paired_difference({0: 1.0}, {0: 2.0})[1])
+    assert paired_difference({0: 1e308, 1: 1e308, 2: 1e308}, {0: 0.0, 1: 0.0, 2: 0.0}) == (1e308, 0.0, 3)
+    assert math.isnan(paired_difference({0: 1e308}, {0: -1e308})[0])
 
 
 def test_sweeps_of_different_objectives_are_compared_only_by_one_metric():

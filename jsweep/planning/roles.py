@@ -65,7 +65,7 @@ def reason_of(error: BaseException) -> str:
 
 def _hint(error: BaseException) -> str:
     """How the name could be a lane after all; empty where nothing is known."""
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+    for frame in traceback.extract_tb(error.__traceback__):
         ours = _OF_OPTAX.get(frame.name)
         if ours is not None and f"{os.sep}optax{os.sep}" in frame.filename:
             return f"; js.schedules.{ours} takes it as a lane"

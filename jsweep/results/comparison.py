@@ -104,8 +104,10 @@ def paired_difference(values: Mapping[int, float], others: Mapping[int, float]) 
     """The mean difference over the seeds that both have, its standard error (NaN for fewer than two), their number."""
     shared = sorted(values.keys() & others.keys())
     differences = [values[seed] - others[seed] for seed in shared]
+    if not shared or not all(map(math.isfinite, differences)):
+        return math.nan, math.nan, len(shared)
     error = statistics.stdev(differences) / math.sqrt(len(shared)) if len(shared) > 1 else math.nan
-    return (statistics.fmean(differences) if shared else math.nan), error, len(shared)
+    return statistics.mean(differences), error, len(shared)
 
 
 def _compared(label: str, score: ConfigScore, first: ConfigScore) -> Compared:

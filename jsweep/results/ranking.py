@@ -84,11 +84,11 @@ class TestScore:
             raise UnknownNameError(
                 f"metric={metric!r} was not measured on the test split: it has {', '.join(self.scores)}."
             )
-        return statistics.fmean(self.scores[metric])
+        return statistics.mean(self.scores[metric])
 
     def __str__(self) -> str:
         parts = [
-            f"{name} {statistics.fmean(values):.5g} ± {_spread(values):.2g}"
+            f"{name} {statistics.mean(values):.5g} ± {_spread(values):.2g}"
             for name, values in sorted(self.scores.items())
         ]
         source = "from the ledger, opened" if self.from_ledger else "opened"
@@ -208,7 +208,7 @@ def _score(trials: Sequence[Trial], objective: Objective, at: Evaluation, scores
         config_id=trials[0].config_id,
         config=trials[0].config,
         metric=objective.metric,
-        mean=statistics.fmean(values) if finite else math.nan,
+        mean=statistics.mean(values) if finite else math.nan,
         std=_spread(values) if finite else math.nan,
         values=values,
         seeds=tuple(trial.seed for trial in trials),
@@ -227,7 +227,7 @@ def _steps(trials: Sequence[Trial], objective: Objective, at: Evaluation, scores
         return [at] * len(trials)
     curves = [scores.get(objective.metric, {}).get(trial.key, {}) for trial in trials]
     means = {
-        step: statistics.fmean(curve[step] for curve in curves)
+        step: statistics.mean(curve[step] for curve in curves)
         for step in sorted(set(curves[0]).intersection(*curves[1:]))
         if not any(diverged_at(trial, step, objective.metric, scores) for trial in trials)
     }

@@ -58,7 +58,7 @@ class Scoreboard:
             self.diverged += 1
             return
         self.complete += 1
-        mean = statistics.fmean(values.values())
+        mean = statistics.mean(values.values())
         if self.mode is not None and (self.best is None or self._is_better(mean, self.best.mean)):
             self.best = Best(mean, len(values), self._trials[trial].config)
 
