@@ -74,4 +74,5 @@ def print_result(result: "Session", selection: Selection, top: int, as_json: boo
     failed = failures(result.name, result.trials())
     if failed:
         click.echo(failed)
+    click.echo(f"record: {clean(result.path, 300)}")
     click.echo(f"best: {clean(result.best(**selection.best), 300)}")

@@ -1,5 +1,6 @@
 """The sweep: a task, its configs and seeds, and how they are trained and recorded."""
 
+import difflib
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -120,9 +121,13 @@ class Sweep:
             )
         mode = chosen.mode or self.task.modes.get(chosen.metric.partition("/")[2])
         if mode is None:
+            split, _, name = chosen.metric.rpartition("/")
+            close = difflib.get_close_matches(name, list(self.task.modes), n=1)
+            meant = f"{split}/{close[0]}" if split else "".join(close)
+            hint = f" (did you mean {meant!r}?)" if close else ""
             raise ConfigError(
-                f"the direction of the objective {chosen.metric!r} is not known, and of those that the task measures only "
-                f"{', '.join(sorted(self.task.modes)) or 'none'} have one: correct the name, or pass "
+                f"objective={chosen.metric!r}{hint} has no known direction; the task's metrics that have one are "
+                f"{', '.join(sorted(self.task.modes)) or 'none'}: correct the name, or pass "
                 f"objective=js.maximize({chosen.metric!r}) or js.minimize({chosen.metric!r})."
             )
         return Objective(chosen.metric, mode)

@@ -112,7 +112,7 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
 def _check_path(file: Path, shown: str, write: bool) -> None:
     if not write and not file.exists():
         raise StoreError(
-            f"store={shown!r} does not exist: run a sweep into it first, or pass the path of another store."
+            f"store={shown!r} does not exist: run a sweep into it first, or pass the path of the store (--store)."
         )
     if not file.parent.is_dir():
         folder = Path(shown).parent
