@@ -49,12 +49,13 @@ def minimize(metric: str) -> Objective:
 class Directions:
     """What a sweep's settings say about its metrics: the names recorded, the objective, and the known directions.
 
-    ``modes`` maps names without the split ("accuracy") to "min" or "max".
+    ``modes`` maps names without the split ("accuracy") to "min" or "max"; ``objectives`` are all that the sweep said.
     """
 
     metrics: tuple[str, ...]
     objective: Objective = Objective(DEFAULT_METRIC)
     modes: Mapping[str, Mode] = field(default_factory=dict)
+    objectives: tuple[Objective, ...] = ()
 
     def resolve(self, metric: "str | Objective | None", sweep: str) -> Objective:
         """The objective to rank by, with its direction.
@@ -102,8 +103,10 @@ def directions_of(metrics: Sequence[str], settings: Mapping[str, Any]) -> Direct
         modes: Mapping[str, Any] = settings.get("modes", {"loss": "min"} | older)
         for name, mode in modes.items():
             Objective(name, mode)
-        return Directions(tuple(metrics), objective, {name: mode for name, mode in modes.items() if mode is not None})
-    except (ConfigError, KeyError, TypeError, AttributeError) as error:
+        several = tuple(Objective(metric, mode) for metric, mode in settings.get("objectives", []))
+        known = {name: mode for name, mode in modes.items() if mode is not None}
+        return Directions(tuple(metrics), objective, known, several)
+    except (ConfigError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(
             f"the recorded objective or metric directions of a sweep cannot be read ({error}): restore the store from "
             "a copy, or run the sweep again under another name."

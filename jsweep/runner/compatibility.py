@@ -9,6 +9,7 @@ from jsweep.planning import Group
 from jsweep.planning.identity import FunctionIdentity, ProgramIdentity
 from jsweep.planning.lane_types import kind_of_lane
 from jsweep.runner.prepare import Prepared, recorded_roles
+from jsweep.runner.searching import describe_search
 from jsweep.storage import Store, SweepRecord, Trial
 from jsweep.storage.records import JsonObject
 
@@ -99,6 +100,7 @@ def keep_settings(store: Store, record: SweepRecord, prepared: Prepared) -> None
     settings = {
         **known,
         "objective": now["objective"],
+        "objectives": now["objectives"],
         "metrics": _union(known.get("metrics", []), now["metrics"]),
         "modes": {**known.get("modes", {}), **now["modes"]},
         "roles": {**now["roles"], **known.get("roles", {})},
@@ -120,11 +122,13 @@ def _settings(prepared: Prepared) -> dict[str, Any]:
     return {
         "metrics": prepared.metrics,
         "objective": None if objective is None else {"metric": objective.metric, "mode": objective.mode},
+        "objectives": [[each.metric, each.mode] for each in prepared.sweep.objectives],
         "modes": dict(prepared.sweep.task.modes),
         "roles": {role.name: [str(role.kind), role.reason] for role in roles},
         "lane_types": {r.name: _union([], [kind_of_lane(lane) for lane in r.types]) for r in roles if r.types},
         "buckets": {r.name: sorted(map(list, r.buckets.items())) for r in roles if r.buckets is not None},
         "programs": {group.identity.digest: _programs(group.identity) for group in prepared.groups},
+        **describe_search(prepared),
     }
 
 

@@ -18,6 +18,7 @@ from jsweep.errors import ConfigError
 from jsweep.planning import Group, Role
 from jsweep.planning.cost import machine_speed, work_of
 from jsweep.runner.prepare import Prepared, prepare
+from jsweep.runner.searching import expected
 from jsweep.runner.sweep import Sweep
 from jsweep.space import config_id, format_value
 from jsweep.storage import Status, open_store
@@ -121,7 +122,8 @@ class Plan:
 def plan(sweep: Sweep) -> Plan:
     """What is left of a sweep to do, from abstract tracing and a matrix product timed here: nothing is compiled or trained.
 
-    Trials that the sweep's store has finished are left out.
+    Trials that the sweep's store has finished are left out. For what a search has not proposed yet, configs drawn at random
+    from its space are planned.
 
     Raises:
         ConfigError: where something about the sweep cannot be used, or a single lane does not fit the device's memory.
@@ -132,7 +134,7 @@ def plan(sweep: Sweep) -> Plan:
         return plan_of(prepare(sweep), default_workers())
     with open_store(sweep.store, write=False) as store:
         record = store.sweep(sweep.record_name)
-        prepared = prepare(sweep, record)
+        prepared = prepare(expected(store, sweep, record), record)
         trials = [] if record is None else store.trials(record.key)
     finished = frozenset(trial.id for trial in trials if trial.status == Status.FINISHED)
     return plan_of(prepared, default_workers(), finished)

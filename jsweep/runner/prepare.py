@@ -12,9 +12,11 @@ from jsweep.data.splits import check_data, epoch_examples
 from jsweep.engine.tile import Setting
 from jsweep.errors import StoreError
 from jsweep.planning import Annotations, Group, RecordedRoles, Role, RoleKind, make_groups, make_trials
+from jsweep.planning.grouping import Traces
 from jsweep.planning.identity import data_hash
 from jsweep.results.objective import DEFAULT_METRIC, Objective, check_recorded
 from jsweep.runner.sweep import Sweep
+from jsweep.search.model_based import Search
 from jsweep.space import Configs
 from jsweep.space import configs as checked
 from jsweep.storage.records import SweepRecord, Trial
@@ -47,9 +49,8 @@ class Prepared:
     @property
     def objective(self) -> Objective | None:
         """The metric that selects; "validation/loss" unless another was asked for, None where that is not measured."""
-        chosen = self.sweep.objective
-        if isinstance(chosen, Objective):
-            return chosen
+        if self.sweep.objectives:
+            return self.sweep.objectives[0]
         mode = self.sweep.task.modes.get("loss")
         return Objective(DEFAULT_METRIC, mode) if mode and DEFAULT_METRIC in self.metrics else None
 
@@ -61,12 +62,15 @@ class Prepared:
         raise KeyError(trial)
 
 
-def prepare(sweep: Sweep, record: SweepRecord | None = None) -> Prepared:
+def prepare(sweep: Sweep, record: SweepRecord | None = None, traces: Traces | None = None) -> Prepared:
     """Check a sweep and find its compile groups by abstract tracing.
+
+    For a search, configs drawn at random stand for those that it will propose.
 
     Args:
         sweep: the sweep.
         record: what its store has of it, which is kept: roles, lane types, buckets, and the steps between evaluations.
+        traces: those of its task made before, to which this adds its own.
 
     Raises:
         ConfigError: where something about the sweep cannot be used; and whatever the task raises for every config.
@@ -76,7 +80,7 @@ def prepare(sweep: Sweep, record: SweepRecord | None = None) -> Prepared:
     task = sweep.task
     root = root_key_data(sweep.key)
     check_data(task.data)
-    configs = checked(sweep.configs)
+    configs = sweep.configs.drawn if isinstance(sweep.configs, Search) else checked(sweep.configs)
     trials = make_trials(task, configs, sweep.seeds, sweep.steps, sweep.epochs, epoch_examples(task.data))
     grouped = make_groups(
         task,
@@ -84,14 +88,15 @@ def prepare(sweep: Sweep, record: SweepRecord | None = None) -> Prepared:
         annotations=_annotations(configs),
         recorded=RecordedRoles() if record is None else recorded_roles(record),
         share_batches=sweep.share_batches,
+        traces=traces,
     )
     _warn_of_unused(grouped.roles, _annotations(configs))
     setting = Setting(task, np.asarray(root), sweep.pairing, _evaluate_every(sweep, trials, record))
     prepared = Prepared(
         sweep, setting, trials, grouped.groups, grouped.roles, data_hash(task.data), grouped.untraceable
     )
-    if isinstance(sweep.objective, Objective):
-        check_recorded(sweep.objective.metric, prepared.metrics, sweep.name or task.name or "sweep")
+    for objective in sweep.objectives:
+        check_recorded(objective.metric, prepared.metrics, sweep.name or task.name or "sweep")
     return prepared
 
 

@@ -8,7 +8,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -16,18 +16,22 @@ import jax
 from jsweep._runtime.environment import describe_environment
 from jsweep._runtime.types import Value
 from jsweep.engine.events import Callback, Failed, Halved, Trained, dispatched
+from jsweep.engine.executors.programs import KeptPrograms
 from jsweep.engine.executors.threads import default_workers
 from jsweep.engine.executors.threads import run as run_tiles
 from jsweep.errors import ConfigError
+from jsweep.planning.grouping import Traces
+from jsweep.runner.audience import Audience
 from jsweep.runner.checkpointing import Checkpointing
 from jsweep.runner.claims import Claims
 from jsweep.runner.compatibility import check_environment, extensions, keep_settings, open_sweep
-from jsweep.runner.plan import plan_of
 from jsweep.runner.prepare import Prepared, prepare
-from jsweep.runner.progress import Progress, ProgressMode, check_progress, progress_callback
+from jsweep.runner.progress import Progress, ProgressMode
 from jsweep.runner.remaining import Remaining, divide
+from jsweep.runner.searching import parts, proposed
 from jsweep.runner.session import Session
 from jsweep.runner.sweep import Sweep
+from jsweep.search.model_based import Search
 from jsweep.storage import Status, Store, SweepRecord, Trial, open_store
 from jsweep.storage.locks import owner
 from jsweep.storage.paths import resolve
@@ -36,7 +40,7 @@ from jsweep.task.task import Task
 POLL_SECONDS = 0.3  # between two looks at trials that another process trains
 
 
-def sweep(task: Task, configs: Sequence[Mapping[str, Value]], **options: Any) -> Session:
+def sweep(task: Task, configs: Sequence[Mapping[str, Value]] | Search, **options: Any) -> Session:
     """Train every config under every seed, in one call.
 
     Args:
@@ -82,22 +86,19 @@ def run(
     """
     if not isinstance(sweep, Sweep):
         raise ConfigError(f"sweep is a {type(sweep).__name__}: pass a jsweep.Sweep.")
-    check_progress(progress)
-    name = sweep.record_name
+    name, audience = sweep.record_name, Audience(sweep, progress, callbacks)
     with contextlib.ExitStack() as on_error:
         store = on_error.enter_context(open_store(sweep.store))
-        prepared = prepare(sweep, store.sweep(name))
-        record = open_sweep(store, prepared)
-        longer = extensions(store, record, prepared)
-        keep_settings(store, record, prepared)
-        session = Session(store, name, prepared)
-        if longer or not _all_finished(session):
-            if not any_environment:
-                check_environment(store, record)
-            _enter(store, record, prepared, longer)
-            display = progress_callback(progress, session)
-            _Run(store, record, session, workers or default_workers(), callbacks, display).train()
-            session = Session(store, name, prepared)  # with the sweep's row as it is now
+        run = _Run(store, workers or default_workers(), audience, any_environment)
+        record = store.sweep(name)
+        if record is None and isinstance(sweep.configs, Search):
+            record = open_sweep(store, prepare(sweep, None, run.traces))  # roles hold for all that it may propose
+        with audience:
+            sessions = [run.train(part) for part in parts(store, sweep, record)]
+        session = sessions[0]
+        if len(sessions) > 1:
+            row = store.sweep(name)
+            session = Session(store, name, prepare(proposed(store, sweep, row), row, run.traces))
         on_error.pop_all()
     _warn_of_failures(session)
     return session
@@ -115,7 +116,7 @@ def attach(sweep: Sweep) -> Session:
         record = store.sweep(sweep.record_name)
         if record is None:
             raise ConfigError(f"{store.path} has no sweep {sweep.record_name!r}: run it first.")
-        prepared = prepare(sweep, record)
+        prepared = prepare(proposed(store, sweep, record), record)
         open_sweep(store, prepared)
         on_error.pop_all()
     return Session(store, record.name, prepared)
@@ -163,35 +164,58 @@ def _warn_of_failures(session: Session) -> None:
 
 @dataclass(frozen=True)
 class _Run:
-    """One call of `run`: trains what may be claimed, and waits for what other processes train."""
+    """One call of `run`: trains what may be claimed of each part, and waits for what other processes train."""
 
     store: Store
+    workers: Sequence[jax.Device]
+    audience: Audience
+    any_environment: bool
+    programs: KeptPrograms = field(default_factory=dict)
+    traces: Traces = field(default_factory=dict)
+
+    def train(self, part: Sweep) -> Session:
+        """Train what the store lacks of a sweep of fixed configs, and return its session."""
+        store, name = self.store, part.record_name
+        prepared = prepare(part, store.sweep(name), self.traces)
+        record = open_sweep(store, prepared)
+        longer = extensions(store, record, prepared)
+        keep_settings(store, record, prepared)
+        session = Session(store, name, prepared)
+        if not longer and _all_finished(session):
+            return session
+        if not self.any_environment:
+            check_environment(store, record)
+        _enter(store, record, prepared, longer)
+        self.audience.begin(store, session, self.workers)
+        _Part(self, record, session).train()
+        return Session(store, name, prepared)  # with the sweep's row as it is now
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A sweep of fixed configs in a run."""
+
+    run: _Run
     record: SweepRecord
     session: Session
-    workers: Sequence[jax.Device]
-    callbacks: Sequence[Callback]
-    display: Progress
+
+    @property
+    def store(self) -> Store:
+        return self.run.store
+
+    @property
+    def display(self) -> Progress:
+        return self.run.audience.display
 
     def train(self) -> None:
-        """Train until every trial has finished or failed; callbacks hear of the start and of the end."""
-        error: BaseException | None = None
+        """Train until every trial has finished or failed."""
         begun = time.perf_counter()
         with contextlib.ExitStack() as stack:
             claims, checkpointing = self._shared(stack)
-            self.display.on_start(None)
             try:
-                if self.callbacks:
-                    plan = plan_of(self.session.prepared, self.workers, _finished(self.session))
-                    for callback in self.callbacks:
-                        callback.on_start(plan)
                 self._train_all(claims, checkpointing)
-            except BaseException as raised:
-                error = raised
-                raise
             finally:
                 self.store.add_seconds(self.record.key, time.perf_counter() - begun)
-                for callback in (*self.callbacks, self.display):
-                    callback.on_end(error)
 
     def _shared(self, stack: contextlib.ExitStack) -> tuple[Claims | None, Checkpointing | None]:
         """Claims and checkpoints while ``stack`` is open; None for a store in memory, which no other process sees."""
@@ -229,14 +253,16 @@ class _Run:
                 time.sleep(POLL_SECONDS)
 
     def _train(self, remaining: Remaining, claims: Claims | None, checkpointing: Checkpointing | None) -> None:
-        work = divide(remaining, self.workers)
+        work = divide(remaining, self.run.workers)
         stop = threading.Event()
         setting = remaining.prepared.setting
         with (
             _interrupt_sets(stop),
-            contextlib.closing(run_tiles(setting, work, self.workers, stop, claims, checkpointing)) as events,
+            contextlib.closing(
+                run_tiles(setting, work, self.run.workers, stop, claims, checkpointing, self.run.programs)
+            ) as events,
         ):
-            for event in dispatched(events, (*self.callbacks, self.display), stop):
+            for event in dispatched(events, (*self.run.audience.callbacks, self.display), stop):
                 match event:
                     case Trained(group, tile, segment, _, saved):
                         outdated = checkpointing.outdated(tile, segment, saved) if checkpointing else []
@@ -259,10 +285,6 @@ class _Run:
     def _record_failure(self, trials: Sequence[Trial], error: Exception) -> None:
         ids = [trial.id for trial in trials]
         self.store.record_failure(self.record.key, ids, one_line(error), _traceback(error))
-
-
-def _finished(session: Session) -> frozenset[str]:
-    return frozenset(trial.id for trial in session.trials() if trial.status == Status.FINISHED)
 
 
 @contextlib.contextmanager

@@ -13,10 +13,11 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from jsweep.errors import StoreError
 from jsweep.storage.checkpoints import folder_of
 from jsweep.storage.connection import explain
-from jsweep.storage.records import Checkpoint, JsonObject, SweepRecord, TestOpening, Trial
+from jsweep.storage.records import Batch, Checkpoint, JsonObject, SweepRecord, TestOpening, Trial
 from jsweep.storage.rows import (
     OPENING_COLUMNS,
     TRIAL_COLUMNS,
+    batch_from_row,
     checkpoint_from_row,
     load_number,
     load_object,
@@ -137,6 +138,14 @@ class StoreReader:
             (sweep,),
         ).fetchall()
         return [checkpoint_from_row(row) for row in rows]
+
+    @_reads
+    def batches(self, sweep: int) -> list[Batch]:
+        """What a model-based search has proposed, in order; the first is what it was told before."""
+        rows = self._db.execute(
+            "SELECT configs, told FROM batches WHERE sweep = ? ORDER BY number", (sweep,)
+        ).fetchall()
+        return [batch_from_row(row) for row in rows]
 
     @_reads
     def environments(self) -> dict[int, dict[str, Any]]:

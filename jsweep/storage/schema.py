@@ -1,6 +1,6 @@
 """The tables of a store. Scores are one row per trial, metric and step, so that any SQLite tool can query them."""
 
-VERSION = 3
+VERSION = 4
 
 TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -76,4 +76,12 @@ CREATE TABLE tests (             -- the ledger: every opening of the test split
     again INTEGER NOT NULL,      -- 1 where a refusal was overridden
     opened TEXT NOT NULL         -- UTC, ISO 8601
 );
+
+CREATE TABLE batches (           -- what a model-based search has proposed, and what it was told
+    sweep INTEGER NOT NULL REFERENCES sweeps,
+    number INTEGER NOT NULL,     -- 0 is what it was told before its first proposal
+    configs TEXT NOT NULL,       -- JSON: the configs in order
+    told TEXT,                   -- JSON: for each config the objectives and the step it was stopped at; NULL until all ended
+    PRIMARY KEY (sweep, number)
+) WITHOUT ROWID;
 """

@@ -11,8 +11,8 @@ from jsweep.errors import StoreError
 from jsweep.storage.connection import connect
 from jsweep.storage.paths import resolve, shown
 from jsweep.storage.reader import StoreReader
-from jsweep.storage.records import Checkpoint, JsonObject, Score, SweepRecord, TestOpening, Trial, now
-from jsweep.storage.rows import OPENING_COLUMNS, dump, dump_config, opening_to_row
+from jsweep.storage.records import Batch, Checkpoint, JsonObject, Outcome, Score, SweepRecord, TestOpening, Trial, now
+from jsweep.storage.rows import OPENING_COLUMNS, dump, dump_config, dump_configs, dump_outcomes, opening_to_row
 
 
 def open_store(path: str | os.PathLike[str] | None, write: bool = True) -> "Store":
@@ -175,6 +175,23 @@ class Store(StoreReader):
                 ((reason, traceback, sweep, trial) for trial in trials),
             )
 
+    def add_batch(self, sweep: int, number: int, batch: Batch) -> None:
+        """Record what a search has proposed, unless another process has recorded a batch of that number."""
+        told = None if batch.told is None else dump_outcomes(batch.told)
+        with self._transaction():
+            self._db.execute(
+                "INSERT OR IGNORE INTO batches (sweep, number, configs, told) SELECT id, ?, ?, ? FROM sweeps WHERE id = ?",
+                (number, dump_configs(batch.configs), told, sweep),
+            )
+
+    def tell_batch(self, sweep: int, number: int, told: Sequence[Outcome]) -> None:
+        """Record what a search is told of a batch, unless that is recorded already."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE batches SET told = ? WHERE sweep = ? AND number = ? AND told IS NULL",
+                (dump_outcomes(told), sweep, number),
+            )
+
     def record_test(self, sweep: int, entry: TestOpening) -> None:
         """Enter an opening of the test split in the ledger."""
         marks = ", ".join("?" * (1 + len(OPENING_COLUMNS.split(","))))
@@ -201,7 +218,7 @@ class Store(StoreReader):
     def drop_sweep(self, sweep: int) -> None:
         """Remove a sweep that has no trials left, and its ledger."""
         with self._transaction():
-            for table in ("checkpoints", "tests"):
+            for table in ("checkpoints", "tests", "batches"):
                 self._db.execute(f"DELETE FROM {table} WHERE sweep = ?", (sweep,))
             self._db.execute("DELETE FROM sweeps WHERE id = ?", (sweep,))
 

@@ -26,8 +26,15 @@ class Work:
     window: int | None = None
 
 
+KeptPrograms = dict[str, tuple[TileProgram, str]]
+"""Compiled programs with their fingerprints, for later runs of groups that compute the same."""
+
+
 class Programs:
-    """Each group's program at each width, compiled by a small pool, once for each device."""
+    """Each group's program at each width, compiled by a small pool, once for each device.
+
+    What is ``kept`` of earlier runs is not compiled again, and what is compiled here is kept there.
+    """
 
     def __init__(
         self,
@@ -37,7 +44,9 @@ class Programs:
         pool: ThreadPoolExecutor,
         emit: Callable[[Event], None],
         monitor: CacheMonitor,
+        kept: KeptPrograms,
     ):
+        self._kept = kept
         self._setting, self._work, self._pool, self._emit, self._monitor = setting, work, pool, emit, monitor
         self._lock = threading.Lock()
         self._futures: dict[tuple[int, int, jax.Device], Future[tuple[TileProgram, str]]] = {}
@@ -63,8 +72,19 @@ class Programs:
 
     def _compile(self, number: int, width: int, device: jax.Device) -> tuple[TileProgram, str]:
         share = self._work[number]
+        key = _identity(share, width, device)
+        if key in self._kept:
+            return self._kept[key]
         lowered = lower_tile(self._setting.task, share.group, width, device, share.window)
         program = lowered.compile()
         self._monitor.compiled(lowered.fingerprint, compiler_options(device))
         self._emit(Compiled(number, width, lowered.fingerprint))
-        return program, lowered.fingerprint
+        self._kept[key] = program, lowered.fingerprint
+        return self._kept[key]
+
+
+def _identity(share: Work, width: int, device: jax.Device) -> str:
+    """Equal for programs that are the same, of one task."""
+    group = share.group
+    lanes = sorted((name, repr(lane)) for name, lane in group.lanes.items())
+    return repr((group.key, group.identity.digest, lanes, group.shared, width, share.window, device))

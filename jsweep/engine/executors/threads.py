@@ -17,7 +17,7 @@ import jax
 from jsweep._runtime.limits import cores
 from jsweep.engine.compilation_cache import monitor_cache
 from jsweep.engine.events import Event, Failed, Halved, Trained
-from jsweep.engine.executors.programs import Programs
+from jsweep.engine.executors.programs import KeptPrograms, Programs
 from jsweep.engine.executors.programs import Work as Work
 from jsweep.engine.executors.watchdog import Watchdog
 from jsweep.engine.persistence import Checkpointing, Claims, NoCheckpointing, NoClaims
@@ -52,6 +52,7 @@ def run(
     stop: threading.Event,
     claims: Claims | None = None,
     checkpointing: Checkpointing | None = None,
+    kept: KeptPrograms | None = None,
 ) -> Generator[Event, None, None]:
     """Train all tiles, yielding events as they come.
 
@@ -62,6 +63,7 @@ def run(
         stop: once it is set, tiles end after their current segment.
         claims: which trials are this process's to train; None for all.
         checkpointing: where tiles are saved and resumed from; None for nowhere.
+        kept: the compiled programs of earlier runs of this task, to which this run adds its own.
     """
     tiles: queue.SimpleQueue[tuple[int, Tile]] = queue.SimpleQueue()
     for number, share in enumerate(work):
@@ -70,7 +72,7 @@ def run(
     devices = list(dict.fromkeys(workers))
     with monitor_cache() as monitor, ThreadPoolExecutor(min(2, cores()), thread_name_prefix="compile") as pool:
         inbox = _Inbox(stop)
-        programs = Programs(setting, work, devices, pool, inbox.events.put, monitor)
+        programs = Programs(setting, work, devices, pool, inbox.events.put, monitor, {} if kept is None else kept)
         shared = _Shared(
             setting, work, tiles, programs, inbox, claims or NoClaims(), checkpointing or NoCheckpointing()
         )
