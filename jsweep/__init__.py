@@ -73,6 +73,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.space import at_most as at_most
     from jsweep.space import choice as choice
     from jsweep.space import configs as configs
+    from jsweep.space import constraint as constraint
     from jsweep.space import int_uniform as int_uniform
     from jsweep.space import lane as lane
     from jsweep.space import linspace as linspace
@@ -125,6 +126,7 @@ _PUBLIC = {
     "at_most": "jsweep.space",
     "choice": "jsweep.space",
     "configs": "jsweep.space",
+    "constraint": "jsweep.space",
     "int_uniform": "jsweep.space",
     "lane": "jsweep.space",
     "linspace": "jsweep.space",
