@@ -28,9 +28,12 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.errors import MissingExtraError as MissingExtraError
     from jsweep.errors import StoreError as StoreError
     from jsweep.errors import UnknownNameError as UnknownNameError
+    from jsweep.results import statistics as statistics
     from jsweep.results.comparison import Comparison as Comparison
     from jsweep.results.comparison import compare as compare
     from jsweep.results.curves import Curves as Curves
+    from jsweep.results.diagnostics import Diagnosis as Diagnosis
+    from jsweep.results.diagnostics import Finding as Finding
     from jsweep.results.objective import Objective as Objective
     from jsweep.results.objective import maximize as maximize
     from jsweep.results.objective import minimize as minimize
@@ -43,9 +46,12 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.results.result import Result as Result
     from jsweep.results.table import Table as Table
     from jsweep.results.verbs import best as best
+    from jsweep.results.verbs import diagnose as diagnose
     from jsweep.results.verbs import list as list
     from jsweep.results.verbs import open as open
     from jsweep.results.verbs import show as show
+    from jsweep.runner.confirm import Confirmation as Confirmation
+    from jsweep.runner.confirm import confirm as confirm
     from jsweep.runner.plan import Plan as Plan
     from jsweep.runner.plan import plan as plan
     from jsweep.runner.replay import Replay as Replay
@@ -163,6 +169,10 @@ _PUBLIC = {
     "verify": "jsweep.storage.integrity",
     "Replay": "jsweep.runner.replay",
     "replay": "jsweep.runner.replay",
+    "Confirmation": "jsweep.runner.confirm",
+    "confirm": "jsweep.runner.confirm",
+    "Diagnosis": "jsweep.results.diagnostics",
+    "Finding": "jsweep.results.diagnostics",
     "Comparison": "jsweep.results.comparison",
     "compare": "jsweep.results.comparison",
     "Curves": "jsweep.results.curves",
@@ -175,6 +185,7 @@ _PUBLIC = {
     "SweepSummary": "jsweep.results.reports",
     "TrialReport": "jsweep.results.reports",
     "best": "jsweep.results.verbs",
+    "diagnose": "jsweep.results.verbs",
     "list": "jsweep.results.verbs",
     "open": "jsweep.results.verbs",
     "show": "jsweep.results.verbs",
@@ -182,7 +193,13 @@ _PUBLIC = {
     "ParetoPoint": "jsweep.results.pareto",
     "TestScore": "jsweep.results.ranking",
 }
-_MODULES = ("losses", "metrics", "models", "schedules")
+_MODULES = {
+    "losses": "jsweep.losses",
+    "metrics": "jsweep.metrics",
+    "models": "jsweep.models",
+    "schedules": "jsweep.schedules",
+    "statistics": "jsweep.results.statistics",
+}
 __all__ = [*_PUBLIC, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
@@ -190,7 +207,7 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         return importlib.import_module("importlib.metadata").version("jsweep")
     if name in _MODULES:
-        return importlib.import_module(f"jsweep.{name}")
+        return importlib.import_module(_MODULES[name])
     if name not in _PUBLIC:
         raise AttributeError(f"module 'jsweep' has no attribute {name!r}")
     value = getattr(importlib.import_module(_PUBLIC[name]), name)

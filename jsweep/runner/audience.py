@@ -40,7 +40,7 @@ class Audience:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._begun:
-            for callback in (*self.callbacks, self.display):
+            for callback in (self.display, *self.callbacks):  # the display ends though a callback raises
                 callback.on_end(error)
 
     def begin(self, store: Store, part: Session, workers: Sequence[jax.Device]) -> None:

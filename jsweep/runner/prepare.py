@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -62,7 +62,12 @@ class Prepared:
         raise KeyError(trial)
 
 
-def prepare(sweep: Sweep, record: SweepRecord | None = None, traces: Traces | None = None) -> Prepared:
+def prepare(
+    sweep: Sweep,
+    record: SweepRecord | None = None,
+    lengths: Mapping[str, int] | None = None,
+    traces: Traces | None = None,
+) -> Prepared:
     """Check a sweep and find its compile groups by abstract tracing.
 
     For a search, configs drawn at random stand for those that it will propose.
@@ -70,6 +75,7 @@ def prepare(sweep: Sweep, record: SweepRecord | None = None, traces: Traces | No
     Args:
         sweep: the sweep.
         record: what its store has of it, which is kept: roles, lane types, buckets, and the steps between evaluations.
+        lengths: the steps of recorded trials, by id, in place of those that the sweep asks for.
         traces: those of its task made before, to which this adds its own.
 
     Raises:
@@ -82,6 +88,7 @@ def prepare(sweep: Sweep, record: SweepRecord | None = None, traces: Traces | No
     check_data(task.data)
     configs = sweep.configs.drawn if isinstance(sweep.configs, Search) else checked(sweep.configs)
     trials = make_trials(task, configs, sweep.seeds, sweep.steps, sweep.epochs, epoch_examples(task.data))
+    trials = tuple(replace(trial, steps=(lengths or {}).get(trial.id, trial.steps)) for trial in trials)
     grouped = make_groups(
         task,
         trials,

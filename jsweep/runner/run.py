@@ -92,13 +92,13 @@ def run(
         run = _Run(store, workers or default_workers(), audience, any_environment)
         record = store.sweep(name)
         if record is None and isinstance(sweep.configs, Search):
-            record = open_sweep(store, prepare(sweep, None, run.traces))  # roles hold for all that it may propose
+            record = open_sweep(store, prepare(sweep, traces=run.traces))  # roles hold for all that it may propose
         with audience:
             sessions = [run.train(part) for part in parts(store, sweep, record)]
         session = sessions[0]
         if len(sessions) > 1:
             row = store.sweep(name)
-            session = Session(store, name, prepare(proposed(store, sweep, row), row, run.traces))
+            session = Session(store, name, prepare(proposed(store, sweep, row), row, traces=run.traces))
         on_error.pop_all()
     _warn_of_failures(session)
     return session
@@ -116,7 +116,8 @@ def attach(sweep: Sweep) -> Session:
         record = store.sweep(sweep.record_name)
         if record is None:
             raise ConfigError(f"{store.path} has no sweep {sweep.record_name!r}: run it first.")
-        prepared = prepare(proposed(store, sweep, record), record)
+        lengths = {trial.id: trial.steps for trial in store.trials(record.key)}  # whatever is asked for now
+        prepared = prepare(proposed(store, sweep, record), record, lengths)
         open_sweep(store, prepared)
         on_error.pop_all()
     return Session(store, record.name, prepared)
@@ -176,7 +177,7 @@ class _Run:
     def train(self, part: Sweep) -> Session:
         """Train what the store lacks of a sweep of fixed configs, and return its session."""
         store, name = self.store, part.record_name
-        prepared = prepare(part, store.sweep(name), self.traces)
+        prepared = prepare(part, store.sweep(name), traces=self.traces)
         record = open_sweep(store, prepared)
         longer = extensions(store, record, prepared)
         keep_settings(store, record, prepared)
