@@ -7,7 +7,7 @@ from typing import Any
 
 from jsweep._runtime.prng import key_data
 from jsweep._runtime.types import Value
-from jsweep.errors import ConfigError, IncompatibleSweepError
+from jsweep.errors import ConfigError, IncompatibleSweepError, StoreError
 from jsweep.planning.trials import resolved, seed_list, trial_id
 from jsweep.results.objective import Objective
 from jsweep.results.outcomes import outcomes
@@ -47,6 +47,8 @@ def parts(store: Store, sweep: Sweep, record: SweepRecord | None) -> Iterator[Sw
         yield course.fixed(ended)
     while True:
         batches = store.batches(record.key)
+        if not batches:
+            raise StoreError(f"the sweep {record.name!r} was dropped from {store.path} while it was run: run it again.")
         if batches[-1].told is None:
             yield course.fixed(batches[-1:])
             store.tell_batch(record.key, len(batches) - 1, course.outcomes(batches[-1]))
