@@ -53,7 +53,7 @@ class Result:
         self.trial_ids = trial_ids if trial_ids is not None else frozenset(t.id for t in store.trials(row.key))
 
     def __repr__(self) -> str:
-        return f"Result({self.name!r}: {counts_of(self.trials())})"
+        return f"{type(self).__name__}({self.name!r}: {counts_of(self.trials())})"
 
     def __str__(self) -> str:
         return str(self._summary())

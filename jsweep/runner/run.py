@@ -191,7 +191,7 @@ class _Run:
                 raise
             finally:
                 self.store.add_seconds(self.record.key, time.perf_counter() - begun)
-                for callback in (*self.callbacks, self.display):
+                for callback in (self.display, *self.callbacks):  # the display ends though a callback raises
                     callback.on_end(error)
 
     def _shared(self, stack: contextlib.ExitStack) -> tuple[Claims | None, Checkpointing | None]:
