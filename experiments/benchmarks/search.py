@@ -12,9 +12,10 @@ import argparse
 import importlib.util
 import pickle
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +43,7 @@ class Table:
     space: dict[str, list[float]]
     accuracy: dict[tuple[int, ...], float]
 
-    def of(self, config: dict) -> float:
+    def of(self, config: Mapping[str, Any]) -> float:
         """The accuracy of a config."""
         return self.accuracy[tuple(values.index(config[name]) for name, values in self.space.items())]
 
@@ -61,7 +62,7 @@ def load(name: str) -> Table:
     return Table({key: list(values) for key, values in hpobench_properties.search_space.items()}, accuracy)
 
 
-def batches(sampler: str, table: Table, n: int, size: int, key: int) -> Iterator[list[dict]]:
+def batches(sampler: str, table: Table, n: int, size: int, key: int) -> Iterator[Sequence[Mapping[str, Any]]]:
     """What a search proposes, batch by batch."""
     if sampler == "random":
         yield list(js.random(table.space, n, key=key))

@@ -2,18 +2,18 @@
 
 import contextlib
 import os
-import signal
 import threading
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 
 from jsweep._runtime.environment import describe_environment
+from jsweep._runtime.interrupts import interrupts_set
 from jsweep._runtime.types import Value
 from jsweep.engine.events import Callback, Failed, Halved, Trained, dispatched
 from jsweep.engine.executors.programs import KeptPrograms
@@ -258,7 +258,7 @@ class _Part:
         stop = threading.Event()
         setting = remaining.prepared.setting
         with (
-            _interrupt_sets(stop),
+            interrupts_set(stop),
             contextlib.closing(
                 run_tiles(setting, work, self.run.workers, stop, claims, checkpointing, self.run.programs)
             ) as events,
@@ -286,28 +286,6 @@ class _Part:
     def _record_failure(self, trials: Sequence[Trial], error: Exception) -> None:
         ids = [trial.id for trial in trials]
         self.store.record_failure(self.record.key, ids, one_line(error), _traceback(error))
-
-
-@contextlib.contextmanager
-def _interrupt_sets(stop: threading.Event) -> Iterator[None]:
-    """The first Ctrl-C ends the sweep after its current segments; the second ends it at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def first(*_: object) -> None:
-        stop.set()
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.getsignal(signal.SIGINT)
-    if before == signal.SIG_IGN:  # a job in the background, say
-        yield
-        return
-    signal.signal(signal.SIGINT, first)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def one_line(error: Exception) -> str:
