@@ -40,7 +40,7 @@ class PlainUnpickler(pickle.Unpickler):
 class Table:
     """A data set: the accuracy of every config, its mean over the seeds, by the positions of its values."""
 
-    space: dict[str, list[float]]
+    space: dict[str, list[Any]]
     accuracy: dict[tuple[int, ...], float]
 
     def of(self, config: Mapping[str, Any]) -> float:
@@ -59,7 +59,7 @@ def load(name: str) -> Table:
     with file.open("rb") as opened:
         rows = PlainUnpickler(opened).load()
     accuracy = {tuple(map(int, key)): float(np.mean(values["val_acc"])) for key, values in rows.items()}
-    return Table({key: list(values) for key, values in hpobench_properties.search_space.items()}, accuracy)
+    return Table(dict(hpobench_properties.search_space), accuracy)
 
 
 def batches(sampler: str, table: Table, n: int, size: int, key: int) -> Iterator[Sequence[Mapping[str, Any]]]:

@@ -64,9 +64,8 @@ class Proposer:
             return [config for _, config in live.waiting] or live.ask(count)
 
     def _study(self, asked: int) -> "_Study":
-        return _Study(
-            self._optuna, self.search, self._kept, self.modes, self.search.sampler(self._optuna, self.batch, asked)
-        )
+        sampler = self.search.make(self._optuna, self.search.seed(asked), self.batch)
+        return _Study(self._optuna, self.search, self._kept, self.modes, sampler)
 
 
 class _Study:

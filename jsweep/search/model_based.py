@@ -81,10 +81,9 @@ class Search:
             return self.batch
         return max(1, min(math.ceil(LANES / seeds), math.ceil(self.n / ROUNDS)))
 
-    def sampler(self, optuna: ModuleType, batch: int, asked: int) -> Any:
-        """The sampler of a study of which ``asked`` configs have been asked for; one that remembers begins with none."""
-        seed = int(generator(self.key, self.kind, 0 if self.remembers else asked).integers(2**31))
-        return self.make(optuna, seed, batch)
+    def seed(self, asked: int) -> int:
+        """The seed of a sampler that proposes after ``asked`` configs; one that remembers is made once, before the first."""
+        return int(generator(self.key, self.kind, 0 if self.remembers else asked).integers(2**31))
 
 
 def tpe(
@@ -136,7 +135,20 @@ def gp(
     """Bayesian optimization with a Gaussian process: the configs of the largest expected improvement.
 
     Optuna's ``GPSampler``, which counts the configs of a batch that are proposed already; it needs PyTorch
-    (``pip install 'jsweep[gp]'``). Conditional names are drawn independently. The arguments and errors are those of `tpe`.
+    (``pip install 'jsweep[gp]'``). Conditional names are drawn independently.
+
+    Args:
+        space: as in `tpe`, as are the others.
+        n: see `tpe`.
+        key: see `tpe`.
+        batch: see `tpe`.
+        start_from: see `tpe`.
+
+    Returns:
+        A search, for `Sweep` in place of configs.
+
+    Raises:
+        ConfigError: as `tpe`.
     """
     make = lambda optuna, seed, batch: optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False)
     return _search("gp", space, n, key, batch, start_from, make)
@@ -146,8 +158,20 @@ def cma_es(space: SpaceLike, n: SupportsIndex, *, key: Key, batch: SupportsIndex
     """The covariance matrix adaptation evolution strategy, for spaces of numbers (Hansen 2016).
 
     Optuna's ``CmaEsSampler``. A batch is a generation, unless it is smaller than the usual one (``4 + 3 log d`` for ``d``
-    names); the first batch is drawn at random. Names that are conditional or not numbers are drawn independently. The
-    arguments and errors are those of `tpe`; an earlier sweep is of no use to it.
+    names); the first batch is drawn at random. Names that are conditional or not numbers are drawn independently. An earlier
+    sweep is of no use to it.
+
+    Args:
+        space: as in `tpe`, as are the others.
+        n: see `tpe`.
+        key: see `tpe`.
+        batch: see `tpe`.
+
+    Returns:
+        A search, for `Sweep` in place of configs.
+
+    Raises:
+        ConfigError: as `tpe`.
     """
     dimensions = len(drawn_names(as_space(space)))
 
@@ -161,8 +185,19 @@ def cma_es(space: SpaceLike, n: SupportsIndex, *, key: Key, batch: SupportsIndex
 def nsga2(space: SpaceLike, n: SupportsIndex, *, key: Key, batch: SupportsIndex | None = None) -> Search:
     """The genetic algorithm NSGA-II, for several objectives (Deb et al. 2002): see ``objective`` of `Sweep`.
 
-    Optuna's ``NSGAIISampler``. A batch is a generation, and at least eight configs are. The arguments and errors are those
-    of `tpe`; an earlier sweep is of no use to it.
+    Optuna's ``NSGAIISampler``. A batch is a generation, and at least eight configs are. An earlier sweep is of no use to it.
+
+    Args:
+        space: as in `tpe`, as are the others.
+        n: see `tpe`.
+        key: see `tpe`.
+        batch: see `tpe`.
+
+    Returns:
+        A search, for `Sweep` in place of configs.
+
+    Raises:
+        ConfigError: as `tpe`.
     """
     make = lambda optuna, seed, batch: optuna.samplers.NSGAIISampler(seed=seed, population_size=max(batch, 8))
     return _search("nsga2", space, n, key, batch, None, make)
