@@ -214,7 +214,7 @@ class Result:
         scores = self._scores(objective.metric, checked, trials)
         return rank(self._with_own_configs(trials), objective, checked, scores)
 
-<<<<<<< HEAD
+    @of_one_moment
     def pareto(self, *objectives: str | Objective, at: At = "last") -> list[ParetoPoint]:
         """The configs of which no other is better by one objective and as good by all, by their means over seeds.
 
@@ -236,9 +236,7 @@ class Result:
             )
         return front([self.ranking(objective, at=at) for objective in wanted])
 
-=======
     @of_one_moment
->>>>>>> main
     def best(
         self,
         metric: str | Objective | None = None,

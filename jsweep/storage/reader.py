@@ -13,11 +13,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from jsweep.errors import StoreError
 from jsweep.storage.checkpoints import folder_of
 from jsweep.storage.connection import explain
-<<<<<<< HEAD
-from jsweep.storage.records import Batch, Checkpoint, JsonObject, SweepRecord, TestOpening, Trial
-=======
-from jsweep.storage.records import Checkpoint, Status, SweepRecord, TestOpening, Trial
->>>>>>> main
+from jsweep.storage.records import Batch, Checkpoint, Status, SweepRecord, TestOpening, Trial
 from jsweep.storage.rows import (
     OPENING_COLUMNS,
     TRIAL_COLUMNS,
@@ -192,14 +188,14 @@ class StoreReader:
         return [checkpoint_from_row(row) for row in rows]
 
     @_reads
-<<<<<<< HEAD
     def batches(self, sweep: int) -> list[Batch]:
         """What a model-based search has proposed, in order; the first is what it was told before."""
         rows = self._db.execute(
             "SELECT configs, told FROM batches WHERE sweep = ? ORDER BY number", (sweep,)
         ).fetchall()
         return [batch_from_row(row) for row in rows]
-=======
+
+    @_reads
     def final_checkpoint(self, sweep: int, trial: str) -> Checkpoint | None:
         """The checkpoint of a finished trial at its end, if there is one."""
         row = self._db.execute(
@@ -208,7 +204,6 @@ class StoreReader:
             (sweep, trial),
         ).fetchone()
         return None if row is None else checkpoint_from_row(row)
->>>>>>> main
 
     @_reads
     def environments(self) -> dict[int, dict[str, Any]]:
