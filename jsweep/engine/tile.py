@@ -1,6 +1,6 @@
 """Training one tile: from its trials' seeds to scores, segment by segment."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -91,25 +91,31 @@ def train_tile(
     tile: Tile,
     begin: Carry | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    more_stops: Collection[int] = (),
 ) -> Iterator[Segment]:
     """Train the trials of one tile, yielding at each segment's end.
 
     Args:
         context: the program, the data and the device.
         tile: the trials.
-        begin: the carry of a checkpoint to resume from; None starts from the seeds.
+        begin: the carry of a checkpoint to resume from; None starts from the seeds. Trials that end where it stands are
+            evaluated there.
         should_stop: asked after every segment; training ends when it answers True.
+        more_stops: steps at which the trials are evaluated, too.
     """
     lanes, carry, pipeline = _start(context, tile)
     if begin is not None:
         state, sums, first = jax.device_put((begin.state, begin.sums, begin.first_nonfinite_step), context.device)
         carry = Carry(begin.step, begin.since, state, sums, first)
-    stops = [stop for stop in stops_of(tile.trials, context.setting.evaluate_every) if stop > carry.step]
+    last = max(trial.steps for trial in tile.trials)
+    wanted = {*stops_of(tile.trials, context.setting.evaluate_every), *(stop for stop in more_stops if stop < last)}
+    ends_here = begin is not None and any(trial.steps == carry.step for trial in tile.trials)
+    stops = sorted(stop for stop in wanted if stop > carry.step or (ends_here and stop == carry.step))
     for stop in stops:
         begun = carry.step
-        carry = _train_to(stop, context, lanes, carry, pipeline)
+        carry = _train_to(stop, context, lanes, carry, pipeline) if stop > begun else carry
         running = [trial for trial in tile.trials if trial.steps >= stop]
-        scores = _evaluate(context, tile, lanes, carry)
+        scores = _evaluate(context, tile, lanes, carry, more_stops)
         yield Segment(scores, carry, stop == stops[-1], (stop - begun) * len(running))
         if should_stop():
             return
@@ -160,7 +166,9 @@ def stops_of(trials: Sequence[Trial], evaluate_every: int) -> list[int]:
     return sorted(regular | {trial.steps for trial in trials})
 
 
-def _evaluate(context: TileContext, tile: Tile, lanes: Lanes, carry: Carry) -> tuple[Score, ...]:
+def _evaluate(
+    context: TileContext, tile: Tile, lanes: Lanes, carry: Carry, more_stops: Collection[int]
+) -> tuple[Score, ...]:
     """The scores of the trials that are due at the carry's step."""
     step, every = carry.step, context.setting.evaluate_every
     measured = jax.device_get(context.program.evaluate(lanes.values, carry.state, context.data.validation))
@@ -170,7 +178,7 @@ def _evaluate(context: TileContext, tile: Tile, lanes: Lanes, carry: Carry) -> t
     return tuple(
         _score(trial, step, {name: float(values[lane]) for name, values in metrics.items()}, int(first[lane]))
         for lane, trial in enumerate(tile.trials)
-        if trial.steps == step or (trial.steps > step and step % every == 0)
+        if trial.steps == step or (trial.steps > step and (step % every == 0 or step in more_stops))
     )
 
 

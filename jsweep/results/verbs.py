@@ -9,7 +9,7 @@ from jsweep.errors import StoreError
 from jsweep.results.objective import Objective
 from jsweep.results.ranking import At, ConfigScore, Rule, Simplest
 from jsweep.results.reports import SweepReport, SweepSummary, TrialReport
-from jsweep.results.result import Result
+from jsweep.results.result import Result, ledger_of
 from jsweep.storage import Status, SweepRecord, TestOpening, Trial, open_store
 
 Metric: TypeAlias = str | Objective | None
@@ -36,7 +36,7 @@ def list(store: str | Path) -> Sequence[SweepSummary]:
     """The sweeps of a store, oldest first; StoreError where it cannot be read."""
     record = open_store(store, write=False)
     try:
-        return [_summary(record.trials(sweep.key), record.tests(sweep.key), sweep) for sweep in record.sweeps()]
+        return [_summary(record.trials(row.key), ledger_of(record, row), row) for row in record.sweeps()]
     finally:
         record.close()
 

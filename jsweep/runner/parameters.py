@@ -1,7 +1,7 @@
 """The state of a trial: from its checkpoint, or trained again."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import jax
@@ -34,14 +34,14 @@ def saved_state(prepared: Prepared, folder: Path, saved: Checkpoint) -> PyTree |
     return None
 
 
-def trained_again(prepared: Prepared, trial: Trial, step: int) -> PyTree:
-    """The arrays of a trial's state after ``step`` steps, which must be one of its evaluations."""
+def trained_again(prepared: Prepared, trial: Trial, step: int, evaluated: Collection[int]) -> PyTree:
+    """The arrays of a trial's state after ``step`` steps, which must be one of the steps at which it was ``evaluated``."""
     if trial.status != Status.FINISHED or trial.width is None:
         raise ConfigError(f"trial {trial.id} is {trial.status}: its parameters are available when it has finished.")
-    share = tiles_to_retrain(prepared.setting, prepared.groups, {trial.id: trial.width}, False)[0]
-    _, states = retrain(prepared.setting, share, default_workers()[0], {trial.id: step})
-    if trial.id not in states:
+    if step not in evaluated:
         raise ConfigError(f"step={step} is not an evaluation of trial {trial.id}: pass one of the steps of its curve.")
+    share = tiles_to_retrain(prepared.setting, prepared.groups, {trial.id: trial.width}, False)[0]
+    _, states = retrain(prepared.setting, share, default_workers()[0], {trial.id: step}, evaluated)
     return states[trial.id]
 
 

@@ -99,8 +99,10 @@ def replay_many(
     found: dict[str, Replay] = {}
     setting, groups = session.prepared.setting, session.prepared.groups
     widths = {trial: width or rows[trial].width or 1 for trial in trials}
+    ends = {trial: rows[trial].steps for trial in trials}
+    stops = frozenset(step for curve in curves.values() for trial in trials for step, _ in curve[trial])
     for share in tiles_to_retrain(setting, groups, widths, neighbours):
-        scores, _ = retrain(setting, share, default_workers()[0])
+        scores, _ = retrain(setting, share, default_workers()[0], ends, stops)
         wide = share.tiles[0].width
         for trial in (t for t in trials if t in scores and widths[t] == wide):
             before = known.get(rows[trial].environment or 0, {})
