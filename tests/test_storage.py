@@ -25,7 +25,7 @@ from test_faults import without_privileges
 
 import jsweep as js
 from jsweep.errors import JsweepError
-from jsweep.storage import Score, Status, TestOpening, Trial, open_store
+from jsweep.storage import Score, Status, Trial, open_store, records
 from jsweep.storage.checkpoints import folder_of, from_bytes, read_checkpoint, to_bytes
 from jsweep.storage.paths import pin, resolve
 
@@ -268,7 +268,7 @@ def opening(**changes):
         "step": 40,
         "seeds": [0, 7],
     }
-    return TestOpening(**given | changes)
+    return records.TestOpening(**given | changes)
 
 
 def test_the_ledger_gives_back_what_was_entered(filled):

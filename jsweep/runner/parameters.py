@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
+from jsweep._runtime.prng import GENERATOR
 from jsweep._runtime.types import Value
 from jsweep.engine.executors.threads import default_workers
 from jsweep.engine.retrain import retrain, tiles_to_retrain
@@ -50,15 +51,18 @@ def whole_state(prepared: Prepared, trial: str, arrays: PyTree) -> PyTree:
     group = prepared.group_of(trial)
     if any(lane.most for lane in group.lanes.values()):
         planned = next(member for member in group.trials if member.id == trial)
-        own = _own_shapes(prepared.setting.task, group, seen_by_task(planned))
+        own = _unpadded_shapes(prepared.setting.task, group, seen_by_task(planned))
         arrays = jax.tree.map(lambda shape, leaf: leaf[tuple(slice(n) for n in shape.shape)], own, arrays)
     return group.traced.template.whole(arrays)
 
 
-def _own_shapes(task: Task, group: Group, config: Mapping[str, Value]) -> PyTree:
-    """The shapes of the state that a config has without padding."""
-    functions = LaneFunctions(task, config, {}, group.traced.template)
-    return jax.eval_shape(lambda: functions.init({}, jax.random.key(0)))
+def _unpadded_shapes(task: Task, group: Group, config: Mapping[str, Value]) -> PyTree:
+    """The shapes of the state that a config has where its widths are not padded; all else is in lanes as before."""
+    lanes = {name: lane for name, lane in group.lanes.items() if not lane.most}
+    own = {name: config[name] for name in group.lanes.keys() - lanes.keys()}
+    functions = LaneFunctions(task, {**group.static, **own}, lanes, group.traced.template)
+    values = {name: lane.shape() for name, lane in lanes.items()}
+    return jax.eval_shape(functions.init, values, jax.eval_shape(lambda: jax.random.key(0, impl=GENERATOR)))
 
 
 def write_params(params: PyTree[Array], trial: str, out: str) -> list[list[str]]:

@@ -12,7 +12,7 @@ from jsweep._runtime.backend import cores
 from jsweep._runtime.types import Value
 from jsweep.engine.executors.threads import default_workers
 from jsweep.engine.input_pipeline import WINDOW_BYTES, device_memory, streams
-from jsweep.engine.tile import stops_of
+from jsweep.engine.tile import count_stops
 from jsweep.engine.tile_size import for_few, guess_width, measured_seconds
 from jsweep.errors import ConfigError
 from jsweep.planning import Group, Role
@@ -176,8 +176,8 @@ def _plan_group(
     tiles = group.tiles(width)
     seconds = []
     for tile in tiles:  # empty lanes, and trials that end before the longest, cost what a trial does
-        stops = stops_of(tile.trials, prepared.setting.evaluate_every)
-        seconds.append(width * (stops[-1] * a_step + len(stops) * evaluation.a_lane(width, platform) / speed))
+        stops, longest = count_stops(tile.trials, prepared.setting.evaluate_every), max(t.steps for t in tile.trials)
+        seconds.append(width * (longest * a_step + stops * evaluation.a_lane(width, platform) / speed))
     in_flight = min(len(workers), len(tiles)) * width
     return GroupPlan(
         static=group.compiled_in,
