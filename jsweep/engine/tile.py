@@ -1,7 +1,7 @@
 """Training one tile: from its trials' seeds to scores, segment by segment."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 
 import jax
 import numpy as np
@@ -75,6 +75,7 @@ class TileContext:
         device: the device.
         window: rows of a window of streamed training examples; None where they are on the device.
         on_call: called after every finished call of the training program, by the training thread.
+        also: by trial, further steps after which it is evaluated: those of a trial that was given more steps.
     """
 
     setting: Setting
@@ -84,6 +85,7 @@ class TileContext:
     device: jax.Device
     window: int | None = None
     on_call: Callable[[], None] = lambda: None
+    also: Mapping[str, Set[int]] = field(default_factory=dict)
 
 
 def train_tile(
@@ -91,7 +93,6 @@ def train_tile(
     tile: Tile,
     begin: Carry | None = None,
     should_stop: Callable[[], bool] = lambda: False,
-    more_stops: Collection[int] = (),
 ) -> Iterator[Segment]:
     """Train the trials of one tile, yielding at each segment's end.
 
@@ -101,21 +102,20 @@ def train_tile(
         begin: the carry of a checkpoint to resume from; None starts from the seeds. Trials that end where it stands are
             evaluated there.
         should_stop: asked after every segment; training ends when it answers True.
-        more_stops: steps at which the trials are evaluated, too.
     """
     lanes, carry, pipeline = _start(context, tile)
     if begin is not None:
         state, sums, first = jax.device_put((begin.state, begin.sums, begin.first_nonfinite_step), context.device)
         carry = Carry(begin.step, begin.since, state, sums, first)
     every = context.setting.evaluate_every
-    more = [stop for stop in more_stops if stop % every]
+    more = {step for trial in tile.trials for step in context.also.get(trial.id, ()) if step % every}
     ends_here = begin is not None and any(trial.steps == carry.step for trial in tile.trials)
     stop = carry.step if ends_here else next_stop(carry.step, tile.trials, every, more)
     while stop is not None:
         begun = carry.step
         carry = _train_to(stop, context, lanes, carry, pipeline) if stop > begun else carry
         running = [trial for trial in tile.trials if trial.steps >= stop]
-        scores = _evaluate(context, tile, lanes, carry, more)
+        scores = _evaluate(context, tile, lanes, carry)
         stop = next_stop(carry.step, tile.trials, every, more)
         yield Segment(scores, carry, stop is None, (carry.step - begun) * len(running))
         if should_stop():
@@ -182,9 +182,7 @@ def count_stops(trials: Sequence[Trial], evaluate_every: int) -> int:
     return max(ends) // evaluate_every + sum(end % evaluate_every != 0 for end in ends)
 
 
-def _evaluate(
-    context: TileContext, tile: Tile, lanes: Lanes, carry: Carry, more_stops: Collection[int]
-) -> tuple[Score, ...]:
+def _evaluate(context: TileContext, tile: Tile, lanes: Lanes, carry: Carry) -> tuple[Score, ...]:
     """The scores of the trials that are due at the carry's step."""
     step, every = carry.step, context.setting.evaluate_every
     measured = jax.device_get(context.program.evaluate(lanes.values, carry.state, context.data.validation))
@@ -194,7 +192,7 @@ def _evaluate(
     return tuple(
         _score(trial, step, {name: float(values[lane]) for name, values in metrics.items()}, int(first[lane]))
         for lane, trial in enumerate(tile.trials)
-        if trial.steps == step or (trial.steps > step and (step % every == 0 or step in more_stops))
+        if trial.steps == step or (trial.steps > step and step % every == 0) or step in context.also.get(trial.id, ())
     )
 
 

@@ -12,14 +12,10 @@ from jsweep.engine.executors.threads import Work, default_workers
 from jsweep.engine.input_pipeline import streams, window_rows
 from jsweep.engine.program import compile_program, lower_test
 from jsweep.engine.retrain import retrain
-from jsweep.errors import IncompatibleSweepError
 from jsweep.planning import Group, Tile
 from jsweep.results.ranking import ConfigScore
 from jsweep.runner.prepare import Prepared
-from jsweep.storage.records import Score
-
-Curves = Mapping[str, Mapping[str, Sequence[tuple[int, float]]]]
-"""Recorded scores: trial -> metric -> (step, value) pairs."""
+from jsweep.runner.recorded import Curves, check_equal, evaluated
 
 
 @dataclass(frozen=True)
@@ -50,10 +46,10 @@ def train_selected(prepared: Prepared, best: ConfigScore, widths: Mapping[str, i
         group = prepared.group_of(ids[0])
         tiles = tuple(replace(group, trials=tuple(t for t in group.trials if t.id in ids)).tiles(width))
         window = window_rows(group, tiles, task.data, prepared.sweep.pairing) if streams(task.data, device) else None
-        work, curves = Work(group, tiles, window), {trial: recorded[trial] for trial in ids}
-        stops = stops_in(curves)
-        scores, states = retrain(prepared.setting, work, device, dict.fromkeys(ids, best.step), stops)
-        _check_against_record(scores, curves, best.step)
+        mine, wanted = {trial: recorded[trial] for trial in ids}, dict.fromkeys(ids, best.step)
+        work = Work(group, tiles, window)
+        scores, states = retrain(prepared.setting, work, device, steps=wanted, evaluated=evaluated(mine))
+        check_equal(mine, scores, wanted)
         found.append(Trained(group, tiles, states))
     return found
 
@@ -73,21 +69,3 @@ def evaluate_on_test(prepared: Prepared, best: ConfigScore, trained: Sequence[Tr
                 own = zip(tile.trials, np.asarray(values))
                 found.setdefault(f"test/{name}", {}).update((trial.id, float(value)) for trial, value in own)
     return {name: [values[trial] for trial in best.trials] for name, values in found.items()}
-
-
-def stops_in(recorded: Curves) -> frozenset[int]:
-    """All the steps at which trials were evaluated."""
-    return frozenset(step for curves in recorded.values() for curve in curves.values() for step, _ in curve)
-
-
-def _check_against_record(scores: Mapping[str, Mapping[int, Score]], recorded: Curves, last: int) -> None:
-    for trial, curves in recorded.items():
-        for metric, curve in curves.items():
-            for step, value in ((step, value) for step, value in curve if step <= last):
-                again = scores[trial][step].metrics[metric]
-                if again != value and not (np.isnan(again) and np.isnan(value)):
-                    raise IncompatibleSweepError(
-                        f"trial {trial} trained again gives {metric} {again!r} at step {step}, and the record says "
-                        f"{value!r}: it was recorded on another machine, with another version or task, or its batches now "
-                        "come in another order; run the sweep here under another name, then test it."
-                    )

@@ -2,12 +2,11 @@
 
 import contextlib
 import os
-import signal
 import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import jax
 
 from jsweep._runtime.environment import describe_environment
+from jsweep._runtime.interrupts import interrupts_set
 from jsweep._runtime.types import Value
 from jsweep.engine.events import Callback, Failed, Halved, Trained, dispatched
 from jsweep.engine.executors.threads import default_workers
@@ -122,7 +122,10 @@ def attach(sweep: Sweep) -> Session:
         record = store.sweep(sweep.record_name)
         if record is None:
             raise ConfigError(f"{store.path} has no sweep {sweep.record_name!r}: run it first.")
-        prepared = prepare(sweep, record)
+        lengths = {
+            trial: state.own.steps for trial, state in store.states(record.key).items()
+        }  # whatever is asked for now
+        prepared = prepare(sweep, record, lengths)
         check_same(store, record, prepared)
         on_error.pop_all()
     return Session(store, record.name, prepared)
@@ -193,7 +196,7 @@ class _Run:
                 error = raised
                 raise
             finally:
-                for callback in (*self.callbacks, self.display):
+                for callback in (self.display, *self.callbacks):  # the display ends though a callback raises
                     callback.on_end(error)
 
     def _shared(self, stack: contextlib.ExitStack) -> tuple[Claims, Checkpointing | None]:
@@ -255,7 +258,7 @@ class _Run:
         stop = threading.Event()
         setting = remaining.prepared.setting
         with (
-            _interrupt_sets(stop),
+            interrupts_set(stop),
             contextlib.closing(run_tiles(setting, work, self.workers, stop, claims, checkpointing)) as events,
         ):
             for event in dispatched(events, (*self.callbacks, self.display), stop):
@@ -292,28 +295,6 @@ def _at_end(stack: contextlib.ExitStack, function: Callable[..., None], *args: A
             function(*args)
 
     stack.push(leave)
-
-
-@contextlib.contextmanager
-def _interrupt_sets(stop: threading.Event) -> Iterator[None]:
-    """The first Ctrl-C ends the sweep after its current segments; the second ends it at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def first(*_: object) -> None:
-        stop.set()
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.getsignal(signal.SIGINT)
-    if before == signal.SIG_IGN:  # a job in the background, say
-        yield
-        return
-    signal.signal(signal.SIGINT, first)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def one_line(error: Exception) -> str:

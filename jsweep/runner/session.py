@@ -106,13 +106,15 @@ class Session(Result):
             ConfigError: where nothing can be selected, there is no test split, or it was opened for another choice.
             IncompatibleSweepError: where the trials come out otherwise than they are recorded.
         """
-        best = self.best(metric, at=at, rule=rule, simplest=simplest)
         if self.prepared.test_hash is None:
             raise ConfigError("the data has no test split: make it with jsweep.split(..., test=0.2).")
-        rows = {trial.id: trial for trial in self.trials() if trial.id in best.trials}
+        with self.snapshot():
+            best = self.best(metric, at=at, rule=rule, simplest=simplest)
+            rows = [trial for trial in self.trials() if trial.id in best.trials]
+            recorded = self.recorded(rows)
         asked = TestOpening(
             data=self.prepared.test_hash,
-            look=look_of(self.row, [str(row.program) for row in rows.values()], best.config_id, best.step),
+            look=look_of(self.row, [str(row.program) for row in rows], best.config_id, best.step),
             sweep=self.name,
             config_id=best.config_id,
             config=best.config,
@@ -123,12 +125,12 @@ class Session(Result):
             step=best.step,
             seeds=best.seeds,
         )
-        widths = {trial: row.width or 1 for trial, row in rows.items()}
+        widths = {row.id: row.width or 1 for row in rows}
         with Looks(self._store) as looks:
             known = looks.reserve(asked, again)
             if known is not None:
                 return score_of_opening(known, from_ledger=True)
-            trained = train_selected(self.prepared, best, widths, self._recorded_curves(best))
+            trained = train_selected(self.prepared, best, widths, recorded)
             looks.open()
             entry = looks.complete(evaluate_on_test(self.prepared, best, trained), best.seeds)
         return score_of_opening(entry, from_ledger=False)
@@ -144,6 +146,7 @@ class Session(Result):
 
         Raises:
             ConfigError: for a trial that has not finished, or a step at which it was not evaluated.
+            IncompatibleSweepError: where the trial, trained again, comes out otherwise than it is recorded.
         """
         state = self.state(trial, step=step)
         return state["params"] if isinstance(state, Mapping) and "params" in state else state
@@ -151,7 +154,12 @@ class Session(Result):
     def state(self, trial: str, *, step: int | None = None) -> PyTree:
         """A finished trial's whole state, the optimizer's included; the arguments are those of `params`.
 
-        It is read from the trial's checkpoint where ``checkpoints="all"`` kept it, else trained again from its seed.
+        It is read from the trial's checkpoint where ``checkpoints="all"`` kept it, else trained again from its seed and
+        checked against the record bit for bit.
+
+        Raises:
+            ConfigError: for a trial that has not finished, or a step at which it was not evaluated.
+            IncompatibleSweepError: where the trial comes out otherwise than it is recorded.
         """
         row = self.trial(trial)
         if row.status != Status.FINISHED:
@@ -162,11 +170,5 @@ class Session(Result):
         if saved is not None and saved.step == wanted:
             arrays = saved_state(self.prepared, self.folder, saved)
         if arrays is None:
-            evaluated = {step for metric in self.metrics() for step, _ in self.curves(metric)[row.id]}
-            arrays = trained_again(self.prepared, row, wanted, evaluated)
+            arrays = trained_again(self.prepared, row, wanted, self.recorded([row]))
         return whole_state(self.prepared, row.id, arrays)
-
-    def _recorded_curves(self, best: ConfigScore) -> dict[str, dict[str, list[tuple[int, float]]]]:
-        wanted = [metric for metric in self.metrics() if metric.startswith("validation/")]
-        curves = {metric: self.curves(metric) for metric in wanted}
-        return {trial: {metric: curves[metric][trial] for metric in wanted} for trial in best.trials}
