@@ -303,8 +303,6 @@ def find_faults(paths, chosen):
                 explore(paths)
             except AssertionError as error:
                 print(f"found: {name} ({str(error).splitlines()[0]})", flush=True)
-            except JsweepError as error:
-                print(f"found: {name} ({type(error).__name__})", flush=True)
             else:
                 missed += 1
                 print(f"NOT FOUND: {name}", flush=True)
