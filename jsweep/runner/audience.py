@@ -15,7 +15,8 @@ from jsweep.runner.searching import expected, proposed
 from jsweep.runner.session import Session
 from jsweep.runner.sweep import Sweep
 from jsweep.search.model_based import Search
-from jsweep.storage import Status, Store
+from jsweep.storage import Store
+from jsweep.storage.standing import ended_at
 
 
 class Audience:
@@ -55,8 +56,7 @@ class Audience:
             whole = part.prepared
             if isinstance(self._sweep.configs, Search):
                 whole = prepare(expected(store, self._sweep, part.row), part.row)
-            trials = store.trials(part.row.key)
-            plan = plan_of(whole, workers, frozenset(t.id for t in trials if t.status == Status.FINISHED))
+            plan = plan_of(whole, workers, ended_at(store.states(part.row.key), whole.trials))
             for callback in self.callbacks:
                 callback.on_start(plan)
 
