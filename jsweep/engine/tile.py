@@ -40,7 +40,7 @@ class Segment:
     Attributes:
         scores: of the trials that were evaluated.
         carry: what training goes on from.
-        last: whether the tile has no further segment.
+        last: whether all of the tile's trials have trained to their ends.
         steps_done: the steps trained in this segment, summed over the trials.
     """
 
@@ -92,7 +92,7 @@ def train_tile(
     begin: Carry | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Segment]:
-    """Train the trials of one tile, yielding at each segment's end.
+    """Train the trials of one tile, to their ends or until ``tile.until``, yielding at each segment's end.
 
     Args:
         context: the program, the data and the device.
@@ -104,8 +104,12 @@ def train_tile(
     if begin is not None:
         state, sums, first = jax.device_put((begin.state, begin.sums, begin.first_nonfinite_step), context.device)
         carry = Carry(begin.step, begin.since, state, sums, first)
-    stops = [stop for stop in stops_of(tile.trials, context.setting.evaluate_every) if stop > carry.step]
+    stops = stops_of(tile.trials, context.setting.evaluate_every)
     for stop in stops:
+        if stop <= carry.step:
+            continue
+        if tile.until is not None and stop > tile.until:
+            return
         begun = carry.step
         carry = _train_to(stop, context, lanes, carry, pipeline)
         running = [trial for trial in tile.trials if trial.steps >= stop]

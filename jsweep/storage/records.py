@@ -72,6 +72,15 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Stop:
+    """That a rule stopped a trial after ``step`` steps, and why."""
+
+    trial: str
+    step: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """A checkpoint file: of one trial at its end if ``finished``, else of a tile's stacked state."""
 

@@ -8,9 +8,9 @@ once, which is as fast as a device for each core and needs one compilation.
 import queue
 import threading
 import warnings
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import jax
 
@@ -19,6 +19,7 @@ from jsweep.engine.compilation_cache import monitor_cache
 from jsweep.engine.events import Event, Failed, Halved, Trained
 from jsweep.engine.executors.programs import Programs
 from jsweep.engine.executors.programs import Work as Work
+from jsweep.engine.executors.tiles import TileQueue
 from jsweep.engine.executors.watchdog import Watchdog
 from jsweep.engine.persistence import Checkpointing, Claims, NoCheckpointing, NoClaims
 from jsweep.engine.program import TileProgram
@@ -28,6 +29,10 @@ from jsweep.storage.records import Trial
 
 WORKER = "jsweep-tile"  # the name of a worker's thread
 POLL_SECONDS = 5.0  # between two looks at whether a worker hangs
+
+
+More = tuple[Sequence[Event], Sequence[tuple[int, Tile]]]
+"""Events, and then tiles to train, each with the number of its compile group."""
 
 
 def default_workers() -> list[jax.Device]:
@@ -52,6 +57,7 @@ def run(
     stop: threading.Event,
     claims: Claims | None = None,
     checkpointing: Checkpointing | None = None,
+    more: Callable[[], More] = lambda: ((), ()),
 ) -> Generator[Event, None, None]:
     """Train all tiles, yielding events as they come.
 
@@ -62,14 +68,15 @@ def run(
         stop: once it is set, tiles end after their current segment.
         claims: which trials are this process's to train; None for all.
         checkpointing: where tiles are saved and resumed from; None for nowhere.
+        more: asked whenever all tiles are done, once their events have been consumed; the run ends when there is no more.
     """
-    tiles: queue.SimpleQueue[tuple[int, Tile]] = queue.SimpleQueue()
-    for number, share in enumerate(work):
-        for tile in share.tiles:
-            tiles.put((number, tile))
     devices = list(dict.fromkeys(workers))
     with monitor_cache() as monitor, ThreadPoolExecutor(min(2, cores()), thread_name_prefix="compile") as pool:
         inbox = _Inbox(stop)
+        tiles = TileQueue(lambda: inbox.events.put(_IDLE))
+        for number, share in enumerate(work):
+            for tile in share.tiles:
+                tiles.put(number, tile)
         programs = Programs(setting, work, devices, pool, inbox.events.put, monitor)
         shared = _Shared(
             setting, work, tiles, programs, inbox, claims or NoClaims(), checkpointing or NoCheckpointing()
@@ -84,14 +91,24 @@ def run(
             thread.start()
         ended = False
         try:
-            yield from inbox.receive(len(threads))
+            if not any(share.tiles for share in work):
+                tiles.on_idle()
+            yield from inbox.receive(len(threads), tiles, more)
             ended = True
         finally:
             inbox.abandoned.set()
+            tiles.close()
             programs.cancel()
             # A second Ctrl-C ends the run at once; after an error the workers have time to end their segments.
             for thread in () if stop.is_set() and not ended else threads:
                 thread.join()
+
+
+class _Idle:
+    """All tiles are done."""
+
+
+_IDLE = _Idle()
 
 
 @dataclass(frozen=True)
@@ -100,13 +117,13 @@ class _Inbox:
 
     stop: threading.Event
     abandoned: threading.Event = field(default_factory=threading.Event)  # the caller has gone
-    events: "queue.Queue[Event | BaseException | None]" = field(default_factory=queue.Queue)  # None: a worker ended
+    events: "queue.Queue[Event | BaseException | _Idle | None]" = field(default_factory=queue.Queue)  # None: a worker ended
     watchdog: Watchdog = field(default_factory=Watchdog)
 
     def should_stop(self) -> bool:
         return self.stop.is_set() or self.abandoned.is_set()
 
-    def receive(self, workers: int) -> Generator[Event, None, None]:
+    def receive(self, workers: int, tiles: TileQueue, more: Callable[[], More]) -> Generator[Event, None, None]:
         """Yield events until as many workers have ended; raise what one of them raised."""
         while workers:
             for message in self.watchdog.report():
@@ -117,10 +134,25 @@ class _Inbox:
                 continue
             if event is None:
                 workers -= 1
+            elif isinstance(event, _Idle):
+                yield from self._refill(tiles, more)
             elif isinstance(event, BaseException):
                 raise event
             else:
                 yield event
+
+
+    def _refill(self, tiles: TileQueue, more: Callable[[], More]) -> Generator[Event, None, None]:
+        """Put more tiles in the queue, or close it."""
+        if self.should_stop():
+            return tiles.close()
+        events, following = more()
+        yield from events
+        for number, tile in following:
+            tiles.put(number, tile)
+        if not following:
+            tiles.close()
+        return None
 
 
 @dataclass(frozen=True)
@@ -129,7 +161,7 @@ class _Shared:
 
     setting: Setting
     work: Sequence[Work]
-    tiles: "queue.SimpleQueue[tuple[int, Tile]]"
+    tiles: TileQueue
     programs: Programs
     inbox: _Inbox
     claims: Claims
@@ -157,14 +189,13 @@ class _Worker:
             events.put(None)
 
     def _take_tiles(self) -> None:
-        while not self.shared.inbox.should_stop():
-            try:
-                number, tile = self.shared.tiles.get_nowait()
-            except queue.Empty:
-                return
+        tiles = self.shared.tiles
+        while taken := tiles.take(self.shared.inbox.should_stop):
+            number, tile = taken
             claimed = self.shared.claims.claim(tile.trials)
             if claimed:
-                self._train(number, Tile(claimed, tile.width))
+                self._train(number, replace(tile, trials=claimed))
+            tiles.done()
 
     def _train(self, number: int, tile: Tile) -> None:
         try:
@@ -212,10 +243,10 @@ class _Worker:
             width = -(-tile.width // 2)
             emit(Halved(number, width))
             for start in range(0, len(left), width):
-                tiles.put((number, Tile(left[start : start + width], width)))
+                tiles.put(number, replace(tile, trials=left[start : start + width], width=width))
         elif len(left) > 1:
-            tiles.put((number, Tile(left[:half], tile.width)))
-            tiles.put((number, Tile(left[half:], tile.width)))
+            tiles.put(number, replace(tile, trials=left[:half]))
+            tiles.put(number, replace(tile, trials=left[half:]))
         else:
             emit(Failed(number, left or tile.trials, error))
 

@@ -13,22 +13,38 @@ Decisions: TypeAlias = Int8[np.ndarray, " configs"]
 
 def evaluated(scores: Scores) -> Bool[np.ndarray, "configs evaluations"]:
     """Where every seed of a config has been evaluated."""
-    return ~np.isnan(scores).any(axis=2)
+    return ~np.isnan(scores[:, :, 0] if scores.shape[2] == 1 else scores.sum(axis=2))
+
+
+def counts(scores: Scores) -> Int64[np.ndarray, " configs"]:
+    """How many evaluations each config has, which come in their order."""
+    known = evaluated(scores)
+    return np.where(known[:, -1], known.shape[1], np.argmin(known, axis=1)).astype(np.int64)
 
 
 def reached(scores: Scores, budgets: Budgets) -> Int64[np.ndarray, " configs"]:
     """The steps that each config has trained and been evaluated at; 0 before its first evaluation."""
-    return np.where(evaluated(scores), np.abs(budgets), 0).max(axis=1, initial=0)
+    count = counts(scores)
+    return np.where(count > 0, np.abs(budgets[np.arange(len(budgets)), np.maximum(count - 1, 0)]), 0)
 
 
 def stopped(budgets: Budgets) -> Bool[np.ndarray, " configs"]:
     """Which configs a rule has stopped."""
-    return (budgets < 0).any(axis=1)
+    return budgets.min(axis=1, initial=0) < 0
 
 
 def lengths(budgets: Budgets) -> Int64[np.ndarray, " configs"]:
     """The steps of each config's last evaluation if nothing stops it."""
-    return np.abs(budgets).max(axis=1, initial=0)
+    return np.maximum(budgets.max(axis=1, initial=0), -budgets.min(axis=1, initial=0))
+
+
+def steps_of(budgets: Budgets) -> Int64[np.ndarray, " evaluations"]:
+    """The steps of the evaluations of the longest config."""
+    for column in range(budgets.shape[1] - 1, -1, -1):
+        longest = np.flatnonzero(budgets[:, column])
+        if len(longest):
+            return np.abs(budgets[longest[0]])
+    return np.zeros(0, np.int64)
 
 
 def means(scores: Float64[np.ndarray, "*rows seeds"]) -> Float64[np.ndarray, "*rows"]:
@@ -38,10 +54,7 @@ def means(scores: Float64[np.ndarray, "*rows seeds"]) -> Float64[np.ndarray, "*r
 
 def column_of(budgets: Budgets, steps: int) -> int | None:
     """The column of the evaluation after ``steps`` steps; None where there is none."""
-    if not len(budgets):
-        return None
-    longest = np.abs(budgets[np.argmax(lengths(budgets))])
-    found = np.flatnonzero(longest == steps)
+    found = np.flatnonzero(steps_of(budgets) == steps)
     return int(found[0]) if len(found) else None
 
 

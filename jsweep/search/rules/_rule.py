@@ -83,10 +83,14 @@ def _combined(name: str, rules: Sequence[Rule | Decide], combine: Callable[[np.n
     if not parts:
         raise ConfigError(f"{name}() combines no rules: pass one or more.")
     if any(part.per == "trial" for part in parts):
-        raise ConfigError(f"{name} got a rule per trial: combine rules first, as in js.rules.per_trial(js.rules.{name}(...)).")
+        raise ConfigError(
+            f"{name} got a rule per trial: combine rules first, as in js.rules.per_trial(js.rules.{name}(...))."
+        )
     starting = [part.name for part in parts if part.starts]
     if len(starting) > 1:
-        raise ConfigError(f"{name} got {' and '.join(starting)}, which both decide when configs begin: leave out one of them.")
+        raise ConfigError(
+            f"{name} got {' and '.join(starting)}, which both decide when configs begin: leave out one of them."
+        )
     rungs = None if any(part.rungs is None for part in parts) else _union(parts)
 
     def decide(scores: Scores, budgets: Budgets, key: KeyData) -> Decisions:

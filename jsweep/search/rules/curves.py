@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, Int64
 
 from jsweep.search.rules._columns import (
     Budgets,
@@ -11,7 +11,7 @@ from jsweep.search.rules._columns import (
     KeyData,
     Scores,
     column_of,
-    evaluated,
+    counts,
     lengths,
     means,
     reached,
@@ -37,7 +37,7 @@ def patience(evaluations: int, *, least: float = 0.0) -> Rule:
 
     def decide(scores: Scores, budgets: Budgets, key: KeyData) -> Decisions:
         best = _best_so_far(scores)
-        count = evaluated(scores).sum(axis=1)
+        count = counts(scores)
         rows = np.flatnonzero(count > evaluations)
         before = best[rows, count[rows] - evaluations - 1]
         decisions = np.full(len(scores), GO)
@@ -51,7 +51,7 @@ def divergence() -> Rule:
     """Stop a config as soon as a score or a loss of one of its seeds is infinite or NaN: it will never be selected."""
 
     def decide(scores: Scores, budgets: Budgets, key: KeyData) -> Decisions:
-        return np.where(np.isinf(_latest(means(scores), evaluated(scores))), STOP, GO)
+        return np.where(np.isinf(_latest(means(scores), counts(scores))), STOP, GO)
 
     return Rule("divergence()", decide)
 
@@ -96,9 +96,7 @@ def percentile(q: float, *, startup: int = 8, warmup: int = 0) -> Rule:
 _Curves = Float64[np.ndarray, "configs evaluations"]
 
 
-def _against_completed(
-    name: str, reference: Callable[[_Curves], _Curves], q: float, startup: int, warmup: int
-) -> Rule:
+def _against_completed(name: str, reference: Callable[[_Curves], _Curves], q: float, startup: int, warmup: int) -> Rule:
     """A rule that compares a config's best so far with a percentile of what ``reference`` makes of completed curves."""
     startup, warmup = whole(name, "startup", startup, 1), whole(name, "warmup", warmup, 0)
 
@@ -141,7 +139,6 @@ def _best_so_far(scores: Scores) -> _Curves:
     return np.minimum.accumulate(np.where(np.isnan(curves), np.inf, curves), axis=1)
 
 
-def _latest(curves: _Curves, known: Bool[np.ndarray, "configs evaluations"]) -> Float64[np.ndarray, " configs"]:
+def _latest(curves: _Curves, count: Int64[np.ndarray, " configs"]) -> Float64[np.ndarray, " configs"]:
     """The value at each config's last evaluation; NaN before the first."""
-    count = known.sum(axis=1)
-    return np.where(count > 0, np.take_along_axis(curves, np.maximum(count - 1, 0)[:, None], axis=1)[:, 0], np.nan)
+    return np.where(count > 0, curves[np.arange(len(curves)), np.maximum(count - 1, 0)], np.nan)

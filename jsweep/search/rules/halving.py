@@ -14,6 +14,7 @@ from jsweep.search.rules._columns import (
     lengths,
     means_after,
     reached,
+    steps_of,
     stopped,
 )
 from jsweep.search.rules._rule import GO, STOP, WAIT, Rule, whole
@@ -96,9 +97,9 @@ def asynchronous_halving(first: int, *, factor: int = 3, wave: int = 32) -> Rule
         taken: list[int] = np.flatnonzero(between & ~np.isin(at, rungs)).tolist()  # on their way to a rung
         for rung in reversed(rungs):
             values = means_after(scores, budgets, rung)
-            ranked = np.argsort(values, kind="stable")  # NaN, where a config was not evaluated, comes last
-            best = ranked[: int((~np.isnan(values)).sum()) // factor]
-            taken += [int(row) for row in best if at[row] == rung and between[row] and np.isfinite(values[row])]
+            there = np.flatnonzero(~np.isnan(values))
+            best = there[np.argsort(values[there], kind="stable")[: len(there) // factor]]
+            taken += best[between[best] & (at[best] == rung) & np.isfinite(values[best])].tolist()
         taken += np.flatnonzero(live & (at == 0))[: max(0, wave - len(taken))].tolist()
         decisions[taken[:wave]] = GO
         return decisions
@@ -136,7 +137,7 @@ def _halved(
 
 
 def _longest(budgets: Budgets) -> int:
-    return int(lengths(budgets).max(initial=0))
+    return int(steps_of(budgets).max(initial=0))
 
 
 def _rungs(first: int, factor: int, steps: int) -> list[int]:
