@@ -57,6 +57,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.runner.sweep import Sweep as Sweep
     from jsweep.runner.verbs import params as params
     from jsweep.runner.verbs import test as test
+    from jsweep.search import rules as rules
     from jsweep.search.grid import grid as grid
     from jsweep.search.quasi_random import latin_hypercube as latin_hypercube
     from jsweep.search.quasi_random import sobol as sobol
@@ -166,7 +167,13 @@ _PUBLIC = {
     "ConfigScore": "jsweep.results.ranking",
     "TestScore": "jsweep.results.ranking",
 }
-_MODULES = ("losses", "metrics", "models", "schedules")
+_MODULES = {
+    "losses": "jsweep.losses",
+    "metrics": "jsweep.metrics",
+    "models": "jsweep.models",
+    "rules": "jsweep.search.rules",
+    "schedules": "jsweep.schedules",
+}
 __all__ = [*_PUBLIC, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
@@ -174,7 +181,7 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         return importlib.import_module("importlib.metadata").version("jsweep")
     if name in _MODULES:
-        return importlib.import_module(f"jsweep.{name}")
+        return importlib.import_module(_MODULES[name])
     if name not in _PUBLIC:
         raise AttributeError(f"module 'jsweep' has no attribute {name!r}")
     value = getattr(importlib.import_module(_PUBLIC[name]), name)

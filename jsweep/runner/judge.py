@@ -132,7 +132,7 @@ class Judge:
         self._as_recorded(decisions, at, live)
         stops, goes = live & (decisions == STOP), live & (decisions == GO)
         self._stop(np.flatnonzero(stops), at, f"stopped by {self._rule.name}")
-        self._targets = {int(row): self._target(row, int(at[row])) for row in np.flatnonzero(goes)}
+        self._targets = {int(row): self._target(int(row), int(at[row])) for row in np.flatnonzero(goes)}
         for row, column in self._targets.items():
             missing = np.isnan(self._known[row, column])
             step = int(self._rows.budgets[row, column])

@@ -18,12 +18,14 @@ from jsweep.planning import Group, Tile
 class Work:
     """One group's share of a sweep: the tiles still to train.
 
-    ``window`` is the rows of a streamed window; None where the training split stays on the device.
+    ``window`` is the rows of a streamed window; None where the training split stays on the device. ``width`` is that of
+    tiles that will come later; None where there are none.
     """
 
     group: Group
     tiles: tuple[Tile, ...]
     window: int | None = None
+    width: int | None = None
 
 
 class Programs:
@@ -42,7 +44,8 @@ class Programs:
         self._lock = threading.Lock()
         self._futures: dict[tuple[int, int, jax.Device], Future[tuple[TileProgram, str]]] = {}
         for number, share in enumerate(work):
-            for width in dict.fromkeys(tile.width for tile in share.tiles):
+            later = [share.width] if share.width else []
+            for width in dict.fromkeys([*later, *(tile.width for tile in share.tiles)]):
                 for device in devices:
                     self._request(number, width, device)
 

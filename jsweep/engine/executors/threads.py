@@ -117,7 +117,9 @@ class _Inbox:
 
     stop: threading.Event
     abandoned: threading.Event = field(default_factory=threading.Event)  # the caller has gone
-    events: "queue.Queue[Event | BaseException | _Idle | None]" = field(default_factory=queue.Queue)  # None: a worker ended
+    events: "queue.Queue[Event | BaseException | _Idle | None]" = field(
+        default_factory=queue.Queue
+    )  # None: a worker ended
     watchdog: Watchdog = field(default_factory=Watchdog)
 
     def should_stop(self) -> bool:
@@ -140,7 +142,6 @@ class _Inbox:
                 raise event
             else:
                 yield event
-
 
     def _refill(self, tiles: TileQueue, more: Callable[[], More]) -> Generator[Event, None, None]:
         """Put more tiles in the queue, or close it."""

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Int64
 
 from jsweep._runtime.prng import next_uniform, uniform_stream
 from jsweep.search.rules._columns import (
@@ -120,7 +119,7 @@ def bracket_sizes(configs: int, rungs: int, factor: int) -> list[int]:
 def _halved(
     scores: Scores,
     budgets: Budgets,
-    brackets: Sequence[tuple[Int64[np.ndarray, " members"], Sequence[int]]],
+    brackets: Sequence[tuple[np.ndarray, Sequence[int]]],
     factor: int,
 ) -> Decisions:
     """The decisions of brackets, each its configs' rows and its rungs."""
