@@ -34,12 +34,16 @@ class Parking:
         return self.checkpointing.resume(group, tile)
 
     def save(self, tile: Tile, segment: Segment) -> Sequence[Checkpoint]:
-        """Save a segment, and keep its lanes if a decision follows."""
-        if segment.carry.step == tile.until:
+        """Save a segment, and keep its lanes if a decision follows; what was kept of them before is given up."""
+        ids, step = [trial.id for trial in tile.trials], segment.carry.step
+        kept: dict[str, tuple[Carry, int]] = {}
+        if step == tile.until:
             carry = jax.tree.map(lambda leaf: leaf if _is_key(leaf) else jax.device_get(leaf), segment.carry)
-            with self._lock:
-                going = [(lane, trial) for lane, trial in enumerate(tile.trials) if trial.steps > carry.step]
-                self._lanes |= {trial.id: (carry, lane) for lane, trial in going}
+            kept = {trial.id: (carry, lane) for lane, trial in enumerate(tile.trials) if trial.steps > step}
+        with self._lock:
+            for trial in ids:
+                self._lanes.pop(trial, None)
+            self._lanes.update(kept)
         return self.checkpointing.save(tile, segment)
 
     def forget(self, trials: Iterable[str]) -> None:
