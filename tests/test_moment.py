@@ -18,7 +18,9 @@ from jsweep.storage.records import Score
 def path(tmp_path):
     """A record of four finished trials and one of which the last score is missing."""
     trials = curves(np.arange(8.0).reshape(2, 2, 2), (10, 20))
-    store, result = record([*trials, ({"rate": 5}, 0, None)], settings=SETTINGS | {"metrics": [LOSS]}, path=tmp_path / "s.db")
+    store, result = record(
+        [*trials, ({"rate": 5}, 0, None)], settings=SETTINGS | {"metrics": [LOSS]}, path=tmp_path / "s.db"
+    )
     (waiting,) = [trial for trial in result.trials() if trial.status == "waiting"]
     store.record_segment(1, "program", 1, [Score(waiting.id, 10, {LOSS: 0.5}, None, False)])
     store.close()

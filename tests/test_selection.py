@@ -330,7 +330,7 @@ def test_training_metrics_cannot_select():
 def test_nonsense_in_the_settings_is_refused_in_a_sentence(settings):
     store, _ = record(last_scores({(1, 0): (0.1, 0.2)}))
     base = {"metrics": [LOSS, ACCURACY]}
-    store.set_settings(1, base | settings)
+    store.merge_settings(store.sweeps()[0], lambda _: base | settings)
     with pytest.raises(js.StoreError, match="recorded objective or metric directions of a sweep cannot be read"):
         Result(store, "made").best()
 
