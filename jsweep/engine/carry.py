@@ -11,8 +11,6 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float32, Int32, PyTree
 
-from jsweep._runtime.jax_internals import generator_name
-
 
 @functools.partial(
     jax.tree_util.register_dataclass,
@@ -89,7 +87,7 @@ def _gathered(arrays: Sequence[Array | np.ndarray], into: Sequence[tuple[list[in
     """Rows of several arrays in one: from each array its rows ``lanes``, at ``places``."""
     if jax.dtypes.issubdtype(arrays[0].dtype, jax.dtypes.prng_key):
         data = _gathered([jax.random.key_data(array) for array in arrays], into)
-        return jax.random.wrap_key_data(jnp.asarray(data), impl=generator_name(arrays[0].dtype))
+        return jax.random.wrap_key_data(jnp.asarray(data), impl=str(jax.random.key_impl(arrays[0])))
     found = np.empty((sum(len(places) for places, _ in into), *arrays[0].shape[1:]), arrays[0].dtype)
     for array, (places, lanes) in zip(arrays, into, strict=True):
         found[places] = np.asarray(array)[lanes]

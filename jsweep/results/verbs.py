@@ -147,5 +147,5 @@ def _trial_report(result: Result, start: str) -> TrialReport:
 
 
 def _summary(counts: Mapping[Status, int], ledger: Sequence[TestOpening], sweep: SweepRecord) -> SweepSummary:
-    finished, failed = counts.get(Status.FINISHED, 0), counts.get(Status.FAILED, 0)
-    return SweepSummary(sweep.name, sweep.task, sum(counts.values()), finished, failed, len(ledger), sweep.created)
+    ended = [counts.get(status, 0) for status in (Status.FINISHED, Status.STOPPED, Status.FAILED)]
+    return SweepSummary(sweep.name, sweep.task, sum(counts.values()), *ended, len(ledger), sweep.created)

@@ -102,6 +102,10 @@ class Checkpointing:
         for row in rows:
             remove_checkpoint(self.folder, row.file)
 
+    def forget_superseded(self) -> None:
+        """Remove what no trial needs once a rule has put the trials into other tiles."""
+        self.remove(self.store.forget_superseded_checkpoints(self.sweep, KEPT))
+
     def tidy(self, alone: Callable[[], bool]) -> None:
         """Remove the checkpoints of trials that have finished, and files that the store does not name.
 

@@ -9,6 +9,7 @@ from jsweep.planning import Group
 from jsweep.planning.identity import FunctionIdentity, ProgramIdentity
 from jsweep.planning.lane_types import kind_of_lane
 from jsweep.runner.prepare import Prepared
+from jsweep.space import config_id
 from jsweep.storage import Store, SweepRecord, Trial
 from jsweep.storage.records import JsonObject
 from jsweep.storage.rows import dump
@@ -66,14 +67,16 @@ def _identity(prepared: Prepared) -> dict[str, Any]:
         "share_batches": sweep.share_batches,
         "evaluate_every": prepared.setting.evaluate_every,
         "batch_size": task.batch_size,
+        "rule": prepared.rule and prepared.rule.name,
+        "judged": prepared.rule and config_id({trial.id: trial.steps for trial in prepared.trials}),
     }
 
 
-_WORDS = {"key": "root key", "test": "test examples"}
+_WORDS = {"key": "root key", "judged": "configs, seeds or steps for its rule to judge", "test": "test examples"}
 
 
 def _values(key: str, before: object, now: object) -> str:
-    return "" if key in ("data", "test", "key") else f" ({before!r}, now {now!r})"
+    return "" if key in ("judged", "data", "test", "key") else f" ({before!r}, now {now!r})"
 
 
 def check_programs(store: Store, record: SweepRecord, prepared: Prepared) -> None:

@@ -63,6 +63,19 @@ def check_rungs(rule: Rule, steps: Sequence[int], every: int) -> None:
         )
 
 
+def trained_share(rule: Rule, rows: Rows, key: UInt32[np.ndarray, "2"]) -> float:
+    """The share of all steps that a rule leaves to train where scores do not change their order."""
+    judge = Judge(rule, rows, key, "min")
+    reached = dict.fromkeys(rows.place, 0)
+    while going := judge.advance():
+        for trial, until in going.items():
+            row = rows.place[trial][0]
+            for step in rows.budgets[row][(rows.budgets[row] > reached[trial]) & (rows.budgets[row] <= until)]:
+                judge.record(trial, int(step), float(row), finite=True)
+        reached |= going
+    return sum(reached.values()) / sum(trial.steps for row in rows.trials for trial in row)
+
+
 class Judge:
     """Asks a rule about the rows of a sweep.
 
@@ -82,6 +95,7 @@ class Judge:
         self._budgets = rows.budgets.copy()
         seeds = max((len(row) for row in rows.trials), default=1)
         self._lengths, self._live = lengths(rows.budgets), np.ones(len(rows.trials), bool)
+        self._rungs = None if rule.rungs is None else sorted(rule.rungs(int(self._lengths.max(initial=0))))
         self._known = np.full((*rows.budgets.shape, seeds), np.nan)  # all that was recorded
         self._shown = self._known.copy()  # what the rule may have seen
         self._recorded = {rows.place[trial][0]: step for trial, step in (stops or {}).items() if trial in rows.place}
@@ -132,11 +146,7 @@ class Judge:
         self._as_recorded(decisions, at, live)
         stops, goes = live & (decisions == STOP), live & (decisions == GO)
         self._stop(np.flatnonzero(stops), at, f"stopped by {self._rule.name}")
-        self._targets = {int(row): self._target(int(row), int(at[row])) for row in np.flatnonzero(goes)}
-        for row, column in self._targets.items():
-            missing = np.isnan(self._known[row, column])
-            step = int(self._rows.budgets[row, column])
-            self._missing |= {trial.id: step for trial, lacks in zip(self._rows.trials[row], missing) if lacks}
+        self._send(np.flatnonzero(goes), at)
         if not goes.any() and not stops.any():
             self._stop(np.flatnonzero(live), at, f"not continued by {self._rule.name}")
             self.ended = True
@@ -155,14 +165,19 @@ class Judge:
             self._budgets[row, self._budgets[row] > step] *= -1
             self._stops += [Stop(trial.id, step, f"{how} at step {step}") for trial in self._rows.trials[row]]
 
-    def _target(self, row: int, at: int) -> int:
-        """The column of a row's next evaluation at which the rule decides, or of its end."""
-        budgets = self._rows.budgets[row]
-        rungs = None if self._rule.rungs is None else self._rule.rungs(int(budgets.max()))
-        columns = np.flatnonzero(budgets > at)
-        if rungs is None:
-            return int(columns[0])
-        return next((int(column) for column in columns if budgets[column] in rungs), int(columns[-1]))
+    def _send(self, rows: Int64[np.ndarray, " rows"], at: np.ndarray) -> None:
+        """Send rows to their next evaluations at which the rule decides, or to their ends."""
+        steps = [self._next(int(here), int(end)) for here, end in zip(at[rows], self._lengths[rows])]
+        columns = [-(-step // self._rows.every) - 1 for step in steps]
+        self._targets = dict(zip(rows.tolist(), columns))
+        missing = np.isnan(self._known[rows, columns])
+        for row, step, lacks in zip(self._targets, steps, missing.tolist()):
+            self._missing.update({t.id: step for t, lack in zip(self._rows.trials[row], lacks) if lack})
+
+    def _next(self, at: int, end: int) -> int:
+        if self._rungs is None:
+            return min(at + self._rows.every, end)
+        return next((rung for rung in self._rungs if at < rung < end), end)
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """A sweep under a rule: the waves of tiles that its decisions make, one after the other in a single run of the engine."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import jax
@@ -24,8 +24,16 @@ from jsweep.storage.records import Trial
 class Ruling:
     """The waves of a sweep under a rule, as far as its record goes.
 
-    ``widths`` has the lanes of a tile by the number of the compile group, ``starts`` the step that a trial's lane or last
-    checkpoint stands at, ``given`` the step to which a trial was last sent by this process.
+    Attributes:
+        judge: what asks the rule.
+        prepared: the sweep.
+        metric: the objective's metric.
+        parking: where lanes wait.
+        widths: the lanes of a tile, by the number of the compile group.
+        starts: the step that a trial's lane or last checkpoint stands at.
+        stopped: the trials that were recorded as stopped before.
+        held: the trials that other processes hold.
+        given: the step to which a trial was last sent by this process.
     """
 
     judge: Judge
@@ -34,7 +42,15 @@ class Ruling:
     parking: Parking
     widths: list[int]
     starts: dict[str, int]
+    stopped: Collection[str] = ()
+    held: Collection[str] = ()
     given: dict[str, int] = field(default_factory=dict)
+    _next: More | None = None
+
+    def waits(self) -> bool:
+        """Whether there is nothing to decide or train before another process has trained what it holds."""
+        self._next = self._decided()
+        return not any(self._next)
 
     def work(self, workers: Sequence[jax.Device]) -> list[Work]:
         """Each compile group's share, whose tiles come with the waves."""
@@ -47,9 +63,13 @@ class Ruling:
 
     def more(self) -> More:
         """What the rule has decided since, and the tiles of the next wave."""
+        found, self._next = self._next or self._decided(), None
+        return found
+
+    def _decided(self) -> More:
         going = self.judge.advance()
-        stops = tuple(self.judge.stops())
-        fresh = {trial: until for trial, until in going.items() if self.given.get(trial) != until}
+        stops = tuple(stop for stop in self.judge.stops() if stop.trial not in self.stopped)
+        fresh = {t: until for t, until in going.items() if self.given.get(t) != until and t not in self.held}
         self.given |= fresh
         events: tuple[Event, ...] = (Stopped(stops),) if stops else ()
         return events, [
@@ -90,7 +110,13 @@ class Ruling:
 
 
 def make_ruling(
-    prepared: Prepared, store: Store, record: SweepRecord, parking: Parking, workers: Sequence[jax.Device]
+    prepared: Prepared,
+    store: Store,
+    record: SweepRecord,
+    parking: Parking,
+    *,
+    held: Collection[str],
+    workers: Sequence[jax.Device],
 ) -> Ruling:
     """The waves of a sweep that is begun or resumed.
 
@@ -99,6 +125,7 @@ def make_ruling(
         store: its store.
         record: the sweep's row.
         parking: where lanes wait.
+        held: the trials that other processes hold.
         workers: the device of each worker.
     """
     rule, objective, setting = prepared.rule, prepared.objective, prepared.setting
@@ -119,7 +146,7 @@ def make_ruling(
     for checkpoint in store.checkpoints(record.key):  # those of the most steps first
         for trial in checkpoint.trials:
             starts.setdefault(trial, checkpoint.step)
-    return Ruling(judge, prepared, objective.metric, parking, widths, starts)
+    return Ruling(judge, prepared, objective.metric, parking, widths, starts, stops, held)
 
 
 def _read_scores(judge: Judge, store: Store, record: SweepRecord, metric: str, known: Iterable[Trial]) -> None:
