@@ -27,6 +27,7 @@ _COMMANDS = {
     "show": "jsweep.cli.show",
     "best": "jsweep.cli.best",
     "compare": "jsweep.cli.compare",
+    "diagnose": "jsweep.cli.diagnose",
     "schedules": "jsweep.cli.schedules",
 }
 _ATTRIBUTES = {"list": "list_sweeps"}

@@ -25,6 +25,7 @@ _Operation = tuple[str, str, core.JaxprEqn | None]
 _LIBRARIES = tuple(sysconfig.get_paths()[key] for key in ("stdlib", "platstdlib", "purelib", "platlib"))
 _MARK = 4  # hex digits kept of each operation, to say where two programs part
 _CALLS = ("jit", "pjit", "closed_call", "core_call")  # what they call is looked at as if it were written in place
+_SHOWN = ("debug_callback", "debug_print")  # they show values and compute none
 _NAMES = frozenset(
     {"name", "debug_info", "ctx_mesh", "donated_invars", "inline", "keep_unused"}
 )  # of no effect on results
@@ -125,6 +126,8 @@ def _inlined(
         called = equation.params.get("jaxpr") if equation.primitive.name in _CALLS else None
         if called is not None:
             results = yield from _inlined(called.jaxpr, called.consts, operands, count)
+        elif equation.primitive.name in _SHOWN:
+            results = []
         else:
             results = [f"v{next(count)}" for _ in equation.outvars]
             parameters = [f"{n}={_parameter(v)}" for n, v in sorted(equation.params.items()) if n not in _NAMES]

@@ -9,7 +9,10 @@ from typing import Any, Self
 
 from jsweep._runtime.types import Value
 from jsweep.errors import ConfigError, UnknownNameError
+from jsweep.results.contenders import contenders
 from jsweep.results.curves import Curves, curves_of
+from jsweep.results.diagnostics import Diagnosis, diagnose
+from jsweep.results.diagnostics.evidence import evidence_of
 from jsweep.results.filters import matching
 from jsweep.results.incomplete import why_nothing_is_complete
 from jsweep.results.objective import Directions, Objective, check_recorded, directions_of
@@ -233,6 +236,44 @@ class Result:
             scores = self._curves_of(objective.metric, trials)
             raise ConfigError(why_nothing_is_complete(self.name, trials, objective, check_at(at), scores))
         return select(ranking, selection)
+
+    def contenders(
+        self, metric: str | Objective | None = None, *, at: At = "last", confidence: float = 0.95
+    ) -> list[ConfigScore]:
+        """The best config and those that its seeds cannot tell from it, best first.
+
+        Args:
+            metric: The metric's name, or an `Objective`, which says its direction; default: the sweep's objective.
+            at: The evaluation that counts, in steps; see `ranking`.
+            confidence: How often the set should hold the truly best config, between 0 and 1.
+
+        Returns:
+            The contenders' scores, by paired t-tests with Bonferroni's correction.
+
+        Raises:
+            ConfigError: As `ranking`; or no config is complete.
+            MissingExtraError: SciPy is not installed.
+        """
+        return contenders(self.ranking(metric, at=at), confidence)
+
+    def diagnose(self, metric: str | Objective | None = None) -> Diagnosis:
+        """What the scores say about the sweep itself: edges of the space, divergence, too short training, too few seeds.
+
+        Args:
+            metric: The metric's name, or an `Objective`, which says its direction; default: the sweep's objective.
+
+        Returns:
+            The findings, each with what to try; prints as a list.
+
+        Raises:
+            ConfigError: As `ranking`.
+            MissingExtraError: SciPy is not installed.
+        """
+        objective = self._directions().resolve(metric, self.name)
+        training = self.curves("train/loss") if "train/loss" in self.metrics() else None
+        last = self._store.last_scores(self._row.key)
+        curves, ranking = self.curves(objective.metric), self.ranking(objective)
+        return Diagnosis(objective.metric, diagnose(evidence_of(ranking, self.trials(), curves, training, last)))
 
     def _directions(self) -> Directions:
         return directions_of(self.metrics(), self._row.settings)

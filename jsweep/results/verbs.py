@@ -1,4 +1,4 @@
-"""The reading verbs of the command line as functions: open, list, show and best (compare has a module of its own)."""
+"""The reading verbs of the command line as functions: open, list, show, best and diagnose (compare has its own module)."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeAlias, overload
 
 from jsweep.errors import StoreError
+from jsweep.results.diagnostics import Diagnosis
 from jsweep.results.objective import Objective
 from jsweep.results.ranking import At, ConfigScore, Rule, Simplest
 from jsweep.results.reports import SweepReport, SweepSummary, TrialReport
@@ -109,6 +110,26 @@ def best(
     """
     with open(store, sweep) as result:
         return result.best(metric, at=at, rule=rule, simplest=simplest)
+
+
+def diagnose(store: str | Path, sweep: str | None = None, *, metric: Metric = None) -> Diagnosis:
+    """What the scores of a sweep say about its space, its length and its seeds.
+
+    Args:
+        store: The store's file.
+        sweep: The sweep's name; default: the latest.
+        metric: The metric to judge by; default: the sweep's objective.
+
+    Returns:
+        The findings, each with what to try; see `Result.diagnose`.
+
+    Raises:
+        StoreError: The store cannot be read.
+        ConfigError: It has no such sweep, or the sweep cannot be ranked by the metric.
+        MissingExtraError: SciPy is not installed.
+    """
+    with open(store, sweep) as result:
+        return result.diagnose(metric)
 
 
 def _sweep_report(result: Result, metric: Metric, at: At) -> SweepReport:

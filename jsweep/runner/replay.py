@@ -2,15 +2,15 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal, get_args
-
-import numpy as np
 
 from jsweep._runtime.environment import describe_environment
 from jsweep.engine.executors.threads import default_workers
 from jsweep.engine.retrain import retrain, tiles_to_retrain
 from jsweep.errors import ConfigError
+from jsweep.runner.recorded import compared, evaluated, is_same
 from jsweep.runner.run import attach
 from jsweep.runner.session import Session
 from jsweep.runner.sweep import Sweep
@@ -56,11 +56,11 @@ class Replay:
         return "; ".join([found, *changed])
 
 
-def replay(sweep: Sweep, trial: str, *, batch_with: BatchWith = "neighbours") -> Replay:
+def replay(sweep: Sweep | Session, trial: str, *, batch_with: BatchWith = "neighbours") -> Replay:
     """Train a recorded trial again from its seed and compare every score with the record.
 
     Args:
-        sweep: the sweep, with the store and name that it was run with.
+        sweep: the sweep, with the store and name that it was run with, or its session, which may be kept in memory.
         trial: the trial's id, or the beginning of it.
         batch_with: "neighbours" trains it in its recorded tile width among its neighbours, "copies" among copies of itself;
             neither may change a bit on CPU. "none" trains it in a program that is not vmapped, which may round otherwise.
@@ -74,7 +74,7 @@ def replay(sweep: Sweep, trial: str, *, batch_with: BatchWith = "neighbours") ->
     if batch_with not in get_args(BatchWith):
         allowed = ", ".join(map(repr, get_args(BatchWith)))
         raise ConfigError(f"batch_with={batch_with!r} is not valid: pass one of {allowed}.")
-    with attach(sweep) as result:
+    with nullcontext(sweep) if isinstance(sweep, Session) else attach(sweep) as result:
         row = result.trial(trial)
         if row.status != Status.FINISHED or row.width is None:
             raise ConfigError(f"trial {row.id} is {row.status}, so its record is not complete: run the sweep first.")
@@ -94,19 +94,18 @@ def replay_many(
         neighbours: whether tiles are filled as in the whole sweep; else with copies of each trial.
     """
     rows = {row.id: row for row in session.trials()}
-    curves = {metric: session.curves(metric) for metric in session.metrics()}
+    recorded = session.recorded(trials)
     known, now = session.environments(), describe_environment()
     found: dict[str, Replay] = {}
     setting, groups = session.prepared.setting, session.prepared.groups
     widths = {trial: width or rows[trial].width or 1 for trial in trials}
     for share in tiles_to_retrain(setting, groups, widths, neighbours):
-        scores, _ = retrain(setting, share, default_workers()[0])
+        scores, _ = retrain(setting, share, default_workers()[0], evaluated=evaluated(recorded))
         wide = share.tiles[0].width
         for trial in (t for t in trials if t in scores and widths[t] == wide):
             before = known.get(rows[trial].environment or 0, {})
             other = {name: (before.get(name), now[name]) for name in now if before.get(name) != now[name]}
-            compared = _compare({metric: curve[trial] for metric, curve in curves.items()}, scores[trial])
-            found[trial] = Replay(trial, wide, *compared, other)
+            found[trial] = Replay(trial, wide, *_compare(recorded[trial], scores[trial]), other)
     return [found[trial] for trial in trials]
 
 
@@ -127,12 +126,7 @@ def _compare(
     recorded: Mapping[str, Sequence[tuple[int, float]]], scores: Mapping[int, Score]
 ) -> tuple[int, tuple[str, int, float, float] | None, float]:
     """How many scores were compared, the first that differs, and the largest difference."""
-    compared, differing, furthest = 0, [], 0.0
-    for metric, curve in recorded.items():
-        for step, value in curve:
-            again = scores[step].metrics[metric]
-            compared += 1
-            if again != value and not (np.isnan(again) and np.isnan(value)):
-                differing.append((metric, step, value, again))
-                furthest = max(furthest, abs(again - value))
-    return compared, min(differing, key=lambda d: d[1], default=None), furthest
+    found = list(compared(recorded, scores))
+    differing = [each for each in found if not is_same(*each[2:])]
+    furthest = max((abs(now - before) for _, _, before, now in differing), default=0.0)
+    return len(found), min(differing, key=lambda d: d[1], default=None), furthest

@@ -115,7 +115,8 @@ def attach(sweep: Sweep) -> Session:
         record = store.sweep(sweep.record_name)
         if record is None:
             raise ConfigError(f"{store.path} has no sweep {sweep.record_name!r}: run it first.")
-        prepared = prepare(sweep, record)
+        lengths = {trial.id: trial.steps for trial in store.trials(record.key)}  # whatever is asked for now
+        prepared = prepare(sweep, record, lengths)
         open_sweep(store, prepared)
         on_error.pop_all()
     return Session(store, record.name, prepared)

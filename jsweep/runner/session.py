@@ -1,6 +1,6 @@
 """A session: a sweep's result with its task at hand, so that trials can be tested, trained again and read out."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 
 from jaxtyping import PyTree
@@ -117,7 +117,7 @@ class Session(Result):
                 "longer be tested; pass again=True (--again) to do so on record."
             )
         widths = {trial.id: trial.width or 1 for trial in self.trials()}
-        scores = test_scores(self.prepared, best, widths, self._recorded_curves(best))
+        scores = test_scores(self.prepared, best, widths, self.recorded(best.trials))
         entry = TestOpening(
             config_id=best.config_id,
             config=best.config,
@@ -145,6 +145,7 @@ class Session(Result):
 
         Raises:
             ConfigError: for a trial that has not finished, or a step at which it was not evaluated.
+            IncompatibleSweepError: where the trial, trained again, comes out otherwise than it is recorded.
         """
         state = self.state(trial, step=step)
         return state["params"] if isinstance(state, Mapping) and "params" in state else state
@@ -152,7 +153,12 @@ class Session(Result):
     def state(self, trial: str, *, step: int | None = None) -> PyTree:
         """A finished trial's whole state, the optimizer's included; the arguments are those of `params`.
 
-        It is read from the trial's checkpoint where ``checkpoints="all"`` kept it, else trained again from its seed.
+        It is read from the trial's checkpoint where ``checkpoints="all"`` kept it, else trained again from its seed and
+        checked against the record bit for bit.
+
+        Raises:
+            ConfigError: for a trial that has not finished, or a step at which it was not evaluated.
+            IncompatibleSweepError: where the trial comes out otherwise than it is recorded.
         """
         row = self.trial(trial)
         if row.status != Status.FINISHED:
@@ -163,10 +169,10 @@ class Session(Result):
         if saved is not None and saved.step == wanted:
             arrays = saved_state(self.prepared, self.folder, saved)
         if arrays is None:
-            arrays = trained_again(self.prepared, row, wanted)
+            arrays = trained_again(self.prepared, row, wanted, self.recorded([row.id]))
         return whole_state(self.prepared, row.id, arrays)
 
-    def _recorded_curves(self, best: ConfigScore) -> dict[str, dict[str, list[tuple[int, float]]]]:
-        wanted = [metric for metric in self.metrics() if metric.startswith("validation/")]
-        curves = {metric: self.curves(metric) for metric in wanted}
-        return {trial: {metric: curves[metric][trial] for metric in wanted} for trial in best.trials}
+    def recorded(self, trials: Iterable[str]) -> dict[str, dict[str, list[tuple[int, float]]]]:
+        """The (step, value) pairs that the record has of some trials: trial -> metric -> pairs."""
+        keys = {trial.id: trial.key for trial in self.trials()}
+        return {trial: self._store.curves(keys[trial]) for trial in trials}

@@ -115,6 +115,19 @@ class StoreReader:
         return found
 
     @_reads
+    def curves(self, trial: int) -> dict[str, list[tuple[int, float]]]:
+        """The (step, value) pairs of the trial with this key, in order of step, by metric."""
+        found: dict[str, list[tuple[int, float]]] = {}
+        rows = self._db.execute(
+            "SELECT metrics.name, step, value FROM scores JOIN metrics ON metrics.id = metric WHERE trial = ? "
+            "ORDER BY metric, step",
+            (trial,),
+        )
+        for metric, step, value in rows:
+            found.setdefault(str(metric), []).append((int(step), load_number(value)))
+        return found
+
+    @_reads
     def last_scores(self, sweep: int) -> dict[int, dict[str, float]]:
         """Each finished trial's metrics at its last step, by trial key."""
         found: dict[int, dict[str, float]] = {}
