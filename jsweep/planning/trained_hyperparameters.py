@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.extend import core
 
 from jsweep._runtime.jax_internals import generator_name, used_inputs
@@ -81,7 +82,7 @@ def _is_trained(traced: Traced, number: int) -> bool:
 
 def _example(value: core.Var) -> jax.Array:
     """An input to try a step with: counts of steps above 0, and zeros."""
-    dtype = getattr(value.aval, "dtype", None)
+    dtype = getattr(value.aval, "dtype", np.float32)
     if jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
         return jnp.broadcast_to(jax.random.key(0, impl=generator_name(dtype)), shape_of(value))
     return jnp.full(shape_of(value), 3 if jnp.issubdtype(dtype, jnp.integer) and not shape_of(value) else 0, dtype)

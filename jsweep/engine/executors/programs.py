@@ -1,6 +1,7 @@
-"""The programs of a sweep, compiled ahead of the workers that wait for them."""
+"""The programs of a sweep, compiled a few ahead of the workers that wait for them and dropped when their tiles are done."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +13,10 @@ from jsweep.engine.events import Compiled, Event
 from jsweep.engine.program import TileProgram, compiler_options, lower_tile
 from jsweep.engine.tile import Setting
 from jsweep.planning import Group, Tile
+
+AHEAD = 4  # programs compiled, or waiting to be, that no worker has asked for yet
+
+_Key = tuple[int, int]  # a group's number, and the lanes of a tile
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,11 @@ class Work:
 
 
 class Programs:
-    """Each group's program at each width, compiled by a small pool, once for each device."""
+    """Each group's program at each width, compiled by a small pool, once for each device.
+
+    A program takes some megabytes. So no more than those that workers use and `AHEAD` others are there at once, in the order
+    of the work.
+    """
 
     def __init__(
         self,
@@ -39,27 +48,64 @@ class Programs:
         monitor: CacheMonitor,
     ):
         self._setting, self._work, self._pool, self._emit, self._monitor = setting, work, pool, emit, monitor
+        self._devices = tuple(devices)
         self._lock = threading.Lock()
-        self._futures: dict[tuple[int, int, jax.Device], Future[tuple[TileProgram, str]]] = {}
-        for number, share in enumerate(work):
-            for width in dict.fromkeys(tile.width for tile in share.tiles):
-                for device in devices:
-                    self._request(number, width, device)
+        self._tiles = Counter((number, tile.width) for number, share in enumerate(work) for tile in share.tiles)
+        self._asked: set[_Key] = set()
+        self._cancelled = False
+        self._futures: dict[_Key, dict[jax.Device, Future[tuple[TileProgram, str]]]] = {}
+        with self._lock:
+            self._compile_ahead()
 
     def get(self, number: int, width: int, device: jax.Device) -> tuple[TileProgram, str]:
         """A group's program and its fingerprint, once it is compiled; raises what compiling it raised."""
-        return self._request(number, width, device).result()
+        key = number, width
+        with self._lock:
+            self._asked.add(key)
+            future = self._request(key)[device]
+            self._compile_ahead()
+        return future.result()
+
+    def add(self, number: int, width: int) -> None:
+        """There is a tile more to train of a group at a width."""
+        with self._lock:
+            self._tiles[number, width] += 1
+
+    def done(self, number: int, width: int) -> None:
+        """A tile of a group at a width is done with; its program is dropped where it was the last."""
+        key = number, width
+        with self._lock:
+            self._tiles[key] -= 1
+            if not self._tiles[key]:
+                del self._tiles[key]
+                for future in self._futures.pop(key, {}).values():
+                    future.cancel()
+                self._asked.discard(key)
+                self._compile_ahead()
 
     def cancel(self) -> None:
         """Give up the programs that are not being compiled yet."""
-        for future in self._futures.values():
-            future.cancel()
-
-    def _request(self, number: int, width: int, device: jax.Device) -> Future[tuple[TileProgram, str]]:
         with self._lock:
-            if (number, width, device) not in self._futures:
-                self._futures[number, width, device] = self._pool.submit(self._compile, number, width, device)
-            return self._futures[number, width, device]
+            self._cancelled = True
+            for futures in self._futures.values():
+                for future in futures.values():
+                    future.cancel()
+
+    def _compile_ahead(self) -> None:
+        if self._cancelled:
+            return
+        waiting = sum(key not in self._asked for key in self._futures)
+        for key in self._tiles:
+            if waiting >= AHEAD:
+                return
+            if key not in self._futures:
+                self._request(key)
+                waiting += 1
+
+    def _request(self, key: _Key) -> dict[jax.Device, Future[tuple[TileProgram, str]]]:
+        if key not in self._futures:
+            self._futures[key] = {device: self._pool.submit(self._compile, *key, device) for device in self._devices}
+        return self._futures[key]
 
     def _compile(self, number: int, width: int, device: jax.Device) -> tuple[TileProgram, str]:
         share = self._work[number]
