@@ -2,7 +2,7 @@
 
 import gc
 import weakref
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import jax
 import pytest
@@ -10,6 +10,7 @@ from small import make_task
 
 import jsweep as js
 from jsweep.engine.compilation_cache import CacheMonitor
+from jsweep.engine.concurrency import BackgroundPool
 from jsweep.engine.executors import programs as module
 from jsweep.engine.executors.programs import AHEAD, Programs, Work
 from jsweep.engine.program import LoweredTile, TileProgram
@@ -42,6 +43,13 @@ def made(monkeypatch):
     return found
 
 
+@contextmanager
+def compilers():
+    pool = BackgroundPool(1)
+    yield pool
+    pool.close(wait=True)
+
+
 def alive(made):
     gc.collect()
     return sum(reference() is not None for reference in made)
@@ -59,12 +67,12 @@ def programs_of(prepared, groups, pool):
 
 
 def test_programs_of_many_groups_are_never_there_all_at_once(made, prepared):
-    with ThreadPoolExecutor(1) as pool:
+    with compilers() as pool:
         programs = programs_of(prepared, 40, pool)
         most = 0
         for number in range(40):
             for _ in range(TILES):
-                programs.get(number, 1, jax.devices()[0])
+                programs.get(number, 1, jax.devices()[0], lambda: False)
                 most = max(most, alive(made))
                 programs.done(number, 1)
     assert len(made) == 40  # each compiled once
@@ -73,23 +81,23 @@ def test_programs_of_many_groups_are_never_there_all_at_once(made, prepared):
 
 
 def test_a_program_stays_while_its_group_has_tiles(made, prepared):
-    with ThreadPoolExecutor(1) as pool:
+    with compilers() as pool:
         programs = programs_of(prepared, 2, pool)
-        first, _ = programs.get(0, 1, jax.devices()[0])
+        first, _ = programs.get(0, 1, jax.devices()[0], lambda: False)
         programs.add(0, 1)  # put back, half of a tile that failed
         for _ in range(TILES):
             programs.done(0, 1)
-        assert programs.get(0, 1, jax.devices()[0])[0] is first
+        assert programs.get(0, 1, jax.devices()[0], lambda: False)[0] is first
         programs.done(0, 1)
         del first
-        programs.get(1, 1, jax.devices()[0])
+        programs.get(1, 1, jax.devices()[0], lambda: False)
     assert alive(made) == 1
 
 
 def test_nothing_more_is_compiled_for_a_run_that_ends(made, prepared):
-    with ThreadPoolExecutor(1) as pool:
+    with compilers() as pool:
         programs = programs_of(prepared, 20, pool)
-        programs.get(0, 1, jax.devices()[0])
+        programs.get(0, 1, jax.devices()[0], lambda: False)
         programs.cancel()
         for _ in range(TILES):
             programs.done(0, 1)

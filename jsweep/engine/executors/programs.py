@@ -1,19 +1,23 @@
 """The programs of a sweep, compiled a few ahead of the workers that wait for them and dropped when their tiles are done."""
 
+import functools
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future
+from concurrent.futures import TimeoutError as StillCompiling
 from dataclasses import dataclass
 
 import jax
 
 from jsweep.engine.compilation_cache import CacheMonitor
+from jsweep.engine.concurrency import BackgroundPool
 from jsweep.engine.events import Compiled, Event
 from jsweep.engine.program import TileProgram, compiler_options, lower_tile
 from jsweep.engine.tile import Setting
 from jsweep.planning import Group, Tile
 
+POLL_SECONDS = 0.2  # between two looks at whether the run is to stop, while a program is compiled
 AHEAD = 4  # programs compiled, or waiting to be, that no worker has asked for yet
 
 _Key = tuple[int, int]  # a group's number, and the lanes of a tile
@@ -43,7 +47,7 @@ class Programs:
         setting: Setting,
         work: Sequence[Work],
         devices: Sequence[jax.Device],
-        pool: ThreadPoolExecutor,
+        pool: BackgroundPool,
         emit: Callable[[Event], None],
         monitor: CacheMonitor,
     ):
@@ -57,14 +61,27 @@ class Programs:
         with self._lock:
             self._compile_ahead()
 
-    def get(self, number: int, width: int, device: jax.Device) -> tuple[TileProgram, str]:
-        """A group's program and its fingerprint, once it is compiled; raises what compiling it raised."""
-        key = number, width
+    def get(
+        self, number: int, width: int, device: jax.Device, should_stop: Callable[[], bool]
+    ) -> tuple[TileProgram, str] | None:
+        """A group's program and its fingerprint, once it is compiled; None where that is not waited for any more.
+
+        Raises what compiling it raised.
+        """
         with self._lock:
-            self._asked.add(key)
-            future = self._request(key)[device]
+            if self._cancelled:
+                return None
+            self._asked.add((number, width))
+            future = self._request((number, width))[device]
             self._compile_ahead()
-        return future.result()
+        while True:
+            try:
+                return future.result(timeout=POLL_SECONDS)
+            except StillCompiling:
+                if should_stop():
+                    return None
+            except CancelledError:
+                return None
 
     def add(self, number: int, width: int) -> None:
         """There is a tile more to train of a group at a width."""
@@ -78,9 +95,9 @@ class Programs:
             self._tiles[key] -= 1
             if not self._tiles[key]:
                 del self._tiles[key]
+                self._asked.discard(key)
                 for future in self._futures.pop(key, {}).values():
                     future.cancel()
-                self._asked.discard(key)
                 self._compile_ahead()
 
     def cancel(self) -> None:
@@ -92,10 +109,8 @@ class Programs:
                     future.cancel()
 
     def _compile_ahead(self) -> None:
-        if self._cancelled:
-            return
         waiting = sum(key not in self._asked for key in self._futures)
-        for key in self._tiles:
+        for key in () if self._cancelled else self._tiles:
             if waiting >= AHEAD:
                 return
             if key not in self._futures:
@@ -104,7 +119,8 @@ class Programs:
 
     def _request(self, key: _Key) -> dict[jax.Device, Future[tuple[TileProgram, str]]]:
         if key not in self._futures:
-            self._futures[key] = {device: self._pool.submit(self._compile, *key, device) for device in self._devices}
+            compiling = {device: functools.partial(self._compile, *key, device) for device in self._devices}
+            self._futures[key] = {device: self._pool.submit(compile) for device, compile in compiling.items()}
         return self._futures[key]
 
     def _compile(self, number: int, width: int, device: jax.Device) -> tuple[TileProgram, str]:
