@@ -31,13 +31,18 @@ def check_repeatable(task: Task, groups: Iterable[Group], recorded: frozenset[st
         recorded: the digests of programs in the record; a group that gives one of them was traced to it before.
     """
     unknown = [group for group in groups if group.identity.digest not in recorded]
-    for group in (*unknown[:1], *unknown):
-        with retracing():
-            again = _trace_again(task, group)
-        difference = identity_of(again).difference(group.identity)
-        if difference is not None:
-            place = _place(again, group.traced)
-            raise ConfigError(f"{difference} is not the same when it is traced again{place}: {_CURE}.")
+    for part in (unknown[:1], unknown):
+        with retracing():  # JAX's traces of jitted functions serve all groups, as they did in the first trace
+            for group in part:
+                _check_group(task, group)
+
+
+def _check_group(task: Task, group: Group) -> None:
+    again = _trace_again(task, group)
+    difference = identity_of(again).difference(group.identity)
+    if difference is not None:
+        place = _place(again, group.traced)
+        raise ConfigError(f"{difference} is not the same when it is traced again{place}: {_CURE}.")
 
 
 def _trace_again(task: Task, group: Group) -> Traced:
