@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jsweep._runtime.text import clean
 from jsweep.errors import ConfigError, StoreError
 from jsweep.storage.checkpoints import read_checkpoint, remove_checkpoint
 from jsweep.storage.locks import is_alive
@@ -33,7 +34,7 @@ class Verified:
         )
         if not self.faults:
             return f"{counts}: intact"
-        return "\n".join([f"{counts}: {len(self.faults)} faults", *self.faults])
+        return "\n".join([f"{counts}: {len(self.faults)} faults", *(clean(fault, 500) for fault in self.faults)])
 
 
 def verify(store: str | os.PathLike[str]) -> Verified:

@@ -24,6 +24,7 @@ from jsweep.storage.rows import (
     sweep_from_row,
     trial_from_row,
 )
+from jsweep.storage.settings import checked_settings
 
 _R = TypeVar("_R")
 _P = ParamSpec("_P")
@@ -40,9 +41,10 @@ def _reads(method: Callable[Concatenate[_S, _P], _R]) -> Callable[Concatenate[_S
             try:
                 return method(self, *args, **kwargs)
             except _FOREIGN as error:
+                what = f"{type(error).__name__}: {str(error)[:200]}"
                 raise StoreError(
-                    f"store={self.path!r} holds values that jsweep did not write ({type(error).__name__}): run jsweep verify, "
-                    "restore it from a copy, or pass another path."
+                    f"store={self.path!r} holds values that jsweep did not write ({what}): run jsweep verify, restore it from a "
+                    "copy, or pass another path."
                 ) from error
 
     return reading
@@ -126,7 +128,7 @@ class StoreReader:
     def metrics(self, sweep: int) -> list[str]:
         """The names of the metrics recorded for a sweep."""
         row = self._db.execute("SELECT settings FROM sweeps WHERE id = ?", (sweep,)).fetchone()
-        return [] if row is None else [str(name) for name in load_object(row[0]).get("metrics", [])]
+        return [] if row is None else [*checked_settings(load_object(row[0])).get("metrics", [])]
 
     @_reads
     def scores(self, sweep: int, metric: str) -> dict[int, list[tuple[int, float]]]:
