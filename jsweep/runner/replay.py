@@ -94,7 +94,7 @@ def replay_many(
         neighbours: whether tiles are filled as in the whole sweep; else with copies of each trial.
     """
     rows = {row.id: row for row in session.trials()}
-    recorded = session.recorded(trials)
+    recorded = session.recorded(rows[trial] for trial in trials)
     known, now = session.environments(), describe_environment()
     found: dict[str, Replay] = {}
     setting, groups = session.prepared.setting, session.prepared.groups

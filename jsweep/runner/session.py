@@ -1,6 +1,6 @@
 """A session: a sweep's result with its task at hand, so that trials can be tested, trained again and read out."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 from jaxtyping import PyTree
@@ -116,8 +116,9 @@ class Session(Result):
                 f"({format_config(ledger[0].config)} at step {ledger[0].step}): a second one selected with it in view would no "
                 "longer be tested; pass again=True (--again) to do so on record."
             )
-        widths = {trial.id: trial.width or 1 for trial in self.trials()}
-        scores = test_scores(self.prepared, best, widths, self.recorded(best.trials))
+        rows = [trial for trial in self.trials() if trial.id in best.trials]
+        widths = {trial.id: trial.width or 1 for trial in rows}
+        scores = test_scores(self.prepared, best, widths, self.recorded(rows))
         entry = TestOpening(
             config_id=best.config_id,
             config=best.config,
@@ -169,10 +170,5 @@ class Session(Result):
         if saved is not None and saved.step == wanted:
             arrays = saved_state(self.prepared, self.folder, saved)
         if arrays is None:
-            arrays = trained_again(self.prepared, row, wanted, self.recorded([row.id]))
+            arrays = trained_again(self.prepared, row, wanted, self.recorded([row]))
         return whole_state(self.prepared, row.id, arrays)
-
-    def recorded(self, trials: Iterable[str]) -> dict[str, dict[str, list[tuple[int, float]]]]:
-        """The (step, value) pairs that the record has of some trials: trial -> metric -> pairs."""
-        keys = {trial.id: trial.key for trial in self.trials()}
-        return {trial: self._store.curves(keys[trial]) for trial in trials}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from jsweep._runtime.text import clean
 from jsweep.results.curves import Curves
 from jsweep.results.ranking import ConfigScore
 from jsweep.storage import Trial
@@ -20,7 +21,7 @@ class Finding:
     advice: str
 
     def __str__(self) -> str:
-        return f"{self.seen} {self.advice}"
+        return clean(f"{self.seen} {self.advice}", 2000)
 
 
 @dataclass(frozen=True, eq=False)

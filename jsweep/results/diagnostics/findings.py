@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from jsweep._runtime.text import clean
 from jsweep.results.diagnostics.evidence import Evidence, Finding
 from jsweep.results.diagnostics.seeds import too_few_seeds
 from jsweep.results.diagnostics.space import duplicates, edge_of_space, thin_sample, without_effect
@@ -29,8 +30,8 @@ class Diagnosis:
 
     def __str__(self) -> str:
         if not self.findings:
-            return f"by {self.metric}: nothing to report"
-        return "\n".join([f"by {self.metric}:", *(f"- {finding}" for finding in self.findings)])
+            return f"by {clean(self.metric)}: nothing to report"
+        return "\n".join([f"by {clean(self.metric)}:", *(f"- {finding}" for finding in self.findings)])
 
 
 def diagnose(evidence: Evidence) -> list[Finding]:
