@@ -48,7 +48,6 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.runner.plan import Plan as Plan
     from jsweep.runner.plan import plan as plan
     from jsweep.runner.replay import Replay as Replay
-    from jsweep.runner.replay import replay as replay
     from jsweep.runner.resume import resume as resume
     from jsweep.runner.run import attach as attach
     from jsweep.runner.run import run as run
@@ -56,6 +55,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.runner.session import Session as Session
     from jsweep.runner.sweep import Sweep as Sweep
     from jsweep.runner.verbs import params as params
+    from jsweep.runner.verbs import replay as replay
     from jsweep.runner.verbs import test as test
     from jsweep.search.grid import grid as grid
     from jsweep.search.quasi_random import latin_hypercube as latin_hypercube
@@ -147,7 +147,7 @@ _PUBLIC = {
     "drop": "jsweep.storage.integrity",
     "verify": "jsweep.storage.integrity",
     "Replay": "jsweep.runner.replay",
-    "replay": "jsweep.runner.replay",
+    "replay": "jsweep.runner.verbs",
     "Comparison": "jsweep.results.comparison",
     "compare": "jsweep.results.comparison",
     "Curves": "jsweep.results.curves",

@@ -28,7 +28,7 @@ def test_trials_of_a_mixed_sweep_replay_bit_equal_beside_others_and_alone(sweep)
     result = js.run(sweep)
     ids = [trial.id for trial in result.trials()]
     for neighbours in (True, False):
-        for found in replay_many(result, ids, neighbours=neighbours):
+        for found in replay_many(result, result.prepared, ids, neighbours=neighbours):
             assert found.difference is None, found
             assert found.compared == 3 * len(result.curves("train/loss")[found.trial])
             assert found.environment == {}

@@ -81,3 +81,11 @@ def used_inputs(jaxpr: core.Jaxpr) -> list[bool]:
     """
     _, used = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
     return [bool(each) for each in used]
+
+
+def draws_in_any_order(equation: core.JaxprEqn) -> bool:
+    """Whether random bits of this operation are those of ``jax_threefry_partitionable``, as they are by default.
+
+    A trace keeps that setting in ``ctx`` alone. Without it, two programs that draw other numbers would count as one.
+    """
+    return bool(equation.ctx.threefry_partitionable)

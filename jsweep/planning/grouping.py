@@ -293,13 +293,15 @@ def _tells_apart(drafts: Sequence[Draft]) -> frozenset[str]:
 
 
 def _merged(drafts: Sequence[Draft]) -> list[Draft]:
-    """The drafts, those whose jaxprs are equal as one."""
+    """The drafts, those whose jaxprs are equal as one, unless functions on the host decide what they compute."""
     if len(drafts) < 2:
         return list(drafts)
     found: dict[object, Draft] = {}
     for draft in drafts:
         lanes = tuple(sorted((name, str(lane)) for name, lane in draft.lanes.items()))
-        key = (identity_of(draft.traced).digest, lanes, draft.rows, frozenset(draft.static))
+        key = (identity_of(draft.traced).digest, lanes, draft.rows, frozenset(draft.static), draft.traced.names)
+        if draft.traced.calls_host:
+            key = draft.members
         same = found.get(key)
         if same is None:
             found[key] = draft

@@ -1,11 +1,17 @@
 """Whether a recorded sweep is the one that is to be resumed: same data, settings, computation and environment."""
 
-from collections.abc import Mapping, Sequence
+import platform
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from jaxtyping import PyTree
+
 from jsweep._runtime.environment import describe_environment
+from jsweep.data.loader import Batches
 from jsweep.errors import IncompatibleSweepError
 from jsweep.planning import Group
+from jsweep.planning.host_code import code_hash
 from jsweep.planning.identity import FunctionIdentity, ProgramIdentity
 from jsweep.planning.lane_types import kind_of_lane
 from jsweep.runner.prepare import Prepared, recorded_roles
@@ -17,7 +23,7 @@ DECISIVE = ("jax", "jaxlib", "optax", "numpy", "platform", "device", "processor"
 DECISIVE += ("matmul_precision", "flags")
 _HARMLESS_FLAGS = ("--xla_force_host_platform_device_count", "--xla_cpu_experimental_ynn_fusion_type")
 # What a jaxpr depends on beside the task.
-TRACED_BY = ("jax", "x64")
+TRACED_BY = ("jax", "x64", "flags")
 
 _OWN_NAME = "give this sweep a name of its own (name=..., --name)"
 
@@ -30,7 +36,7 @@ def open_sweep(store: Store, prepared: Prepared) -> SweepRecord:
     found = store.sweep(name)
     if found is None:
         found = store.add_sweep(name, sweep.task.name or "task", identity, _settings(prepared))
-    changed = [key for key in identity if found.identity.get(key) != identity[key]]
+    changed = [key for key in identity if _differs(key, found.identity.get(key), identity[key])]
     if changed:
         shown = ", ".join(f"{_WORDS.get(k, k)}{_values(k, found.identity.get(k), identity[k])}" for k in changed)
         raise IncompatibleSweepError(
@@ -46,6 +52,7 @@ def _identity(prepared: Prepared) -> dict[str, Any]:
     return {
         "task": task.name or "task",
         "data": prepared.data_hash,
+        "loader": _loader(task.data.train),
         "key": [int(word) for word in prepared.setting.root],
         "pairing": sweep.pairing,
         "share_batches": sweep.share_batches,
@@ -54,35 +61,77 @@ def _identity(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-_WORDS = {"key": "root key"}
+def _loader(train: PyTree | Batches) -> dict[str, str] | None:
+    """The code that batches come from, and the Python whose bytecode it is; of the batches themselves a hash sees a few."""
+    if not isinstance(train, Batches):
+        return None
+    python = _decisive("python", platform.python_version())
+    return {"python": str(python), "code": code_hash(train.make, with_state=False)}
+
+
+def _differs(key: str, before: Any, now: Any) -> bool:
+    if key == "loader" and before and now and before.get("python") != now["python"]:
+        return False  # the same code has other bytecode
+    return before != now
+
+
+_WORDS = {"key": "root key", "loader": "code of the loader of its batches"}
 
 
 def _values(key: str, before: object, now: object) -> str:
-    return "" if key in ("data", "key") else f" ({before!r}, now {now!r})"
+    return "" if key in ("data", "key", "loader") else f" ({before!r}, now {now!r})"
 
 
 def check_programs(store: Store, record: SweepRecord, prepared: Prepared) -> None:
     """Raise IncompatibleSweepError where trials were trained by a program that computes something else now.
 
-    Trials from another version of JAX are passed over, as it may trace the same function to other operations;
-    `check_environment` is there for them.
+    Trials whose traces cannot be compared are passed over; see `warn_of_unchecked`.
     """
-    now, known = describe_environment(), store.environments()
-    here = {number for number, e in known.items() if all(e.get(name) == now[name] for name in TRACED_BY)}
-    groups = {trial.id: group for group in prepared.groups for trial in group.trials}
-    for trial in store.trials(record.key):
-        group = groups.get(trial.id)
-        if group is None or trial.program is None or trial.environment not in here:
-            continue
-        if trial.program != group.identity.digest:
-            difference = _difference(group, trial, record)
+    for trial, group, comparable in _changed_programs(store, record, prepared):
+        if comparable:
             raise IncompatibleSweepError(
-                f"the sweep {record.name!r} in {store.path} was trained by another task: {difference}. To keep both, "
-                f"{_OWN_NAME}; to resume the old one, restore what changed; to begin again, jsweep drop {record.name}."
+                f"the sweep {record.name!r} in {store.path} was trained by another task: "
+                f"{_difference(group, trial, record)}. To keep both, {_OWN_NAME}; to resume the old one, restore what "
+                f"changed; to begin again, jsweep drop {record.name}."
             )
 
 
-def _difference(group: Group, trial: Trial, record: SweepRecord) -> str:
+def warn_of_unchecked(store: Store, record: SweepRecord, prepared: Prepared) -> None:
+    """Warn where nobody can tell whether the task still computes what trials were trained by."""
+    unchecked = [trial for trial, _, comparable in _changed_programs(store, record, prepared) if not comparable]
+    if not unchecked:
+        return
+    before, now = store.environments().get(unchecked[0].environment or 0, {}), describe_environment()
+    changed = ", ".join(f"{n} {before.get(n)}, now {now[n]}" for n in (*TRACED_BY, "python") if before.get(n) != now[n])
+    warnings.warn(
+        f"{len(unchecked)} trials of {record.name!r} were trained under another environment ({changed}), so whether the "
+        "task still computes what they did cannot be told: their scores are those of the record.",
+        stacklevel=3,
+    )
+
+
+def _changed_programs(
+    store: Store, record: SweepRecord, prepared: Prepared
+) -> Iterator[tuple[Trial, Group | None, bool]]:
+    """The recorded trials whose program is another now (None: it cannot be traced), and whether the two can be compared.
+
+    Another version of JAX may trace the same function to other operations, and another Python has other bytecode.
+    """
+    now, known = describe_environment(), store.environments()
+    groups: dict[str, Group | None] = dict.fromkeys(prepared.untraceable)
+    groups |= {trial.id: group for group in prepared.groups for trial in group.trials}
+    for trial in store.trials(record.key):
+        if trial.program is None or trial.id not in groups:
+            continue
+        group, before = groups[trial.id], known.get(trial.environment or 0)
+        if group is None or trial.program != group.identity.digest:
+            names = (*TRACED_BY, *(("python",) if group is None or group.traced.calls_host else ()))
+            yield trial, group, before is not None and not _changed(before, now, names)
+
+
+def _difference(group: Group | None, trial: Trial, record: SweepRecord) -> str:
+    if group is None:
+        return f"trial {trial.id}, which is recorded, cannot be traced now"
     before = record.settings.get("programs", {}).get(trial.program)
     try:
         parts = [FunctionIdentity(str(digest), tuple(map(str, marks))) for digest, marks in before]
@@ -147,13 +196,18 @@ def check_environment(store: Store, record: SweepRecord) -> None:
             )
 
 
-def _changed(before: JsonObject, now: Mapping[str, Any]) -> str:
-    changed = [name for name in DECISIVE if _decisive(name, before.get(name)) != _decisive(name, now[name])]
+def _changed(before: JsonObject, now: Mapping[str, Any], names: Sequence[str] = DECISIVE) -> str:
+    changed = [name for name in names if _decisive(name, before.get(name)) != _decisive(name, now[name])]
     return ", ".join(f"{name} {before.get(name)}, now {now[name]}" for name in changed)
 
 
 def _decisive(name: str, value: object) -> object:
-    """What results depend on: of XLA's flags not the number of devices, nor that for reductions, which is kept apart."""
+    """What results depend on: of XLA's flags not the number of devices, nor that for reductions, which is kept apart.
+
+    Of Python its version without the last number, with which bytecode does not change.
+    """
+    if name == "python":
+        return str(value).rpartition(".")[0]
     if name != "flags":
         return value
     return sorted(flag for flag in str(value or "").split() if not flag.startswith(_HARMLESS_FLAGS))
@@ -168,6 +222,7 @@ def extensions(store: Store, record: SweepRecord, prepared: Prepared) -> dict[st
     """
     wanted = {trial.id: trial for trial in prepared.trials}
     longer: dict[str, int] = {}
+    read_length = {t.id for group in prepared.groups if "steps" in group.traced.reads for t in group.trials}
     for known in store.trials(record.key):
         trial = wanted.get(known.id)
         if trial is None or trial.steps == known.steps:
@@ -177,14 +232,10 @@ def extensions(store: Store, record: SweepRecord, prepared: Prepared) -> dict[st
                 f"the sweep {record.name!r} in {store.path} has trial {known.id} at {known.steps} steps, and {trial.steps} "
                 f"are asked for: ask for as many or more, or {_OWN_NAME}."
             )
-        if known.done and _reads_length(prepared, trial):
+        if known.done and known.id in read_length:
             raise IncompatibleSweepError(
                 f"the sweep {record.name!r} in {store.path} was trained for {known.steps} steps and its task reads "
                 f"config['steps'], so {trial.steps} steps make other trials from the first step on: {_OWN_NAME}."
             )
         longer[known.id] = trial.steps
     return longer
-
-
-def _reads_length(prepared: Prepared, trial: Trial) -> bool:
-    return any("steps" in group.traced.reads for group in prepared.groups if trial in group.trials)

@@ -1,6 +1,5 @@
 """Replay: train a recorded trial again and say whether it is bit-equal, or where it first differs."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -11,11 +10,9 @@ from jsweep._runtime.environment import describe_environment
 from jsweep.engine.executors.threads import default_workers
 from jsweep.engine.retrain import retrain, tiles_to_retrain
 from jsweep.errors import ConfigError
-from jsweep.runner.run import attach
-from jsweep.runner.session import Session
-from jsweep.runner.sweep import Sweep
+from jsweep.results.result import Result
+from jsweep.runner.prepare import Prepared
 from jsweep.storage import Status
-from jsweep.storage.integrity import Verified, sample
 from jsweep.storage.records import Score
 
 BatchWith = Literal["neighbours", "copies", "none"]
@@ -56,48 +53,35 @@ class Replay:
         return "; ".join([found, *changed])
 
 
-def replay(sweep: Sweep, trial: str, *, batch_with: BatchWith = "neighbours") -> Replay:
-    """Train a recorded trial again from its seed and compare every score with the record.
-
-    Args:
-        sweep: the sweep, with the store and name that it was run with.
-        trial: the trial's id, or the beginning of it.
-        batch_with: "neighbours" trains it in its recorded tile width among its neighbours, "copies" among copies of itself;
-            neither may change a bit on CPU. "none" trains it in a program that is not vmapped, which may round otherwise.
-
-    Returns:
-        What was found.
-
-    Raises:
-        ConfigError: for a trial that is not recorded whole.
-    """
+def replay_one(result: Result, prepared: Prepared, trial: str, batch_with: BatchWith) -> Replay:
+    """Replay one finished trial of a prepared sweep, given by its id or the beginning of it; see `Session.replay`."""
     if batch_with not in get_args(BatchWith):
         allowed = ", ".join(map(repr, get_args(BatchWith)))
         raise ConfigError(f"batch_with={batch_with!r} is not valid: pass one of {allowed}.")
-    with attach(sweep) as result:
-        row = result.trial(trial)
-        if row.status != Status.FINISHED or row.width is None:
-            raise ConfigError(f"trial {row.id} is {row.status}, so its record is not complete: run the sweep first.")
-        width = 1 if batch_with == "none" else row.width
-        return replay_many(result, [row.id], width, batch_with == "neighbours")[0]
+    row = result.trial(trial)
+    if row.status != Status.FINISHED or row.width is None:
+        raise ConfigError(f"trial {row.id} is {row.status}, so its record is not complete: run the sweep first.")
+    width = 1 if batch_with == "none" else row.width
+    return replay_many(result, prepared, [row.id], width, batch_with == "neighbours")[0]
 
 
 def replay_many(
-    session: Session, trials: Sequence[str], width: int | None = None, neighbours: bool = True
+    result: Result, prepared: Prepared, trials: Sequence[str], width: int | None = None, neighbours: bool = True
 ) -> list[Replay]:
     """Replay finished trials, each compile group's program compiled once.
 
     Args:
-        session: an attached sweep.
+        result: the recorded sweep.
+        prepared: the same sweep, analysed.
         trials: ids.
         width: lanes of the tiles; None is each trial's recorded width.
         neighbours: whether tiles are filled as in the whole sweep; else with copies of each trial.
     """
-    rows = {row.id: row for row in session.trials()}
-    curves = {metric: session.curves(metric) for metric in session.metrics()}
-    known, now = session.environments(), describe_environment()
+    rows = {row.id: row for row in result.trials()}
+    curves = {metric: result.curves(metric) for metric in result.metrics()}
+    known, now = result.environments(), describe_environment()
     found: dict[str, Replay] = {}
-    setting, groups = session.prepared.setting, session.prepared.groups
+    setting, groups = prepared.setting, prepared.groups
     widths = {trial: width or rows[trial].width or 1 for trial in trials}
     for share in tiles_to_retrain(setting, groups, widths, neighbours):
         scores, _ = retrain(setting, share, default_workers()[0])
@@ -108,19 +92,6 @@ def replay_many(
             compared = _compare({metric: curve[trial] for metric, curve in curves.items()}, scores[trial])
             found[trial] = Replay(trial, wide, *compared, other)
     return [found[trial] for trial in trials]
-
-
-def verify_against(found: Verified, sweep: Sweep, count: int) -> Verified:
-    """Add to ``found`` whether every trial of ``sweep`` is recorded, and what replaying ``count`` of them shows."""
-    with attach(sweep) as result:
-        rows = result.trials()
-        replayed = replay_many(result, sample([row.id for row in rows if row.status == Status.FINISHED], count))
-    faults = [
-        f"trial {trial} is asked for and not recorded" for trial in sorted(result.trial_ids - {r.id for r in rows})
-    ]
-    faults += [f"trial {row.id} is {row.status}" for row in rows if row.status != Status.FINISHED]
-    faults += [str(one) for one in replayed if one.difference is not None]
-    return dataclasses.replace(found, replayed=len(replayed), faults=(*found.faults, *faults))
 
 
 def _compare(

@@ -12,6 +12,7 @@ from jsweep.results.result import Result
 from jsweep.runner.holdout import test_scores
 from jsweep.runner.parameters import saved_state, trained_again, whole_state
 from jsweep.runner.prepare import Prepared
+from jsweep.runner.replay import BatchWith, Replay, replay_one
 from jsweep.space import format_config
 from jsweep.storage import Status, Store, TestOpening, now
 
@@ -133,6 +134,23 @@ class Session(Result):
         )
         self._store.record_test(self._row.key, entry)
         return score_of_opening(entry, from_ledger=False)
+
+    def replay(self, trial: str, *, batch_with: BatchWith = "neighbours") -> Replay:
+        """Train a finished trial again from its seed and compare every score with the record.
+
+        Args:
+            trial: its id, or the beginning of it.
+            batch_with: "neighbours" trains it in its recorded tile width among its neighbours, "copies" among copies of
+                itself; neither may change a bit on CPU. "none" trains it in a program that is not vmapped, which may round
+                otherwise.
+
+        Returns:
+            What was found.
+
+        Raises:
+            ConfigError: for a trial that is not recorded whole.
+        """
+        return replay_one(self, self.prepared, trial, batch_with)
 
     def params(self, trial: str, *, step: int | None = None) -> PyTree:
         """A finished trial's parameters: a plain pytree of JAX arrays, as the task's ``init`` made it.
