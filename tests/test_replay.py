@@ -38,6 +38,15 @@ def test_trials_of_a_mixed_sweep_replay_bit_equal_beside_others_and_alone(sweep)
     assert solo.furthest < 1e-4  # rounding of another program
 
 
+def test_a_trial_of_a_sweep_in_memory_is_replayed_by_its_session(data):
+    sweep = js.Sweep(make_task(data), [{"learning_rate": 0.1}], seeds=2, steps=4)
+    session = js.run(sweep)
+    for trial in session.trials():
+        assert session.replay(trial.id).difference is None
+    with pytest.raises(js.ConfigError, match="a record in memory is that of the session of its run alone"):
+        js.replay(sweep, session.trials()[0].id)
+
+
 def test_a_changed_record_is_told_with_its_place(sweep):
     result = js.run(sweep)
     trial = result.trials()[3]

@@ -115,6 +115,16 @@ def test_finished_trials_are_extended_from_their_last_step(data, tmp_path, monke
         js.run(sweep_of(data, tmp_path / "s.db", steps=60))
 
 
+def test_trials_are_found_by_their_ids_when_a_sweep_is_extended(data, tmp_path, monkeypatch):
+    """And not by comparing each with each: a sweep of many trials would take minutes."""
+    sweep = lambda steps: js.Sweep(
+        make_task(data), js.grid({"learning_rate": js.linspace(0.01, 0.1, 20)}), steps=steps, store=tmp_path / "s.db"
+    )
+    js.run(sweep(1))
+    monkeypatch.setattr("jsweep.storage.Trial.__eq__", lambda self, other: pytest.fail("compared"))
+    assert all(trial.done == 2 for trial in js.run(sweep(2)).trials())
+
+
 def test_a_task_that_reads_its_steps_is_not_extended(data, tmp_path):
     def decaying(config):
         return optimizer({**config, "learning_rate": config["learning_rate"] / config["steps"]})

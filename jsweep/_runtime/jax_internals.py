@@ -7,15 +7,14 @@ A release of JAX that moves one of these breaks this file alone; ``tests/test_co
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import jax
 import numpy as np
 from jax._src import config as _config
 from jax._src import xla_bridge as _xla_bridge
 from jax.experimental.compilation_cache import compilation_cache as _compilation_cache
 from jax.extend import core
 from jax.interpreters import partial_eval
-from jax.typing import ArrayLike
 
 
 def backend_started() -> bool:
@@ -60,10 +59,10 @@ def generator_name(dtype: np.dtype) -> str:
     return str(dtype._impl.name)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def bind_equation(
-    equation: core.JaxprEqn, arrays: Sequence[ArrayLike], params: Mapping[str, object]
-) -> Sequence[jax.Array]:
+def bind_equation(equation: core.JaxprEqn, arrays: Sequence[Any], params: Mapping[str, object]) -> Sequence[Any]:
     """Apply a traced operation to other arrays, with other parameters, in the context it was traced in.
+
+    Arrays and results may be references to arrays, too.
 
     ``ctx`` holds the settings of the trace (such as the precision of products), and ``get_bind_params`` rebuilds the
     functions that loops and branches are called with. Without them, steps with loops could not be rewritten for the CPU.
