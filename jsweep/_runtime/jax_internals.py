@@ -88,3 +88,12 @@ def draws_in_any_order(equation: core.JaxprEqn) -> bool:
     A trace keeps that setting in ``ctx`` alone. Without it, two programs that draw other numbers would count as one.
     """
     return bool(equation.ctx.threefry_partitionable)
+
+
+def loop_constants(equation: core.JaxprEqn) -> int:
+    """How many of a scan's first operands are given to every round unchanged.
+
+    JAX 0.11 moved the number into a private tree. Without it, numbers in lanes would be lost sight of in loops.
+    """
+    tree = equation.params.get("ft_in")
+    return equation.params["num_consts"] if tree is None else len(tree.unpack()[0].vals)
