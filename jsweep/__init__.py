@@ -28,9 +28,12 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.errors import MissingExtraError as MissingExtraError
     from jsweep.errors import StoreError as StoreError
     from jsweep.errors import UnknownNameError as UnknownNameError
+    from jsweep.results import statistics as statistics
     from jsweep.results.comparison import Comparison as Comparison
     from jsweep.results.comparison import compare as compare
     from jsweep.results.curves import Curves as Curves
+    from jsweep.results.diagnostics import Diagnosis as Diagnosis
+    from jsweep.results.diagnostics import Finding as Finding
     from jsweep.results.objective import Objective as Objective
     from jsweep.results.objective import maximize as maximize
     from jsweep.results.objective import minimize as minimize
@@ -42,12 +45,16 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.results.result import Result as Result
     from jsweep.results.table import Table as Table
     from jsweep.results.verbs import best as best
+    from jsweep.results.verbs import diagnose as diagnose
     from jsweep.results.verbs import list as list
     from jsweep.results.verbs import open as open
     from jsweep.results.verbs import show as show
+    from jsweep.runner.confirm import Confirmation as Confirmation
+    from jsweep.runner.confirm import confirm as confirm
     from jsweep.runner.plan import Plan as Plan
     from jsweep.runner.plan import plan as plan
     from jsweep.runner.replay import Replay as Replay
+    from jsweep.runner.replay import replay as replay
     from jsweep.runner.resume import resume as resume
     from jsweep.runner.run import attach as attach
     from jsweep.runner.run import run as run
@@ -55,7 +62,6 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.runner.session import Session as Session
     from jsweep.runner.sweep import Sweep as Sweep
     from jsweep.runner.verbs import params as params
-    from jsweep.runner.verbs import replay as replay
     from jsweep.runner.verbs import test as test
     from jsweep.search.grid import grid as grid
     from jsweep.search.quasi_random import latin_hypercube as latin_hypercube
@@ -67,6 +73,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.space import at_most as at_most
     from jsweep.space import choice as choice
     from jsweep.space import configs as configs
+    from jsweep.space import constraint as constraint
     from jsweep.space import int_uniform as int_uniform
     from jsweep.space import lane as lane
     from jsweep.space import linspace as linspace
@@ -119,6 +126,7 @@ _PUBLIC = {
     "at_most": "jsweep.space",
     "choice": "jsweep.space",
     "configs": "jsweep.space",
+    "constraint": "jsweep.space",
     "int_uniform": "jsweep.space",
     "lane": "jsweep.space",
     "linspace": "jsweep.space",
@@ -147,7 +155,11 @@ _PUBLIC = {
     "drop": "jsweep.storage.integrity",
     "verify": "jsweep.storage.integrity",
     "Replay": "jsweep.runner.replay",
-    "replay": "jsweep.runner.verbs",
+    "replay": "jsweep.runner.replay",
+    "Confirmation": "jsweep.runner.confirm",
+    "confirm": "jsweep.runner.confirm",
+    "Diagnosis": "jsweep.results.diagnostics",
+    "Finding": "jsweep.results.diagnostics",
     "Comparison": "jsweep.results.comparison",
     "compare": "jsweep.results.comparison",
     "Curves": "jsweep.results.curves",
@@ -160,13 +172,20 @@ _PUBLIC = {
     "SweepSummary": "jsweep.results.reports",
     "TrialReport": "jsweep.results.reports",
     "best": "jsweep.results.verbs",
+    "diagnose": "jsweep.results.verbs",
     "list": "jsweep.results.verbs",
     "open": "jsweep.results.verbs",
     "show": "jsweep.results.verbs",
     "ConfigScore": "jsweep.results.ranking",
     "TestScore": "jsweep.results.ranking",
 }
-_MODULES = ("losses", "metrics", "models", "schedules")
+_MODULES = {
+    "losses": "jsweep.losses",
+    "metrics": "jsweep.metrics",
+    "models": "jsweep.models",
+    "schedules": "jsweep.schedules",
+    "statistics": "jsweep.results.statistics",
+}
 __all__ = [*_PUBLIC, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
@@ -174,7 +193,7 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         return importlib.import_module("importlib.metadata").version("jsweep")
     if name in _MODULES:
-        return importlib.import_module(f"jsweep.{name}")
+        return importlib.import_module(_MODULES[name])
     if name not in _PUBLIC:
         raise AttributeError(f"module 'jsweep' has no attribute {name!r}")
     value = getattr(importlib.import_module(_PUBLIC[name]), name)

@@ -2,7 +2,14 @@
 
 
 class JsweepError(Exception):
-    """What every error of jsweep's own is: the message names the argument, its value and the fix."""
+    """What every error of jsweep's own is: the message names the argument, its value and the fix.
+
+    It is shown without control characters, as it may repeat a name from a record that anyone wrote.
+    """
+
+    def __str__(self) -> str:
+        text = str(self.args[0]) if self.args else ""
+        return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
 
 
 class ConfigError(JsweepError, ValueError):
@@ -11,9 +18,6 @@ class ConfigError(JsweepError, ValueError):
 
 class UnknownNameError(ConfigError, KeyError):
     """A config, a result or a store was asked for a name that it does not have."""
-
-    def __str__(self) -> str:  # KeyError would show the message in quotes
-        return str(self.args[0]) if self.args else ""
 
 
 class StoreError(JsweepError, OSError):

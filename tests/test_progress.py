@@ -3,6 +3,8 @@
 import dataclasses
 import io
 import math
+import re
+import sys
 
 import pytest
 from rich.console import Console
@@ -10,7 +12,7 @@ from small import make_task
 
 import jsweep as js
 from jsweep.results.ranking import ConfigScore
-from jsweep.runner.progress import LiveDisplay, Plain, duration
+from jsweep.runner.progress import LiveDisplay, Notebook, Plain, duration
 from jsweep.runner.tally import Scoreboard, Tally
 from jsweep.storage.records import Status, Trial
 
@@ -160,6 +162,45 @@ def test_plain_progress_is_a_line_every_few_seconds(capsys):
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 + 4 + 1
     assert all(line.startswith("digits: 0%, 0/2 trials, 0:") for line in lines)
+
+
+class Displays:
+    """`IPython.display`, which shows MIME bundles and replaces them."""
+
+    def __init__(self):
+        self.shown = []
+
+    def display(self, bundle, *, raw, display_id):
+        assert raw
+        assert display_id is True
+        self.shown.append(bundle)
+        return self
+
+    def update(self, bundle, *, raw):
+        assert raw
+        self.shown.append(bundle)
+
+
+def test_a_notebook_shows_one_output_that_is_replaced_and_whose_names_are_harmless(monkeypatch):
+    displays, clock = Displays(), Clock()
+    monkeypatch.setitem(sys.modules, "IPython.display", displays)
+    planned = trials(1, 2, kind="<img src=x>")
+    tally = tally_of(planned, clock=clock)
+    notebook = Notebook(tally, "<script>", clock)
+    notebook.on_start(None)
+    for _ in range(20):
+        clock.now += 0.1
+        notebook._update_if_due()
+    for trial in planned:
+        tally.finish(trial.id, {"validation/loss": 0.25})
+    notebook.on_end(None)
+    first, last = displays.shown[0], displays.shown[-1]
+    assert len(displays.shown) <= 2 + 8  # no more than four times a second
+    assert "0/2 trials" in first["text/html"]
+    assert 'value="1.0000"' in last["text/html"]
+    assert "best validation/loss 0.25" in last["text/html"]
+    assert last["text/plain"].startswith("<script>: 100%, 2/2 trials")
+    assert not re.search("<(script|img)", last["text/html"])
 
 
 def test_run_shows_what_it_is_asked_to(capsys, data):

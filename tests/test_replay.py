@@ -4,6 +4,9 @@ import contextlib
 import sqlite3
 from dataclasses import replace
 
+import jax
+import numpy as np
+import optax
 import pytest
 from small import make_task
 
@@ -28,7 +31,7 @@ def test_trials_of_a_mixed_sweep_replay_bit_equal_beside_others_and_alone(sweep)
     result = js.run(sweep)
     ids = [trial.id for trial in result.trials()]
     for neighbours in (True, False):
-        for found in replay_many(result, result.prepared, ids, neighbours=neighbours):
+        for found in replay_many(result, ids, neighbours=neighbours):
             assert found.difference is None, found
             assert found.compared == 3 * len(result.curves("train/loss")[found.trial])
             assert found.environment == {}
@@ -38,13 +41,9 @@ def test_trials_of_a_mixed_sweep_replay_bit_equal_beside_others_and_alone(sweep)
     assert solo.furthest < 1e-4  # rounding of another program
 
 
-def test_a_trial_of_a_sweep_in_memory_is_replayed_by_its_session(data):
-    sweep = js.Sweep(make_task(data), [{"learning_rate": 0.1}], seeds=2, steps=4)
-    session = js.run(sweep)
-    for trial in session.trials():
-        assert session.replay(trial.id).difference is None
-    with pytest.raises(js.ConfigError, match="a record in memory is that of the session of its run alone"):
-        js.replay(sweep, session.trials()[0].id)
+def test_a_session_in_memory_replays_its_trials(data):
+    session = js.sweep(make_task(data), [{"learning_rate": 0.1}], steps=10, tile=1)
+    assert js.replay(session, session.trials()[0].id).difference is None
 
 
 def test_a_changed_record_is_told_with_its_place(sweep):
@@ -57,8 +56,50 @@ def test_a_changed_record_is_told_with_its_place(sweep):
     _, step, before, now = found.difference
     assert step == 20
     assert before == pytest.approx(now + 1e-3)
+    with pytest.raises(js.IncompatibleSweepError, match=rf"trial {trial.id} trained again gives .* at step 20"):
+        js.params(sweep, trial.id)
+    js.params(sweep, trial.id, step=10)  # up to there nothing was changed
     with pytest.raises(js.JsweepError, match="matches 0 trials"):
         js.replay(sweep, "nothing")
+
+
+@pytest.mark.parametrize("checkpoints", ["all", "running"])
+def test_a_trial_that_was_given_more_steps_is_trained_again_through_its_former_end(data, tmp_path, checkpoints):
+    sweep = js.Sweep(
+        make_task(data), [{"learning_rate": 0.1}], seeds=2, steps=15, evaluate_every=10, store=tmp_path / "s.db"
+    )
+    sweep = replace(sweep, checkpoints=checkpoints, tile=1)
+    before = js.run(sweep).best().params()
+    js.run(replace(sweep, steps=25)).close()
+    with js.attach(sweep) as session:  # the record's steps count, whatever the sweep asks for now
+        trial = session.trials()[0].id
+        assert session.curves("validation/loss").steps.tolist() == [10, 15, 20, 25]
+        assert all(map(np.array_equal, jax.tree.leaves(before), jax.tree.leaves(session.params(trial, step=15))))
+        assert [found.difference for found in replay_many(session, [t.id for t in session.trials()])] == [None, None]
+        assert session.test().step == 25
+        with pytest.raises(js.ConfigError, match="step=12 is not an evaluation"):
+            session.params(trial, step=12)
+
+
+def test_params_of_a_padded_width_beside_a_selected_optimizer_have_their_own_shape(data, tmp_path):
+    def init(config, key):
+        return js.models.init_mlp(key, [64, config["width"], 10])
+
+    def apply(config, params, x, key):
+        return js.models.apply_mlp(params, x, widths=[config["width"]])
+
+    def optimizer(config):
+        return js.select_optimizer(config["optimizer"], {"sgd": optax.sgd(0.1), "adam": optax.adam(0.01)})
+
+    task = make_task(data, init=init, apply=apply, optimizer=optimizer)
+    space = {"width": js.lane([4, 8]), "optimizer": js.lane(["sgd", "adam"])}
+    sweep = js.Sweep(task, js.grid(space), steps=5, store=tmp_path / "s.db", checkpoints="all", tile=4)
+    with js.run(sweep) as session, js.run(replace(sweep, store=None, checkpoints="off")) as other:
+        assert len(session.prepared.groups) == 1
+        for trial in session.trials():
+            kept, again = session.params(trial.id), other.params(trial.id)  # from the checkpoint, and trained again
+            assert kept[0]["w"].shape == (64, trial.config["width"])
+            assert all(map(np.array_equal, jax.tree.leaves(kept), jax.tree.leaves(again)))
 
 
 def test_the_plan_is_what_is_run(sweep):

@@ -76,7 +76,7 @@ def test_seeds_added_after_the_test_do_not_open_it_again(data, tmp_path):
 def test_test_refuses_a_record_it_cannot_reproduce(data, tmp_path):
     result = js.sweep(make_task(data), CONFIGS[:1], steps=10, store=tmp_path / "s.db")
     result._store._db.execute("UPDATE scores SET value = value + 1e-6")
-    with pytest.raises(js.JsweepError, match="trained again gives validation/.* the record says"):
+    with pytest.raises(js.JsweepError, match="trained again gives train/loss .* the record says"):
         result.test()
     assert result.ledger() == []
 

@@ -153,7 +153,7 @@ def test_where_cannot_change_a_config():
         (lambda: js.grid({"n": js.int_uniform(1, 4)}), "pass a list"),
         (lambda: js.grid({"o": ["s"], "m": js.when(o="s", then=js.normal(0, 1))}), "m is normal"),
         (lambda: js.grid({"a": js.choice([1, 2], weights=[1, 2])}), "a has weights"),
-        (lambda: js.grid({"a": [1, 2]}, where=lambda c: False), "True for no config"),
+        (lambda: js.grid({"a": [1, 2]}, where=lambda c: False), "where kept no config of the grid"),
         (lambda: js.grid({"a": [1, 2]}, where=lambda c: None), "where returned None"),
         (lambda: js.grid({"a": [1, 2]}, where=3), "where=3 is not a function"),
         (lambda: js.random({"a": [1, 2]}, 1, key=0, where={"a": 1}), "is not a function"),
@@ -338,6 +338,91 @@ def test_conditional_names_are_drawn_only_where_their_condition_holds(draws):
         assert ("width_2" in config) == (config["layers"] >= 2)
         assert ("width_3" in config) == (config["layers"] >= 3)
         assert config["steps"] == 100
+
+
+# Constraints
+
+
+def _shorter(config):
+    return config["warmup"] < config["steps"]
+
+
+CONSTRAINED = {
+    "warmup": js.uniform(0.0, 500.0),
+    "steps": js.log_int(100, 1000),
+    "optimizer": ["sgd", "adam"],
+    "momentum": js.when(optimizer="sgd", then=js.uniform(0.0, 1.0)),
+    "warmup is shorter": js.constraint(_shorter),
+    "momentum is small": js.constraint(lambda config: config.get("momentum", 0.0) < 0.9),
+}
+
+
+@pytest.mark.parametrize("draws", DRAWS)
+def test_every_draw_satisfies_the_constraints_and_follows_from_the_key(draws):
+    configs = draws(CONSTRAINED, 60, key=3)
+    assert all(config["warmup"] < config["steps"] and config.get("momentum", 0.0) < 0.9 for config in configs)
+    assert {config["optimizer"] for config in configs} == {"sgd", "adam"}
+    assert "warmup is shorter" not in configs[0]
+    assert draws(CONSTRAINED, 60, key=3) == configs != draws(CONSTRAINED, 60, key=4)
+
+
+@given(st.integers(1, 12), st.integers(0, 5))
+@quick
+def test_a_constrained_grid_has_the_configs_of_the_product_that_satisfy_it(n, gap):
+    space = {"a": range(n), "b": range(n), "far": js.constraint(lambda c: c["b"] - c["a"] >= gap), "c": [0, 1]}
+    expected = [(a, b, c) for a, b, c in itertools.product(range(n), range(n), [0, 1]) if b - a >= gap]
+    if not expected:
+        with pytest.raises(ConfigError, match="the constraint 'far' kept no config of the grid"):
+            js.grid(space)
+    else:
+        assert [tuple(config.values()) for config in js.grid(space)] == expected
+
+
+def test_a_constrained_latin_hypercube_still_has_one_draw_in_every_interval():
+    space = {
+        "a": js.uniform(0.0, 1.0),
+        "b": js.uniform(0.0, 1.0),
+        "a is smaller": js.constraint(lambda c: c["a"] < c["b"] + 0.1),
+    }
+    configs = js.latin_hypercube(space, 50, key=1)
+    assert sum(a >= b + 0.1 for a, b in qmc.LatinHypercube(2, rng=generator(1, "latin_hypercube", 50)).random(50)) > 5
+    for name in "ab":
+        assert sorted(np.floor(column(configs, name) * 50).astype(int)) == list(range(50))
+
+
+@pytest.mark.parametrize("draws", DRAWS)
+def test_constraints_that_nothing_satisfies_are_refused_by_name(draws, monkeypatch):
+    monkeypatch.setattr("jsweep.search.random._FRUITLESS", 1000)
+    with pytest.raises(ConfigError, match="the constraint 'never'"):
+        draws({"a": js.uniform(0, 1), "never": js.constraint(lambda config: False)}, 5, key=0)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: js.constraint(3), "constraint\\(3\\) is not of a function"),
+        (lambda: js.Space({"c": js.constraint(_shorter)}), "the space has only constraints"),
+        (lambda: js.grid({"warmup": [1], "c": js.constraint(_shorter)}), "'c' reads 'steps', which the space does not"),
+        (
+            lambda: js.grid({"a": [1, 2], "b": js.when(a=1, then=[1]), "c": js.constraint(lambda c: c["b"] > 0)}),
+            r"the constraint 'c' reads 'b', which not every config has: read it with config.get\('b'\)",
+        ),
+        (lambda: js.grid({"a": [1], "c": js.constraint(lambda config: None)}), "the constraint 'c' returned None"),
+    ],
+)
+def test_a_mistake_in_a_constraint_is_refused_in_one_sentence(make, words):
+    with pytest.raises(ConfigError, match=words):
+        make()
+
+
+def test_a_space_with_constraints_prints_and_converts_to_json():
+    space = js.Space({"warmup": [0, 10], "steps": [10], "shorter": js.constraint(_shorter)})
+    assert "shorter: constraint _shorter" in repr(space)
+    again = js.Space.from_json(space.to_json(), resolve=True)
+    assert again == space
+    assert hash(again) == hash(space)
+    assert len(js.grid(js.Space.from_json(space.to_json()))) == 1
+    assert space != js.Space({"warmup": [0, 10], "steps": [10]})
 
 
 # Sobol and Latin hypercube, against SciPy

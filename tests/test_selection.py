@@ -324,24 +324,18 @@ def test_training_metrics_cannot_select():
         {"objective": {"mode": "min"}},
         {"objective": {"metric": 3}},
         {"objective": {"metric": LOSS, "mode": "up"}},
-        {"higher_is_better": 3},
+        {"metrics": "loss"},
+        {"roles": {"a": 5}},
+        {"buckets": {"a": [[1, "x"]]}},
+        {"seconds": "long"},
     ],
 )
 def test_nonsense_in_the_settings_is_refused_in_a_sentence(settings):
     store, _ = record(last_scores({(1, 0): (0.1, 0.2)}))
     base = {"metrics": [LOSS, ACCURACY]}
     store.set_settings(1, base | settings)
-    with pytest.raises(js.StoreError, match="recorded objective or metric directions of a sweep cannot be read"):
+    with pytest.raises(js.StoreError, match="the setting '[a-z]+' is not what jsweep writes"):
         Result(store, "made").best()
-
-
-def test_a_store_from_before_directions_were_kept_for_every_metric_is_read():
-    settings = {"metrics": [LOSS, ACCURACY, "validation/f1"], "higher_is_better": ["accuracy"]}
-    _, result = record(last_scores({(1, 0): (0.1, 0.2), (2, 0): (0.9, 0.9)}), settings=settings)
-    assert result.best().config == {"rate": 1}
-    assert result.best(ACCURACY).config == {"rate": 2}
-    with pytest.raises(js.ConfigError, match="the direction of 'validation/f1' is not known"):
-        result.best("validation/f1")
 
 
 def test_objectives_are_checked():

@@ -58,7 +58,7 @@ def main():
         widths = sorted({trial.width for trial in result.trials()})
         different = 0
         for neighbours in (True, False):
-            found = replay_many(result, result.prepared, ids, neighbours=neighbours)
+            found = replay_many(result, ids, neighbours=neighbours)
             unequal = [one for one in found if one.difference is not None]
             different += len(unequal)
             beside = "their neighbours" if neighbours else "copies of themselves"

@@ -7,5 +7,6 @@ MOST_TEXT = 60  # characters of a name or value that a table shows
 
 def clean(text: object, most: int = MOST_TEXT) -> str:
     """The text without control characters, cut to at most ``most`` characters."""
-    shown = "".join("?" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") else c for c in str(text))
-    return shown if len(shown) <= most else shown[: most - 1] + "…"
+    whole = str(text)
+    cut = whole if len(whole) <= most else whole[: most - 1] + "…"
+    return "".join("?" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") else c for c in cut)

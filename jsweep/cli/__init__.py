@@ -4,12 +4,12 @@ import importlib
 import os
 import sqlite3
 import sys
-import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
 import click
 
+from jsweep._runtime.interrupts import EXIT_CODE, third_interrupt_ends_the_process
 from jsweep._runtime.text import clean
 from jsweep.errors import JsweepError
 
@@ -27,6 +27,7 @@ _COMMANDS = {
     "show": "jsweep.cli.show",
     "best": "jsweep.cli.best",
     "compare": "jsweep.cli.compare",
+    "diagnose": "jsweep.cli.diagnose",
     "schedules": "jsweep.cli.schedules",
 }
 _ATTRIBUTES = {"list": "list_sweeps"}
@@ -54,6 +55,17 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """The entry point of the command ``jsweep``."""
+    with third_interrupt_ends_the_process():
+        code = _run(arguments)
+    module = sys.modules.get("jsweep.engine.executors.threads")
+    if module is not None and module.threads_are_busy():
+        sys.stdout.flush()
+        os._exit(code)  # training threads are not waited for: XLA aborts when the interpreter ends while they run
+    sys.exit(code)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """Run a command; its exit code."""
     try:
         code = cli.main(arguments, prog_name="jsweep", standalone_mode=False)
     except (JsweepError, ImportError) as error:
@@ -64,10 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("jsweep: stopped; what was recorded is kept, and the same command resumes from there.", err=True)
-        code = 130
-        if any(thread.name == "jsweep-tile" for thread in threading.enumerate()):
-            sys.stdout.flush()
-            os._exit(code)  # training threads are not waited for: XLA aborts when the interpreter ends while they run
+        code = EXIT_CODE
     except sqlite3.DatabaseError as error:
         code = _say(f"the record cannot be read ({error}): restore it from a copy, or pass another file with --store.")
     except BrokenPipeError:
@@ -76,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except OSError as error:
         named = "" if error.filename is None else f" {str(error.filename)[:80]!r}"
         code = _say(f"the file{named} cannot be used ({error.strerror or error}): pass another path.")
-    sys.exit(code if isinstance(code, int) else 0)
+    return code if isinstance(code, int) else 0
 
 
 def _say(sentence: str) -> int:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import shutil
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,11 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
 def terminal_width() -> int:
     """The width of the terminal in characters: ``COLUMNS``, else what it says itself, else `PIPE_WIDTH`."""
     return max(40, shutil.get_terminal_size((PIPE_WIDTH, 24)).columns)
+
+
+def wrapped(text: str) -> str:
+    """An item of a list in lines as wide as the terminal allows, all but the first indented."""
+    return textwrap.fill(text, terminal_width(), subsequent_indent="  ", break_on_hyphens=False)
 
 
 def print_json(value: Any) -> None:

@@ -22,7 +22,7 @@ def replay(trial: str, experiment: Experiment, alone: bool, solo: bool, as_json:
 
     TRIAL is an id or its beginning. The exit code is 1 where a score differs.
     """
-    from jsweep.runner.verbs import replay as replay_trial
+    from jsweep.runner.replay import replay as replay_trial
 
     if alone and solo:
         raise ConfigError("--alone and --solo exclude each other: pass one of them.")

@@ -24,7 +24,7 @@ def verify(store: str, file: str | None, name: str | None, sample: int, as_json:
 
     found = verify_record(store)
     if file is not None:
-        from jsweep.runner.verbs import verify_against
+        from jsweep.runner.replay import verify_against
 
         found = verify_against(found, load_sweep(Experiment(file, store=store, name=name)), sample)
     if as_json:

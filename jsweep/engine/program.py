@@ -3,7 +3,6 @@
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ from jaxtyping import Array, Float32, Int32, PyTree, UInt32
 from jsweep._runtime.backend import compilation_cache, reductions_are_correct
 from jsweep._runtime.prng import step_key, trial_keys
 from jsweep.data.splits import train_like
-from jsweep.engine.concurrency import Program, must_run_alone
+from jsweep.engine.concurrency import Program, in_background, interruptible, must_run_alone
 from jsweep.engine.layout import optimize_layout
 from jsweep.planning import Group
 from jsweep.task.task import Task
@@ -87,17 +86,20 @@ class LoweredTile:
 
     def compile(self) -> TileProgram:
         """Compile all three programs, or load them from the compilation cache."""
-        compiled = lambda *parts: [compile_program(part, self.device) for part in parts]
-        with ThreadPoolExecutor(2) as pool:  # training takes as long to compile as the other two together
-            train = pool.submit(compiled, self.train)
-            init, evaluate = compiled(self.init, self.evaluate)
-            return TileProgram(init, train.result()[0], evaluate, self.width)
+        train = in_background(lambda: compile_program(self.train, self.device))  # as long as the other two together
+        init, evaluate = compile_program(self.init, self.device), compile_program(self.evaluate, self.device)
+        return TileProgram(init, train.result(), evaluate, self.width)
 
 
 def compile_program(lowered: jax.stages.Lowered, device: jax.Device) -> Program:
     """Compile one program for ``device``, or load it from the compilation cache."""
+    return Program(interruptible(lambda: compile_lowered(lowered, device)), must_run_alone(lowered, device.platform))
+
+
+def compile_lowered(lowered: jax.stages.Lowered, device: jax.Device) -> jax.stages.Compiled:
+    """The same as JAX gives it, in this thread."""
     with compilation_cache():
-        return Program(lowered.compile(compiler_options(device)), must_run_alone(lowered, device.platform))
+        return lowered.compile(compiler_options(device))
 
 
 def compiler_options(device: jax.Device) -> dict[str, str | bool] | None:

@@ -1,6 +1,6 @@
 """Training recorded trials again from their seeds, in the tile program they were trained in."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 import jax
 from jaxtyping import PyTree
@@ -15,15 +15,22 @@ from jsweep.storage.records import Score
 
 
 def retrain(
-    setting: Setting, share: Work, device: jax.Device, steps: Mapping[str, int] | None = None
+    setting: Setting,
+    share: Work,
+    device: jax.Device,
+    *,
+    steps: Mapping[str, int] | None = None,
+    evaluated: Mapping[str, Set[int]] | None = None,
 ) -> tuple[dict[str, dict[int, Score]], dict[str, PyTree]]:
-    """Train the tiles of one group's share again.
+    """Train the tiles of one group's share again, each up to the last step that is wanted of its trials.
 
     Args:
         setting: what all tiles of the sweep share.
         share: the group and its tiles, all of one width.
         device: the device to train on.
         steps: by trial, the evaluation after which its state is wanted; its last one where it is not named.
+        evaluated: by trial, the steps at which the record has it evaluated: a trial that was given more steps was evaluated
+            at its former end, too.
 
     Returns:
         The scores by trial and step, and the arrays of every trial's state after those steps.
@@ -32,16 +39,19 @@ def retrain(
     width = share.tiles[0].width
     program = lower_tile(setting.task, share.group, width, device, share.window).compile()
     data = on_device(setting, device, share.window is not None)
-    context = TileContext(setting, share.group, program, data, device, share.window)
+    context = TileContext(setting, share.group, program, data, device, share.window, also=evaluated or {})
     scores: dict[str, dict[int, Score]] = {}
     states: dict[str, PyTree] = {}
     for tile in share.tiles:
         lanes = {trial.id: lane for lane, trial in enumerate(tile.trials)}
+        last = max(wanted[trial.id] for trial in tile.trials)
         for segment in train_tile(context, tile):
             for score in segment.scores:
                 scores.setdefault(score.trial, {})[score.step] = score
                 if score.step == wanted[score.trial]:
                     states[score.trial] = take(segment.carry, lanes[score.trial]).state
+            if segment.carry.step >= last:
+                break
     return scores, states
 
 

@@ -1,7 +1,7 @@
 """Training one tile: from its trials' seeds to scores, segment by segment."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 
 import jax
 import numpy as np
@@ -75,6 +75,7 @@ class TileContext:
         device: the device.
         window: rows of a window of streamed training examples; None where they are on the device.
         on_call: called after every finished call of the training program, by the training thread.
+        also: by trial, further steps after which it is evaluated: those of a trial that was given more steps.
     """
 
     setting: Setting
@@ -84,6 +85,7 @@ class TileContext:
     device: jax.Device
     window: int | None = None
     on_call: Callable[[], None] = lambda: None
+    also: Mapping[str, Set[int]] = field(default_factory=dict)
 
 
 def train_tile(
@@ -104,7 +106,9 @@ def train_tile(
     if begin is not None:
         state, sums, first = jax.device_put((begin.state, begin.sums, begin.first_nonfinite_step), context.device)
         carry = Carry(begin.step, begin.since, state, sums, first)
-    stops = [stop for stop in stops_of(tile.trials, context.setting.evaluate_every) if stop > carry.step]
+    further = {step for trial in tile.trials for step in context.also.get(trial.id, ())}
+    stops = sorted({*stops_of(tile.trials, context.setting.evaluate_every), *further})
+    stops = [stop for stop in stops if stop > carry.step]
     for stop in stops:
         begun = carry.step
         carry = _train_to(stop, context, lanes, carry, pipeline)
@@ -170,7 +174,7 @@ def _evaluate(context: TileContext, tile: Tile, lanes: Lanes, carry: Carry) -> t
     return tuple(
         _score(trial, step, {name: float(values[lane]) for name, values in metrics.items()}, int(first[lane]))
         for lane, trial in enumerate(tile.trials)
-        if trial.steps == step or (trial.steps > step and step % every == 0)
+        if trial.steps == step or (trial.steps > step and step % every == 0) or step in context.also.get(trial.id, ())
     )
 
 

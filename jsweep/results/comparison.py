@@ -34,7 +34,7 @@ class Compared:
     shared_seeds: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """The best config of each sweep by ``objective``, compared with the first sweep's; prints as a table."""
 
@@ -42,7 +42,7 @@ class Comparison:
     at: Evaluation
     rows: tuple[Compared, ...]
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self.text()
 
     def text(self, width: int = 80) -> str:

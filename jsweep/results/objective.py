@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from jsweep._runtime.types import Mode
-from jsweep.errors import ConfigError, StoreError, UnknownNameError
+from jsweep.errors import ConfigError, UnknownNameError
 
 DEFAULT_METRIC = "validation/loss"
 
@@ -91,23 +91,11 @@ class Directions:
 
 
 def directions_of(metrics: Sequence[str], settings: Mapping[str, Any]) -> Directions:
-    """Read a sweep's recorded settings; StoreError where they do not make sense.
-
-    A record from before directions were kept for every metric lists those to maximize under ``higher_is_better``.
-    """
-    try:
-        said: Mapping[str, Any] = settings.get("objective") or {"metric": DEFAULT_METRIC}
-        objective = Objective(said["metric"], said.get("mode"))
-        older = {str(name): "max" for name in settings.get("higher_is_better", [])}
-        modes: Mapping[str, Any] = settings.get("modes", {"loss": "min"} | older)
-        for name, mode in modes.items():
-            Objective(name, mode)
-        return Directions(tuple(metrics), objective, {name: mode for name, mode in modes.items() if mode is not None})
-    except (ConfigError, KeyError, TypeError, AttributeError) as error:
-        raise StoreError(
-            f"the recorded objective or metric directions of a sweep cannot be read ({error}): restore the store from "
-            "a copy, or run the sweep again under another name."
-        ) from error
+    """What a sweep's recorded settings, which were checked when they were read, say about directions."""
+    said: Mapping[str, Any] = settings.get("objective") or {"metric": DEFAULT_METRIC}
+    modes: Mapping[str, Any] = settings.get("modes", {"loss": "min"})
+    objective = Objective(said["metric"] or DEFAULT_METRIC, said.get("mode"))
+    return Directions(tuple(metrics), objective, {name: mode for name, mode in modes.items() if mode is not None})
 
 
 def check_recorded(metric: str, recorded: Sequence[str], sweep: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, SupportsIndex, TypeAlias
 
+from jsweep._runtime.text import clean
 from jsweep._runtime.types import Mode
 from jsweep.errors import ConfigError, UnknownNameError
 from jsweep.results.objective import Objective
@@ -56,7 +57,8 @@ class ConfigScore:
     def __str__(self) -> str:
         seeds = f"{len(self.values)} seed{'s' * (len(self.values) != 1)}"
         spread = f" ± {self.std:.2g}" if len(self.values) > 1 else ""
-        return f"{self.metric} {self.mean:.5g}{spread} over {seeds} at step {self.step}: {format_config(self.config)}"
+        where = f"{clean(self.metric)} {self.mean:.5g}{spread} over {seeds} at step {self.step}"
+        return f"{where}: {clean(format_config(self.config), 1000)}"
 
 
 @dataclass(frozen=True)
@@ -88,11 +90,11 @@ class TestScore:
 
     def __str__(self) -> str:
         parts = [
-            f"{name} {statistics.mean(values):.5g} ± {_spread(values):.2g}"
+            f"{clean(name)} {statistics.mean(values):.5g} ± {_spread(values):.2g}"
             for name, values in sorted(self.scores.items())
         ]
         source = "from the ledger, opened" if self.from_ledger else "opened"
-        return f"{', '.join(parts)} over {len(self.seeds)} seeds ({source} {self.opened})"
+        return f"{', '.join(parts)} over {len(self.seeds)} seeds ({source} {clean(self.opened)})"
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,12 @@ from jsweep.results.incomplete import divergences, failures
 from jsweep.results.ranking import ConfigScore
 from jsweep.results.summary import counts_of
 from jsweep.results.text_table import config_columns, config_lines, format_table, spread
+from jsweep.space import format_config
 from jsweep.storage import SweepRecord, TestOpening, Trial
 
 WIDTH = 80
 TOP = 20
+MOST_FIXED = 400  # characters of what every config has in common
 ENVIRONMENT = ("jsweep", "jax", "jaxlib", "platform", "device", "cores")
 
 
@@ -30,7 +32,7 @@ class SweepSummary:
     created: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SweepReport:
     """A sweep: its configs ranked, its trials, the ledger of its test split, and the environments it was run in."""
 
@@ -40,7 +42,7 @@ class SweepReport:
     ledger: Sequence[TestOpening]
     environments: Sequence[Mapping[str, Any]]
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self.text()
 
     def text(self, width: int = WIDTH, top: int = TOP) -> str:
@@ -66,14 +68,14 @@ class SweepReport:
         return "\n\n".join(part for part in parts if part)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrialReport:
     """A trial: its row, and each metric's values by step."""
 
     trial: Trial
     curves: Mapping[str, Mapping[int, float]]
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self.text()
 
     def text(self, width: int = WIDTH) -> str:
@@ -110,11 +112,23 @@ def ranking_text(title: str, ranking: Sequence[ConfigScore], width: int = WIDTH,
     if not all(score.complete for score in shown):
         columns["note"] = ["" if score.complete else "incomplete" for score in shown]
     headings, cells = [*columns], [*columns.values()]
+    fixed = _fixed([score.config for score in ranking])
     for name, texts in config_columns([score.config for score in shown]).items():
-        headings.append(name)
-        cells.append(texts)
-    table = format_table(title, headings, [*zip(*cells)], width)
-    return table + (f"\n... and {len(ranking) - top} more configs (--top N shows more)" if len(ranking) > top else "")
+        if name not in fixed:
+            headings.append(name)
+            cells.append(texts)
+    more = f"... and {len(ranking) - top} more configs (--top N shows more)" if len(ranking) > top else ""
+    same = f"in every config: {clean(format_config(fixed), MOST_FIXED)}" if fixed else ""
+    return "\n".join(part for part in [format_table(title, headings, [*zip(*cells)], width), more, same] if part)
+
+
+def _fixed(configs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What all of several configs have in common, by name: no table needs a column of it."""
+    if len(configs) < 2:
+        return {}
+    texts = config_columns(configs)
+    everywhere = [name for name in configs[0] if all(name in config for config in configs)]
+    return {name: configs[0][name] for name in everywhere if len(set(texts[name])) == 1}
 
 
 def _roles_text(settings: Mapping[str, Any], width: int) -> str:

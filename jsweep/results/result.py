@@ -1,7 +1,8 @@
 """A sweep as its store holds it: trials, curves, rankings and the ledger of test openings; nothing here trains."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -9,9 +10,13 @@ from typing import Any, Self
 
 from jsweep._runtime.types import Value
 from jsweep.errors import ConfigError, UnknownNameError
+from jsweep.results.contenders import contenders
 from jsweep.results.curves import Curves, curves_of
+from jsweep.results.diagnostics import Diagnosis, diagnose
+from jsweep.results.diagnostics.evidence import evidence_of
 from jsweep.results.filters import matching
 from jsweep.results.incomplete import why_nothing_is_complete
+from jsweep.results.moment import of_one_moment
 from jsweep.results.objective import Directions, Objective, check_recorded, directions_of
 from jsweep.results.ranking import (
     LOSSES,
@@ -40,17 +45,22 @@ class Result:
         self._store = store
         row = store.sweep(name)
         if row is None:
-            known = ", ".join(record.name for record in store.sweeps()) or "none"
+            known = ", ".join(store.names()) or "none"
             raise UnknownNameError(f"no sweep {name!r} in {store.path}: it has {known}.")
         self._row: SweepRecord = row
         self.name = name
         self.label = name  # with what it was narrowed to
         # Configs by id in place of those read from the store, whose functions are only names: set by a Session.
         self._own_configs: Mapping[str, Mapping[str, Value]] = {}
-        self.trial_ids = trial_ids if trial_ids is not None else frozenset(t.id for t in store.trials(row.key))
+        self._ids = trial_ids
+
+    @property
+    def trial_ids(self) -> frozenset[str]:
+        """The ids of the trials."""
+        return frozenset(trial.id for trial in self.trials()) if self._ids is None else self._ids
 
     def __repr__(self) -> str:
-        return f"Result({self.name!r}: {counts_of(self.trials())})"
+        return f"{type(self).__name__}({self.name!r}: {counts_of(self.trials())})"
 
     def __str__(self) -> str:
         return str(self._summary())
@@ -97,11 +107,11 @@ class Result:
 
     def trials(self) -> list[Trial]:
         """The trials, in the order in which they were added to the store."""
-        return [trial for trial in self._store.trials(self._row.key) if trial.id in self.trial_ids]
+        return self._own(self._store.trials(self._row.key))
 
     def trial(self, start: str) -> Trial:
         """The trial whose id begins with ``start``; UnknownNameError unless there is exactly one."""
-        found = [trial for trial in self.trials() if trial.id.startswith(start)]
+        found = self._own(self._store.trials_starting(self._row.key, start))
         if len(found) != 1:
             raise UnknownNameError(
                 f"{start!r} matches {len(found)} trials of {self.name!r}: pass more of an id, as in "
@@ -123,15 +133,25 @@ class Result:
 
     def saved(self, trial: str) -> Checkpoint | None:
         """The checkpoint of a finished trial at its end, if it was kept."""
-        rows = self._store.checkpoints(self._row.key)
-        return next((row for row in rows if row.finished and row.tile == trial), None)
+        return self._store.final_checkpoint(self._row.key, trial)
 
+    def snapshot(self) -> AbstractContextManager[None]:
+        """While the block runs, all answers are of one moment of the record, whatever is written meanwhile."""
+        return self._store.snapshot()
+
+    @of_one_moment
     def curves(self, metric: str) -> Curves:
         """A metric of every trial at every evaluation: arrays of shape (trials, evaluations), and pairs by trial id."""
         check_recorded(metric, self.metrics(), self.name)
         scores = self._store.scores(self._row.key, metric)
         return curves_of(metric, {trial.id: scores.get(trial.key, []) for trial in self.trials()})
 
+    @of_one_moment
+    def recorded(self, trials: Iterable[Trial]) -> dict[str, dict[str, list[tuple[int, float]]]]:
+        """All scores of some trials: trial -> metric -> (step, value) pairs."""
+        return {trial.id: self._store.curves(trial.key) for trial in trials}
+
+    @of_one_moment
     def table(self) -> Table:
         """A row a trial: ids, seed, hyperparameters, status, steps and every metric after the last step recorded."""
         trials, metrics = self.trials(), self.metrics()
@@ -174,6 +194,7 @@ class Result:
             )
         return self._narrowed(kept, start)
 
+    @of_one_moment
     def ranking(self, metric: str | Objective | None = None, *, at: At = "last") -> list[ConfigScore]:
         """Score every config by a metric, best first; incomplete ones come last, and ties keep the order of the store.
 
@@ -192,6 +213,7 @@ class Result:
         scores = self._scores(objective.metric, checked, trials)
         return rank(self._with_own_configs(trials), objective, checked, scores)
 
+    @of_one_moment
     def best(
         self,
         metric: str | Objective | None = None,
@@ -234,6 +256,48 @@ class Result:
             raise ConfigError(why_nothing_is_complete(self.name, trials, objective, check_at(at), scores))
         return select(ranking, selection)
 
+    def contenders(
+        self, metric: str | Objective | None = None, *, at: At = "last", confidence: float = 0.95
+    ) -> list[ConfigScore]:
+        """The best config and those that its seeds cannot tell from it, best first.
+
+        Args:
+            metric: The metric's name, or an `Objective`, which says its direction; default: the sweep's objective.
+            at: The evaluation that counts, in steps; see `ranking`.
+            confidence: How often the set should hold the truly best config, between 0 and 1.
+
+        Returns:
+            The contenders' scores, by paired t-tests with Bonferroni's correction.
+
+        Raises:
+            ConfigError: As `ranking`; or no config is complete.
+            MissingExtraError: SciPy is not installed.
+        """
+        return contenders(self.ranking(metric, at=at), confidence)
+
+    @of_one_moment
+    def diagnose(self, metric: str | Objective | None = None) -> Diagnosis:
+        """What the scores say about the sweep itself: edges of the space, divergence, too short training, too few seeds.
+
+        Args:
+            metric: The metric's name, or an `Objective`, which says its direction; default: the sweep's objective.
+
+        Returns:
+            The findings, each with what to try; prints as a list.
+
+        Raises:
+            ConfigError: As `ranking`.
+            MissingExtraError: SciPy is not installed.
+        """
+        objective = self._directions().resolve(metric, self.name)
+        training = self.curves("train/loss") if "train/loss" in self.metrics() else None
+        last = self._store.last_scores(self._row.key)
+        curves, ranking = self.curves(objective.metric), self.ranking(objective)
+        return Diagnosis(objective.metric, diagnose(evidence_of(ranking, self.trials(), curves, training, last)))
+
+    def _own(self, trials: Sequence[Trial]) -> list[Trial]:
+        return [trial for trial in trials if self._ids is None or trial.id in self._ids]
+
     def _directions(self) -> Directions:
         return directions_of(self.metrics(), self._row.settings)
 
@@ -271,6 +335,7 @@ class Result:
         narrowed._own_configs = self._own_configs
         return narrowed
 
+    @of_one_moment
     def _summary(self) -> Summary:
         top, note, objective = [], "", None
         try:

@@ -68,7 +68,7 @@ def format_table(
 ) -> str:
     """A table in lines of at most ``width`` characters.
 
-    Where all columns do not fit, headings take more lines, breaking after a space, "/" or "_"; then long texts do; then
+    Where all columns do not fit, headings take more lines, breaking after a space or "/"; then long texts do; then
     the last columns go into further blocks, which repeat the first column. Text from a store is made harmless.
 
     Args:
@@ -181,8 +181,8 @@ def _total(sizes: Sequence[int]) -> int:
 
 
 def _pieces(heading: str) -> list[str]:
-    """Where a heading may break: after a space, a slash or an underscore, which stay with the piece before."""
-    return [piece for piece in re.findall(r"[^ /_]*[/_]+|[^ /_]+ ?| ", heading) if piece]
+    """Where a heading may break: after a space or a slash, which stay with the piece before, but never within a name."""
+    return re.findall(r"[^ /]*/+|[^ /]+ ?| ", heading)
 
 
 def _wrap(pieces: Sequence[str], size: int) -> list[str]:

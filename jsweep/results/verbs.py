@@ -1,16 +1,16 @@
-"""The reading verbs of the command line as functions: open, list, show and best (compare has a module of its own)."""
+"""The reading verbs of the command line as functions: open, list, show, best and diagnose (compare has its own module)."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias, overload
 
 from jsweep.errors import StoreError
+from jsweep.results.diagnostics import Diagnosis
 from jsweep.results.objective import Objective
 from jsweep.results.ranking import At, ConfigScore, Rule, Simplest
 from jsweep.results.reports import SweepReport, SweepSummary, TrialReport
 from jsweep.results.result import Result
-from jsweep.storage import Status, SweepRecord, TestOpening, Trial, open_store
+from jsweep.storage import Status, SweepRecord, TestOpening, open_store
 
 Metric: TypeAlias = str | Objective | None
 
@@ -23,10 +23,10 @@ def open(store: str | Path, name: str | None = None) -> Result:
     """
     record = open_store(store, write=False)
     try:
-        sweeps = record.sweeps()
-        if not sweeps:
+        names = record.names()
+        if not names:
             raise StoreError(f"{record.path} has no sweeps yet: make one with jsweep run FILE --store {record.path}.")
-        return Result(record, sweeps[-1].name if name is None else name)
+        return Result(record, names[-1] if name is None else name)
     except BaseException:
         record.close()
         raise
@@ -36,7 +36,8 @@ def list(store: str | Path) -> Sequence[SweepSummary]:
     """The sweeps of a store, oldest first; StoreError where it cannot be read."""
     record = open_store(store, write=False)
     try:
-        return [_summary(record.trials(sweep.key), record.tests(sweep.key), sweep) for sweep in record.sweeps()]
+        with record.snapshot():
+            return [_summary(record.counts(sweep.key), record.tests(sweep.key), sweep) for sweep in record.sweeps()]
     finally:
         record.close()
 
@@ -77,7 +78,7 @@ def show(
         StoreError: The store cannot be read.
         ConfigError: It has no such sweep or trial, or the sweep cannot be ranked by the metric.
     """
-    with open(store, sweep) as result:
+    with open(store, sweep) as result, result.snapshot():
         return _sweep_report(result, metric, at) if trial is None else _trial_report(result, trial)
 
 
@@ -111,6 +112,26 @@ def best(
         return result.best(metric, at=at, rule=rule, simplest=simplest)
 
 
+def diagnose(store: str | Path, sweep: str | None = None, *, metric: Metric = None) -> Diagnosis:
+    """What the scores of a sweep say about its space, its length and its seeds.
+
+    Args:
+        store: The store's file.
+        sweep: The sweep's name; default: the latest.
+        metric: The metric to judge by; default: the sweep's objective.
+
+    Returns:
+        The findings, each with what to try; see `Result.diagnose`.
+
+    Raises:
+        StoreError: The store cannot be read.
+        ConfigError: It has no such sweep, or the sweep cannot be ranked by the metric.
+        MissingExtraError: SciPy is not installed.
+    """
+    with open(store, sweep) as result:
+        return result.diagnose(metric)
+
+
 def _sweep_report(result: Result, metric: Metric, at: At) -> SweepReport:
     ranking = result.ranking(metric, at=at)
     trials = result.trials()
@@ -121,10 +142,10 @@ def _sweep_report(result: Result, metric: Metric, at: At) -> SweepReport:
 
 def _trial_report(result: Result, start: str) -> TrialReport:
     trial = result.trial(start)
-    return TrialReport(trial, {metric: dict(result.curves(metric)[trial.id]) for metric in result.metrics()})
+    curves = result.recorded([trial])[trial.id]
+    return TrialReport(trial, {metric: dict(curves.get(metric, [])) for metric in result.metrics()})
 
 
-def _summary(trials: Sequence[Trial], ledger: Sequence[TestOpening], sweep: SweepRecord) -> SweepSummary:
-    states = Counter(trial.status for trial in trials)
-    finished, failed = states[Status.FINISHED], states[Status.FAILED]
-    return SweepSummary(sweep.name, sweep.task, len(trials), finished, failed, len(ledger), sweep.created)
+def _summary(counts: Mapping[Status, int], ledger: Sequence[TestOpening], sweep: SweepRecord) -> SweepSummary:
+    finished, failed = counts.get(Status.FINISHED, 0), counts.get(Status.FAILED, 0)
+    return SweepSummary(sweep.name, sweep.task, sum(counts.values()), finished, failed, len(ledger), sweep.created)

@@ -11,13 +11,10 @@ from jsweep.engine.executors.threads import Work, default_workers
 from jsweep.engine.input_pipeline import streams, window_rows
 from jsweep.engine.program import compile_program, lower_test
 from jsweep.engine.retrain import retrain
-from jsweep.errors import ConfigError, IncompatibleSweepError
+from jsweep.errors import ConfigError
 from jsweep.results.ranking import ConfigScore
 from jsweep.runner.prepare import Prepared
-from jsweep.storage.records import Score
-
-Curves = Mapping[str, Mapping[str, Sequence[tuple[int, float]]]]
-"""Recorded scores: trial -> metric -> (step, value) pairs."""
+from jsweep.runner.recorded import Curves, check_equal, evaluated
 
 
 def test_scores(
@@ -58,8 +55,10 @@ def _scores_in_width(
     trials = tuple(trial for trial in group.trials if trial.id in ids)
     tiles = tuple(replace(group, trials=trials).tiles(width))
     window = window_rows(group, tiles, task.data, prepared.sweep.pairing) if streams(task.data, device) else None
-    scores, states = retrain(prepared.setting, Work(group, tiles, window), device, dict.fromkeys(ids, step))
-    _check_against_record(scores, {trial: recorded[trial] for trial in ids})
+    mine, wanted = {trial: recorded[trial] for trial in ids}, dict.fromkeys(ids, step)
+    work = Work(group, tiles, window)
+    scores, states = retrain(prepared.setting, work, device, steps=wanted, evaluated=evaluated(mine))
+    check_equal(mine, scores, wanted)
     evaluate = compile_program(lower_test(task, group, width, device), device)
     test = jax.device_put(task.data.test, device)
     found: dict[str, dict[str, float]] = {}
@@ -70,16 +69,3 @@ def _scores_in_width(
             own = zip(tile.trials, np.asarray(values))
             found.setdefault(f"test/{name}", {}).update((trial.id, float(value)) for trial, value in own)
     return found
-
-
-def _check_against_record(scores: Mapping[str, Mapping[int, Score]], recorded: Curves) -> None:
-    for trial, curves in recorded.items():
-        for metric, curve in curves.items():
-            for step, value in curve:
-                again = scores[trial][step].metrics[metric]
-                if again != value and not (np.isnan(again) and np.isnan(value)):
-                    raise IncompatibleSweepError(
-                        f"trial {trial} trained again gives {metric} {again!r} at step {step}, and the record says "
-                        f"{value!r}: it was recorded on another machine, with another version or task, or its batches now "
-                        "come in another order; run the sweep here under another name, then test it."
-                    )

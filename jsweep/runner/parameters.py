@@ -9,14 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
+from jsweep._runtime.prng import GENERATOR
 from jsweep._runtime.types import Value
 from jsweep.engine.executors.threads import default_workers
 from jsweep.engine.retrain import retrain, tiles_to_retrain
 from jsweep.errors import ConfigError, StoreError
-from jsweep.planning import Group, seen_by_task
+from jsweep.planning import Group
 from jsweep.planning.traced import LaneFunctions
 from jsweep.runner.prepare import Prepared
-from jsweep.storage import Checkpoint, Status, Trial
+from jsweep.runner.recorded import Curves, check_equal, evaluated
+from jsweep.storage import Checkpoint, Trial
 from jsweep.storage.arrays import restore
 from jsweep.storage.checkpoints import read_checkpoint, to_bytes, write_atomically
 from jsweep.task.task import Task
@@ -34,14 +36,20 @@ def saved_state(prepared: Prepared, folder: Path, saved: Checkpoint) -> PyTree |
     return None
 
 
-def trained_again(prepared: Prepared, trial: Trial, step: int) -> PyTree:
-    """The arrays of a trial's state after ``step`` steps, which must be one of its evaluations."""
-    if trial.status != Status.FINISHED or trial.width is None:
-        raise ConfigError(f"trial {trial.id} is {trial.status}: its parameters are available when it has finished.")
-    share = tiles_to_retrain(prepared.setting, prepared.groups, {trial.id: trial.width}, False)[0]
-    _, states = retrain(prepared.setting, share, default_workers()[0], {trial.id: step})
-    if trial.id not in states:
+def trained_again(prepared: Prepared, trial: Trial, step: int, recorded: Curves) -> PyTree:
+    """The arrays of a trial's state after ``step`` steps, trained again and checked against the ``recorded`` scores.
+
+    Raises:
+        ConfigError: where the trial was not evaluated after ``step`` steps.
+        IncompatibleSweepError: where it comes out otherwise than it is recorded.
+    """
+    steps = evaluated(recorded)
+    if step not in steps[trial.id]:
         raise ConfigError(f"step={step} is not an evaluation of trial {trial.id}: pass one of the steps of its curve.")
+    share = tiles_to_retrain(prepared.setting, prepared.groups, {trial.id: trial.width or 1}, False)[0]
+    wanted, device = {trial.id: step}, default_workers()[0]
+    scores, states = retrain(prepared.setting, share, device, steps=wanted, evaluated=steps)
+    check_equal(recorded, scores, wanted)
     return states[trial.id]
 
 
@@ -50,15 +58,18 @@ def whole_state(prepared: Prepared, trial: str, arrays: PyTree) -> PyTree:
     group = prepared.group_of(trial)
     if any(lane.most for lane in group.lanes.values()):
         planned = next(member for member in group.trials if member.id == trial)
-        own = _own_shapes(prepared.setting.task, group, seen_by_task(planned))
+        own = _own_shapes(prepared.setting.task, group, planned.config)
         arrays = jax.tree.map(lambda shape, leaf: leaf[tuple(slice(n) for n in shape.shape)], own, arrays)
     return group.traced.template.whole(arrays)
 
 
 def _own_shapes(task: Task, group: Group, config: Mapping[str, Value]) -> PyTree:
-    """The shapes of the state that a config has without padding."""
-    functions = LaneFunctions(task, config, {}, group.traced.template)
-    return jax.eval_shape(lambda: functions.init({}, jax.random.key(0)))
+    """The shapes of the state that a config has without padding: its widths static, its other lanes as they are."""
+    padded = {name: config[name] for name, lane in group.lanes.items() if lane.most}
+    lanes = {name: lane for name, lane in group.lanes.items() if name not in padded}
+    functions = LaneFunctions(task, {**group.static, **padded}, lanes, group.traced.template)
+    values = {name: lane.shape() for name, lane in lanes.items()}
+    return jax.eval_shape(lambda traced: functions.init(traced, jax.random.key(0, impl=GENERATOR)), values)
 
 
 def write_params(params: PyTree[Array], trial: str, out: str) -> list[list[str]]:

@@ -60,7 +60,7 @@ class GroupPlan:
         return ", ".join(f"{name}={format_value(value)}" for name, value in self.static.items()) or "all"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """The compile groups that are left of a sweep, the role of every name, and warnings.
 
@@ -91,7 +91,7 @@ class Plan:
         """How many programs (of initialisation, training and evaluation together) will be compiled."""
         return len(self.groups)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         trials = sum(group.trials for group in self.groups)
         if not self.groups:
             return f"nothing is left to do: all {_count(self.finished, 'trial')} have finished"

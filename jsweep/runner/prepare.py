@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -61,12 +61,13 @@ class Prepared:
         raise KeyError(trial)
 
 
-def prepare(sweep: Sweep, record: SweepRecord | None = None) -> Prepared:
+def prepare(sweep: Sweep, record: SweepRecord | None = None, lengths: Mapping[str, int] | None = None) -> Prepared:
     """Check a sweep and find its compile groups by abstract tracing.
 
     Args:
         sweep: the sweep.
         record: what its store has of it, which is kept: roles, lane types, buckets, and the steps between evaluations.
+        lengths: the steps of recorded trials, by id, in place of those that the sweep asks for.
 
     Raises:
         ConfigError: where something about the sweep cannot be used; and whatever the task raises for every config.
@@ -78,6 +79,7 @@ def prepare(sweep: Sweep, record: SweepRecord | None = None) -> Prepared:
     check_data(task.data)
     configs = checked(sweep.configs)
     trials = make_trials(task, configs, sweep.seeds, sweep.steps, sweep.epochs, epoch_examples(task.data))
+    trials = tuple(replace(trial, steps=(lengths or {}).get(trial.id, trial.steps)) for trial in trials)
     grouped = make_groups(
         task,
         trials,

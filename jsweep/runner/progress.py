@@ -1,10 +1,11 @@
 """Progress of a run on standard error, as a callback: a live display, plain lines for a log file, or nothing."""
 
-import importlib.util
+import html
+import importlib
 import sys
 import time
 from collections.abc import Callable, Iterable
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -60,12 +61,12 @@ def progress_callback(progress: ProgressMode | None, result: Session) -> Progres
     console = Console(stderr=True)
     if progress is None:
         progress = "live" if console.is_terminal or console.is_jupyter else "off"
-    if progress == "live" and console.is_jupyter and importlib.util.find_spec("ipywidgets") is None:
-        progress = "plain"  # a notebook needs ipywidgets to redraw its output
     if progress == "off":
         return Progress()
     tally = _tally(result)
-    return Plain(tally, result.name) if progress == "plain" else LiveDisplay(tally, result.name, console)
+    if progress == "plain":
+        return Plain(tally, result.name)
+    return Notebook(tally, result.name) if console.is_jupyter else LiveDisplay(tally, result.name, console)
 
 
 def _tally(result: Session) -> Tally:
@@ -133,13 +134,48 @@ class Plain(_Counting):
 
     def _print(self) -> None:
         self._next = self._clock() + PLAIN_SECONDS
-        parts = [f"{self.tally.fraction:.0%}", trials_text(self.tally), *speed_texts(self.tally)]
-        score, config = best_texts(self.tally.scoreboard)
-        print(f"{self.name}: {', '.join(parts)}; {score}{config and f': {config}'}", file=sys.stderr, flush=True)
+        print(line_text(self.name, self.tally), file=sys.stderr, flush=True)
+
+
+class Notebook(_Counting):
+    """Lines below a cell that are replaced as training goes on; the notebook keeps the last ones. It needs no thread."""
+
+    def __init__(self, tally: Tally, name: str, clock: Callable[[], float] = time.monotonic):
+        super().__init__(tally, name)
+        self._clock, self._next = clock, 0.0
+        self._handle: Any = None
+
+    def on_start(self, plan: Plan | None) -> None:
+        display = importlib.import_module("IPython.display").display
+        self._handle = display(self.shown(), raw=True, display_id=True)
+
+    def on_compiled(self, event: Compiled) -> None:
+        super().on_compiled(event)
+        self._update_if_due()
+
+    def on_segment(self, event: Trained) -> None:
+        super().on_segment(event)
+        self._update_if_due()
+
+    def on_end(self, error: BaseException | None) -> None:
+        self._handle.update(self.shown(), raw=True)
+
+    def shown(self) -> dict[str, str]:
+        """The display as it is now, by MIME type."""
+        tally, (score, config) = self.tally, best_texts(self.tally.scoreboard)
+        name, texts = html.escape(self.name), [", ".join(speed_texts(tally)), score, config]
+        head = f'<b>{name}</b> <progress value="{tally.fraction:.4f}"></progress> {tally.fraction:.0%} {trials_text(tally)}'
+        lines = [head, *(html.escape(text) for text in texts if text)]
+        return {"text/plain": line_text(self.name, tally), "text/html": "".join(f"<div>{line}</div>" for line in lines)}
+
+    def _update_if_due(self) -> None:
+        if self._clock() >= self._next:
+            self._next = self._clock() + 1 / REFRESHES_A_SECOND
+            self._handle.update(self.shown(), raw=True)
 
 
 class LiveDisplay(_Counting):
-    """A display of a few lines that is redrawn several times a second, on a terminal or in a notebook."""
+    """A display of a few lines on a terminal that is redrawn several times a second."""
 
     def __init__(self, tally: Tally, name: str, console: Console):
         super().__init__(tally, name)
@@ -166,6 +202,13 @@ class LiveDisplay(_Counting):
         score, config = best_texts(tally.scoreboard)
         lines = [Text("  " + ", ".join(speed_texts(tally))), Text(f"  {score}")]
         return Group(head, *lines, *([Padding(Text(config, "cyan", overflow="fold"), (0, 0, 0, 4))] if config else []))
+
+
+def line_text(name: str, tally: Tally) -> str:
+    """All of the progress in one line."""
+    parts = [f"{tally.fraction:.0%}", trials_text(tally), *speed_texts(tally)]
+    score, config = best_texts(tally.scoreboard)
+    return f"{name}: {', '.join(parts)}; {score}{config and f': {config}'}"
 
 
 def trials_text(tally: Tally) -> str:

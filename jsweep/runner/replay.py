@@ -1,18 +1,21 @@
 """Replay: train a recorded trial again and say whether it is bit-equal, or where it first differs."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal, get_args
-
-import numpy as np
 
 from jsweep._runtime.environment import describe_environment
 from jsweep.engine.executors.threads import default_workers
 from jsweep.engine.retrain import retrain, tiles_to_retrain
 from jsweep.errors import ConfigError
-from jsweep.results.result import Result
-from jsweep.runner.prepare import Prepared
+from jsweep.runner.recorded import compared, evaluated, is_same
+from jsweep.runner.run import attach
+from jsweep.runner.session import Session
+from jsweep.runner.sweep import Sweep
 from jsweep.storage import Status
+from jsweep.storage.integrity import Verified, sample
 from jsweep.storage.records import Score
 
 BatchWith = Literal["neighbours", "copies", "none"]
@@ -53,57 +56,77 @@ class Replay:
         return "; ".join([found, *changed])
 
 
-def replay_one(result: Result, prepared: Prepared, trial: str, batch_with: BatchWith) -> Replay:
-    """Replay one finished trial of a prepared sweep, given by its id or the beginning of it; see `Session.replay`."""
+def replay(sweep: Sweep | Session, trial: str, *, batch_with: BatchWith = "neighbours") -> Replay:
+    """Train a recorded trial again from its seed and compare every score with the record.
+
+    Args:
+        sweep: the sweep, with the store and name that it was run with, or its session, which may be kept in memory.
+        trial: the trial's id, or the beginning of it.
+        batch_with: "neighbours" trains it in its recorded tile width among its neighbours, "copies" among copies of itself;
+            neither may change a bit on CPU. "none" trains it in a program that is not vmapped, which may round otherwise.
+
+    Returns:
+        What was found.
+
+    Raises:
+        ConfigError: for a trial that is not recorded whole.
+    """
     if batch_with not in get_args(BatchWith):
         allowed = ", ".join(map(repr, get_args(BatchWith)))
         raise ConfigError(f"batch_with={batch_with!r} is not valid: pass one of {allowed}.")
-    row = result.trial(trial)
-    if row.status != Status.FINISHED or row.width is None:
-        raise ConfigError(f"trial {row.id} is {row.status}, so its record is not complete: run the sweep first.")
-    width = 1 if batch_with == "none" else row.width
-    return replay_many(result, prepared, [row.id], width, batch_with == "neighbours")[0]
+    with nullcontext(sweep) if isinstance(sweep, Session) else attach(sweep) as result:
+        row = result.trial(trial)
+        if row.status != Status.FINISHED or row.width is None:
+            raise ConfigError(f"trial {row.id} is {row.status}, so its record is not complete: run the sweep first.")
+        width = 1 if batch_with == "none" else row.width
+        return replay_many(result, [row.id], width, batch_with == "neighbours")[0]
 
 
 def replay_many(
-    result: Result, prepared: Prepared, trials: Sequence[str], width: int | None = None, neighbours: bool = True
+    session: Session, trials: Sequence[str], width: int | None = None, neighbours: bool = True
 ) -> list[Replay]:
     """Replay finished trials, each compile group's program compiled once.
 
     Args:
-        result: the recorded sweep.
-        prepared: the same sweep, analysed.
+        session: an attached sweep.
         trials: ids.
         width: lanes of the tiles; None is each trial's recorded width.
         neighbours: whether tiles are filled as in the whole sweep; else with copies of each trial.
     """
-    rows = {row.id: row for row in result.trials()}
-    curves = {metric: result.curves(metric) for metric in result.metrics()}
-    known, now = result.environments(), describe_environment()
+    rows = {row.id: row for row in session.trials()}
+    recorded = session.recorded(rows[trial] for trial in trials)
+    known, now = session.environments(), describe_environment()
     found: dict[str, Replay] = {}
-    setting, groups = prepared.setting, prepared.groups
+    setting, groups = session.prepared.setting, session.prepared.groups
     widths = {trial: width or rows[trial].width or 1 for trial in trials}
     for share in tiles_to_retrain(setting, groups, widths, neighbours):
-        scores, _ = retrain(setting, share, default_workers()[0])
+        scores, _ = retrain(setting, share, default_workers()[0], evaluated=evaluated(recorded))
         wide = share.tiles[0].width
         for trial in (t for t in trials if t in scores and widths[t] == wide):
             before = known.get(rows[trial].environment or 0, {})
             other = {name: (before.get(name), now[name]) for name in now if before.get(name) != now[name]}
-            compared = _compare({metric: curve[trial] for metric, curve in curves.items()}, scores[trial])
-            found[trial] = Replay(trial, wide, *compared, other)
+            found[trial] = Replay(trial, wide, *_compare(recorded[trial], scores[trial]), other)
     return [found[trial] for trial in trials]
+
+
+def verify_against(found: Verified, sweep: Sweep, count: int) -> Verified:
+    """Add to ``found`` whether every trial of ``sweep`` is recorded, and what replaying ``count`` of them shows."""
+    with attach(sweep) as result:
+        rows = result.trials()
+        replayed = replay_many(result, sample([row.id for row in rows if row.status == Status.FINISHED], count))
+    faults = [
+        f"trial {trial} is asked for and not recorded" for trial in sorted(result.trial_ids - {r.id for r in rows})
+    ]
+    faults += [f"trial {row.id} is {row.status}" for row in rows if row.status != Status.FINISHED]
+    faults += [str(one) for one in replayed if one.difference is not None]
+    return dataclasses.replace(found, replayed=len(replayed), faults=(*found.faults, *faults))
 
 
 def _compare(
     recorded: Mapping[str, Sequence[tuple[int, float]]], scores: Mapping[int, Score]
 ) -> tuple[int, tuple[str, int, float, float] | None, float]:
     """How many scores were compared, the first that differs, and the largest difference."""
-    compared, differing, furthest = 0, [], 0.0
-    for metric, curve in recorded.items():
-        for step, value in curve:
-            again = scores[step].metrics[metric]
-            compared += 1
-            if again != value and not (np.isnan(again) and np.isnan(value)):
-                differing.append((metric, step, value, again))
-                furthest = max(furthest, abs(again - value))
-    return compared, min(differing, key=lambda d: d[1], default=None), furthest
+    found = list(compared(recorded, scores))
+    differing = [each for each in found if not is_same(*each[2:])]
+    furthest = max((abs(now - before) for _, _, before, now in differing), default=0.0)
+    return len(found), min(differing, key=lambda d: d[1], default=None), furthest

@@ -2,18 +2,18 @@
 
 import contextlib
 import os
-import signal
 import threading
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 
 from jsweep._runtime.environment import describe_environment
+from jsweep._runtime.interrupts import interrupts_set
 from jsweep._runtime.types import Value
 from jsweep.engine.events import Callback, Failed, Halved, Trained, dispatched
 from jsweep.engine.executors.threads import default_workers
@@ -116,13 +116,10 @@ def attach(sweep: Sweep) -> Session:
         store = on_error.enter_context(open_store(sweep.store, write=_can_write(sweep)))
         record = store.sweep(sweep.record_name)
         if record is None:
-            kept = (
-                ""
-                if resolve(sweep.store) is not None
-                else "; a record in memory is that of the session of its run alone"
-            )
-            raise ConfigError(f"{store.path} has no sweep {sweep.record_name!r}: run it first{kept}.")
-        prepared = prepare(sweep, record)
+            memory = "" if store.file else "; a record in memory is that of its own session alone"
+            raise ConfigError(f"{store.path} has no sweep {sweep.record_name!r}: run it first{memory}.")
+        lengths = {trial.id: trial.steps for trial in store.trials(record.key)}  # whatever is asked for now
+        prepared = prepare(sweep, record, lengths)
         warn_of_unchecked(store, open_sweep(store, prepared), prepared)
         on_error.pop_all()
     return Session(store, record.name, prepared)
@@ -201,7 +198,7 @@ class _Run:
                 raise
             finally:
                 self.store.add_seconds(self.record.key, time.perf_counter() - begun)
-                for callback in (*self.callbacks, self.display):
+                for callback in (self.display, *self.callbacks):  # the display ends though a callback raises
                     callback.on_end(error)
 
     def _shared(self, stack: contextlib.ExitStack) -> tuple[Claims | None, Checkpointing | None]:
@@ -244,7 +241,7 @@ class _Run:
         stop = threading.Event()
         setting = remaining.prepared.setting
         with (
-            _interrupt_sets(stop),
+            interrupts_set(stop),
             contextlib.closing(run_tiles(setting, work, self.workers, stop, claims, checkpointing)) as events,
         ):
             for event in dispatched(events, (*self.callbacks, self.display), stop):
@@ -274,28 +271,6 @@ class _Run:
 
 def _finished(session: Session) -> frozenset[str]:
     return frozenset(trial.id for trial in session.trials() if trial.status == Status.FINISHED)
-
-
-@contextlib.contextmanager
-def _interrupt_sets(stop: threading.Event) -> Iterator[None]:
-    """The first Ctrl-C ends the sweep after its current segments; the second ends it at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def first(*_: object) -> None:
-        stop.set()
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.getsignal(signal.SIGINT)
-    if before == signal.SIG_IGN:  # a job in the background, say
-        yield
-        return
-    signal.signal(signal.SIGINT, first)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def one_line(error: Exception) -> str:

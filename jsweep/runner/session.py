@@ -12,7 +12,6 @@ from jsweep.results.result import Result
 from jsweep.runner.holdout import test_scores
 from jsweep.runner.parameters import saved_state, trained_again, whole_state
 from jsweep.runner.prepare import Prepared
-from jsweep.runner.replay import BatchWith, Replay, replay_one
 from jsweep.space import format_config
 from jsweep.storage import Status, Store, TestOpening, now
 
@@ -117,8 +116,9 @@ class Session(Result):
                 f"({format_config(ledger[0].config)} at step {ledger[0].step}): a second one selected with it in view would no "
                 "longer be tested; pass again=True (--again) to do so on record."
             )
-        widths = {trial.id: trial.width or 1 for trial in self.trials()}
-        scores = test_scores(self.prepared, best, widths, self._recorded_curves(best))
+        rows = [trial for trial in self.trials() if trial.id in best.trials]
+        widths = {trial.id: trial.width or 1 for trial in rows}
+        scores = test_scores(self.prepared, best, widths, self.recorded(rows))
         entry = TestOpening(
             config_id=best.config_id,
             config=best.config,
@@ -135,23 +135,6 @@ class Session(Result):
         self._store.record_test(self._row.key, entry)
         return score_of_opening(entry, from_ledger=False)
 
-    def replay(self, trial: str, *, batch_with: BatchWith = "neighbours") -> Replay:
-        """Train a finished trial again from its seed and compare every score with the record.
-
-        Args:
-            trial: its id, or the beginning of it.
-            batch_with: "neighbours" trains it in its recorded tile width among its neighbours, "copies" among copies of
-                itself; neither may change a bit on CPU. "none" trains it in a program that is not vmapped, which may round
-                otherwise.
-
-        Returns:
-            What was found.
-
-        Raises:
-            ConfigError: for a trial that is not recorded whole.
-        """
-        return replay_one(self, self.prepared, trial, batch_with)
-
     def params(self, trial: str, *, step: int | None = None) -> PyTree:
         """A finished trial's parameters: a plain pytree of JAX arrays, as the task's ``init`` made it.
 
@@ -163,6 +146,7 @@ class Session(Result):
 
         Raises:
             ConfigError: for a trial that has not finished, or a step at which it was not evaluated.
+            IncompatibleSweepError: where the trial, trained again, comes out otherwise than it is recorded.
         """
         state = self.state(trial, step=step)
         return state["params"] if isinstance(state, Mapping) and "params" in state else state
@@ -170,7 +154,12 @@ class Session(Result):
     def state(self, trial: str, *, step: int | None = None) -> PyTree:
         """A finished trial's whole state, the optimizer's included; the arguments are those of `params`.
 
-        It is read from the trial's checkpoint where ``checkpoints="all"`` kept it, else trained again from its seed.
+        It is read from the trial's checkpoint where ``checkpoints="all"`` kept it, else trained again from its seed and
+        checked against the record bit for bit.
+
+        Raises:
+            ConfigError: for a trial that has not finished, or a step at which it was not evaluated.
+            IncompatibleSweepError: where the trial comes out otherwise than it is recorded.
         """
         row = self.trial(trial)
         if row.status != Status.FINISHED:
@@ -181,10 +170,5 @@ class Session(Result):
         if saved is not None and saved.step == wanted:
             arrays = saved_state(self.prepared, self.folder, saved)
         if arrays is None:
-            arrays = trained_again(self.prepared, row, wanted)
+            arrays = trained_again(self.prepared, row, wanted, self.recorded([row]))
         return whole_state(self.prepared, row.id, arrays)
-
-    def _recorded_curves(self, best: ConfigScore) -> dict[str, dict[str, list[tuple[int, float]]]]:
-        wanted = [metric for metric in self.metrics() if metric.startswith("validation/")]
-        curves = {metric: self.curves(metric) for metric in wanted}
-        return {trial: {metric: curves[metric][trial] for metric in wanted} for trial in best.trials}

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from jsweep._runtime.types import Value
 from jsweep.errors import ConfigError
 from jsweep.search._count import count_configs
-from jsweep.search._where import Where, check_where, passes
+from jsweep.search._where import Filter, Where
 from jsweep.space._conditions import leaf_in, leaves
 from jsweep.space._configs import Configs
 from jsweep.space._domains import Distribution
@@ -19,7 +19,8 @@ def grid(space: SpaceLike, *, where: Where | None = None) -> Configs:
     """Every combination of the space's values, in the order of `itertools.product`: the last name varies fastest.
 
     A conditional name (`when`) takes its values in the configs where its condition holds and is absent from the others,
-    which come first where that name decides the order; no config occurs twice.
+    which come first where that name decides the order; no config occurs twice. Configs that do not satisfy a `constraint`
+    of the space are left out.
 
     Args:
         space: names and their values, as `Space` takes them.
@@ -29,8 +30,8 @@ def grid(space: SpaceLike, *, where: Where | None = None) -> Configs:
         The configs.
 
     Raises:
-        ConfigError: for a distribution, which a grid cannot list; for more than 10,000,000 configs, before any is built;
-            and if no config is left.
+        ConfigError: for a distribution, which a grid cannot list; for more than 10,000,000 configs (constraints and
+            ``where`` not counted), before any is built; and if no config is left.
 
     >>> import jsweep as js
     >>> js.grid({"layers": [1, 2], "width": [64, 128]}, where=lambda config: config["layers"] * config["width"] <= 128)
@@ -40,14 +41,14 @@ def grid(space: SpaceLike, *, where: Where | None = None) -> Configs:
       layers=2, width=64
     """
     space = as_space(space)
-    check_where(where)
+    kept = Filter(space, where)
     _check_listable(space)
     _check_size(space)
     configs = _combinations(space)
-    if where is not None:
-        configs = [config for config in configs if passes(where, space, config)]
+    if kept.conditions:
+        configs = [config for config in configs if kept.keeps(config)]
     if not configs:
-        raise ConfigError("where is True for no config of the grid: loosen it.")
+        raise ConfigError(f"{kept} kept no config of the grid: loosen it.")
     return Configs(tuple(configs), (space,))
 
 

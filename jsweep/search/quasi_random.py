@@ -10,7 +10,8 @@ from jaxtyping import Float
 from jsweep._runtime.optional import import_optional
 from jsweep._runtime.prng import Key, generator
 from jsweep.errors import ConfigError
-from jsweep.search._where import Where
+from jsweep.search._exchange import exchanged
+from jsweep.search._where import Filter, Where
 from jsweep.search.random import check_n, drawn_names, first_different, rows_of
 from jsweep.space._configs import Configs
 from jsweep.space._space import SpaceLike, as_space
@@ -24,7 +25,7 @@ def sobol(space: SpaceLike, n: SupportsIndex, *, key: Key, where: Where | None =
     The sequence is SciPy's ``qmc.Sobol``, scrambled by ``key``, with a dimension for every name that is drawn,
     conditional or not, in the order of the space; a list takes position ``floor(u len)``. It is balanced over its first
     2, 4, 8, ... configs. The first configs of a longer draw are those of a shorter one, but adding a name changes the
-    others. A point that repeats a config, or that ``where`` does not keep, is skipped.
+    others. A point that repeats a config, or that a `constraint` of the space or ``where`` does not keep, is skipped.
 
     Args:
         space: names and what they take, as `Space` takes them.
@@ -60,23 +61,26 @@ def sobol(space: SpaceLike, n: SupportsIndex, *, key: Key, where: Where | None =
     return first_different(space, n, source, where)
 
 
-def latin_hypercube(space: SpaceLike, n: SupportsIndex, *, key: Key) -> Configs:
+def latin_hypercube(space: SpaceLike, n: SupportsIndex, *, key: Key, where: Where | None = None) -> Configs:
     """``n`` configs such that each name, taken alone, has one draw in each of ``n`` equally likely intervals.
 
     The sample is SciPy's ``qmc.LatinHypercube``. Its intervals depend on ``n``, so a longer draw cannot begin with a
     shorter one: the key is mixed with ``n``, and samples of different ``n`` share nothing. To draw more configs later,
-    use `sobol` or `random`. There is no ``where``, which would leave intervals empty.
+    use `sobol` or `random`. Where the space has a `constraint`, or with ``where``, points that are not kept exchange
+    numbers with others until all are, so that every interval still has its draw.
 
     Args:
         space: names and what they take, as `Space` takes them.
         n: how many configs, 1 to 10,000,000.
         key: a JAX key, or an integer.
+        where: keeps the configs for which ``where(config)`` is True.
 
     Returns:
         ``n`` configs.
 
     Raises:
-        ConfigError: for an ``n`` or a ``key`` that is not valid, and if configs repeat, as in a space of short lists.
+        ConfigError: for an ``n`` or a ``key`` that is not valid, if configs repeat, as in a space of short lists, and if
+            no exchange is found that satisfies the constraints.
         MissingExtraError: without SciPy (``pip install 'jsweep[search]'``).
 
     >>> import jsweep as js
@@ -85,12 +89,15 @@ def latin_hypercube(space: SpaceLike, n: SupportsIndex, *, key: Key) -> Configs:
     """
     space, n = as_space(space), check_n(n)
     names = drawn_names(space)
+    kept = Filter(space, where)
     units: Mapping[str, Float[np.ndarray, " n"]] = {}
     if names:
         sample = import_optional("scipy.stats.qmc", "search").LatinHypercube(
             len(names), rng=generator(key, "latin_hypercube", n)
         )
         units = dict(zip(names, sample.random(n).T, strict=True))
+    if kept.conditions:
+        units = exchanged(kept, units, n, generator(key, "latin_hypercube exchanges", n))
     different = dict(rows_of(space, units, n))
     if len(different) < n:
         raise ConfigError(

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from jsweep._runtime.prng import Key, next_uniform, uniform_stream
 from jsweep._runtime.types import Value
 from jsweep.errors import ConfigError
-from jsweep.search._where import Where, check_where, passes
+from jsweep.search._where import Filter, Where
 from jsweep.search.grid import MOST_CONFIGS
 from jsweep.space._conditions import leaf_in, leaves
 from jsweep.space._configs import Configs
@@ -34,7 +34,7 @@ def random(space: SpaceLike, n: SupportsIndex, *, key: Key, where: Where | None 
 
     Every name has its own stream of numbers, made from the key and the name, and draw i takes the i-th number of each.
     So the first configs of a longer draw are those of a shorter one, and adding or moving a name changes the draws of no
-    other. A draw that repeats a config, or that ``where`` does not keep, is skipped.
+    other. A draw that repeats a config, or that a `constraint` of the space or ``where`` does not keep, is skipped.
 
     Args:
         space: names and what they take, as `Space` takes them.
@@ -74,12 +74,12 @@ def drawn_names(space: Space) -> tuple[str, ...]:
 
 
 def first_different(space: Space, n: int, source: Source, where: Where | None) -> Configs:
-    """The first ``n`` different configs of a source that ``where`` keeps; ConfigError if there are too few."""
-    check_where(where)
+    """The first ``n`` different configs of a source that constraints and ``where`` keep; ConfigError if there are too few."""
+    kept = Filter(space, where)
     found: dict[Drawn, dict[str, Value]] = {}
     fruitless = 0
     for drawn, config in _endless(space, source, n):
-        if drawn not in found and (where is None or passes(where, space, config)):
+        if drawn not in found and kept.keeps(config):
             found[drawn] = config
             fruitless = 0
             if len(found) == n:
@@ -88,10 +88,10 @@ def first_different(space: Space, n: int, source: Source, where: Where | None) -
         if fruitless == _FRUITLESS:
             break
     tried = f"{_FRUITLESS:,} draws in a row"
-    if where is None:
+    if not kept.conditions:
         raise ConfigError(f"n={n} is too many: the space gave {len(found)} different configs and then none in {tried}.")
     raise ConfigError(
-        f"where kept {len(found)} different configs and then none in {tried} (it must keep 1 in 10,000): loosen it"
+        f"{kept} kept {len(found)} different configs and then none in {tried} (it must keep 1 in 10,000): loosen it"
         + (f", or pass n={len(found)}." if found else ".")
     )
 

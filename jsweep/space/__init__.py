@@ -6,6 +6,7 @@ The modules of this package are private: users import its names from `jsweep`, o
 from jsweep.space._annotations import lane, static
 from jsweep.space._conditions import at_least, at_most, when
 from jsweep.space._configs import Configs, configs
+from jsweep.space._constraints import Constraint, constraint
 from jsweep.space._domains import choice, int_uniform, linspace, log_int, log_uniform, logspace, normal, uniform
 from jsweep.space._encode import Named, config_id, decode, encode
 from jsweep.space._format import format_config, format_value
@@ -14,6 +15,7 @@ from jsweep.space._space import Space
 
 __all__ = [
     "Configs",
+    "Constraint",
     "Named",
     "Space",
     "ValueKind",
@@ -22,6 +24,7 @@ __all__ = [
     "choice",
     "config_id",
     "configs",
+    "constraint",
     "decode",
     "encode",
     "format_config",

@@ -20,14 +20,18 @@ from jsweep.space._conditions import (
     in_order,
     part_of,
 )
+from jsweep.space._constraints import Constraint
 from jsweep.space._domains import Distribution, Values, choice, values_of
 from jsweep.space._encode import Json, decode, encode
 from jsweep.space._kinds import ValueKind, kind_of_part
+from jsweep.space._named import Named, name_of
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Space(Mapping[str, Part]):
     """Names and what each takes: a list of values, a distribution, a conditional part (`when`), or one value.
+
+    A `constraint` stands in it under a name of its own, which is not a hyperparameter.
 
     `grid`, `random` and the other searches take the plain dict as well; a `Space` made from it is checked, prints itself
     and converts to JSON. A list (or range, or 1-D array) holds values to choose from; everything else, a tuple too,
@@ -48,6 +52,8 @@ class Space(Mapping[str, Part]):
     """The names, each after those it is conditional on."""
     annotations: Mapping[str, Annotation] = field(init=False)
     """The roles that `lane` and `static` require, by name."""
+    constraints: Mapping[str, Constraint] = field(init=False)
+    """What every config satisfies, by the constraint's name."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.parts, Mapping):
@@ -56,16 +62,23 @@ class Space(Mapping[str, Part]):
             raise ConfigError("the space is empty: pass at least one name, as in {'learning_rate': [0.1, 0.3]}.")
         parts: dict[str, Part] = {}
         annotations: dict[str, Annotation] = {}
+        constraints: dict[str, Constraint] = {}
         for name, value in self.parts.items():
             check_name(name)
+            if isinstance(value, Constraint):
+                constraints[name] = value
+                continue
             if isinstance(value, Annotated):
                 annotations[name], value = value.role, value.part
             try:
                 parts[name] = part_of(value)
             except ConfigError as error:
                 raise ConfigError(f"{name}: {error}") from None
+        if not parts:
+            raise ConfigError("the space has only constraints: add names and what they take.")
         check_conditions(parts)
         object.__setattr__(self, "parts", parts)
+        object.__setattr__(self, "constraints", constraints)
         object.__setattr__(self, "order", in_order(parts))
         object.__setattr__(self, "annotations", annotations)
 
@@ -79,17 +92,22 @@ class Space(Mapping[str, Part]):
         return len(self.parts)
 
     def __eq__(self, other: object) -> bool:
-        return self.to_json() == other.to_json() if isinstance(other, Space) else NotImplemented
+        return self._identity == other._identity if isinstance(other, Space) else NotImplemented
 
     def __hash__(self) -> int:
-        return hash(self.to_json())
+        return hash(self._identity)
+
+    @cached_property
+    def _identity(self) -> tuple[object, ...]:
+        return self.parts_to_json(), tuple(self.constraints.items())
 
     def __repr__(self) -> str:
-        width = max(map(len, self.parts)) + 1
+        width = max(map(len, (*self.parts, *self.constraints))) + 1
         roles = {
             name: f"  ({'a lane' if role == 'lane' else 'compiled in'})" for name, role in self.annotations.items()
         }
-        shown = (f"{name + ':':<{width}} {part}{roles.get(name, '')}" for name, part in self.parts.items())
+        entries = {**self.parts, **self.constraints}
+        shown = (f"{name + ':':<{width}} {part}{roles.get(name, '')}" for name, part in entries.items())
         return "\n  ".join(["Space", *shown])
 
     @property
@@ -103,11 +121,17 @@ class Space(Mapping[str, Part]):
         return {name: kind_of_part(part) for name, part in self.parts.items()}
 
     def to_json(self) -> str:
-        """The space as JSON, exactly; functions by name."""
-        data = {name: _part_to_data(part) for name, part in self.parts.items()}
-        return json.dumps(
-            {n: {self.annotations[n]: d} if n in self.annotations else d for n, d in data.items()}, allow_nan=False
-        )
+        """The space as JSON, exactly; functions by name, and so ConfigError for a constraint that is a lambda."""
+        constraints = {name: {"constraint": name_of(c.holds)} for name, c in self.constraints.items()}
+        return json.dumps({**self._parts_data(), **constraints}, allow_nan=False)
+
+    def parts_to_json(self) -> str:
+        """The names and what they take as JSON, without the constraints."""
+        return json.dumps(self._parts_data(), allow_nan=False)
+
+    def _parts_data(self) -> dict[str, Json]:
+        data: dict[str, Json] = {name: _part_to_data(part) for name, part in self.parts.items()}
+        return {n: {self.annotations[n]: d} if n in self.annotations else d for n, d in data.items()}
 
     @classmethod
     def from_json(cls, text: str, resolve: bool = False) -> "Space":
@@ -122,7 +146,9 @@ class Space(Mapping[str, Part]):
         return as_space(written)
 
 
-SpaceLike: TypeAlias = "Space | Mapping[str, Annotated] | Mapping[str, Written] | Mapping[str, Annotated | Written]"
+SpaceLike: TypeAlias = (
+    "Space | Mapping[str, Annotated] | Mapping[str, Written] | Mapping[str, Annotated | Written | Constraint]"
+)
 """A space, or the dict of which one is made."""
 
 
@@ -148,8 +174,10 @@ def _part_to_data(part: Part) -> dict[str, Json]:
     return {"when": conditions, "then": _part_to_data(part.then), **otherwise}
 
 
-def _part_from_data(data: Json, resolve: bool) -> Part | Annotated:
+def _part_from_data(data: Json, resolve: bool) -> Part | Annotated | Constraint:
     match data:
+        case {"constraint": str(name), **rest} if not rest:
+            return Constraint(Named(name).resolve() if resolve else Named(name))
         case {"lane": part, **rest} if not rest:
             return Annotated("lane", _unannotated(part, resolve))
         case {"static": part, **rest} if not rest:

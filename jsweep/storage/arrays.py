@@ -31,11 +31,13 @@ def restore(shapes: PyTree, arrays: Mapping[str, np.ndarray]) -> PyTree | None:
         array = arrays.get(_name(path))
         if array is None:
             return None
-        if _is_key(leaf):
-            array = jax.random.wrap_key_data(jnp.asarray(array), impl=generator_name(leaf.dtype))
-        if array.shape[1:] != leaf.shape or array.dtype != leaf.dtype:
+        wanted = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
+        if array.ndim == 0 or array.shape[1:] != wanted.shape or array.dtype != wanted.dtype:
             return None
-        leaves.append(array)
+        is_key = wanted is not leaf
+        leaves.append(
+            jax.random.wrap_key_data(jnp.asarray(array), impl=generator_name(leaf.dtype)) if is_key else array
+        )
     return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
 
 

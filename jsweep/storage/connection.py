@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jsweep.errors import StoreError
 from jsweep.storage.schema import TABLES, VERSION
+from jsweep.storage.shape import LARGEST_CELL, why_not
 
 LOCK_WAIT = 60.0  # seconds that a writer waits for another one before it raises
 
@@ -31,6 +32,7 @@ def connect(file: Path | None, shown: str, *, write: bool = True) -> sqlite3.Con
     try:
         connection = _open(file, write)
         connection.execute("PRAGMA trusted_schema = OFF")
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_CELL)
         _check_format(connection, shown, create=file is None or write)
         if file is not None and write:
             _check_structure(connection, shown)
@@ -123,11 +125,9 @@ def _check_path(file: Path, shown: str, write: bool) -> None:
 
 
 def _check_format(connection: sqlite3.Connection, shown: str, create: bool) -> None:
-    tables = _tables(connection)
-    if not tables and create:
+    if create and not _has(connection, "meta"):
         _create_tables(connection)
-        tables = _tables(connection)
-    if not {"meta", "sweeps", "trials", "scores"} <= tables:
+    if not _has(connection, "meta"):
         raise StoreError(f"store={shown!r} is not a jsweep store: pass another path.")
     version = connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
     if version is None:
@@ -139,11 +139,21 @@ def _check_format(connection: sqlite3.Connection, shown: str, create: bool) -> N
             f"store={shown!r} has format {str(version[0])[:20]}, and this jsweep reads format {VERSION}: "
             "open it with the version of jsweep that wrote it, or pass another path."
         )
+    reason = why_not(connection)
+    if reason is not None:
+        raise StoreError(f"store={shown!r} is not a jsweep store, as {reason}: pass another path.")
+
+
+def _has(connection: sqlite3.Connection, table: str) -> bool:
+    """Whether there is a table of that name, which is no view: a view might take for ever to read."""
+    select = "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = ? AND sql LIKE 'CREATE TABLE %'"
+    return connection.execute(select, (table,)).fetchone()[0] == 1
 
 
 def _create_tables(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
-    if not _tables(connection):  # another process may have created them while this one waited
+    empty = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0] == 0
+    if empty:  # another process may have created them while this one waited
         for statement in TABLES.strip().split(";\n\n"):
             connection.execute(statement)
         connection.execute("INSERT INTO meta VALUES ('jsweep', 'store'), ('version', ?)", (str(VERSION),))
@@ -155,7 +165,3 @@ def _check_structure(connection: sqlite3.Connection, shown: str) -> None:
     (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if found != "ok":
         raise StoreError(f"store={shown!r} is damaged ({found}): restore it from a copy, or pass another path.")
-
-
-def _tables(connection: sqlite3.Connection) -> set[str]:
-    return {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}

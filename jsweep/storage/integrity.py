@@ -2,16 +2,17 @@
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from jsweep._runtime.text import clean
 from jsweep.errors import ConfigError, StoreError
 from jsweep.storage.checkpoints import read_checkpoint, remove_checkpoint
 from jsweep.storage.locks import is_alive
 from jsweep.storage.paths import resolve
-from jsweep.storage.records import SweepRecord, Trial
+from jsweep.storage.records import Checkpoint, SweepRecord, Trial
 from jsweep.storage.sqlite import Store, open_store
 
 
@@ -33,7 +34,7 @@ class Verified:
         )
         if not self.faults:
             return f"{counts}: intact"
-        return "\n".join([f"{counts}: {len(self.faults)} faults", *self.faults])
+        return "\n".join([f"{counts}: {len(self.faults)} faults", *(clean(fault, 500) for fault in self.faults)])
 
 
 def verify(store: str | os.PathLike[str]) -> Verified:
@@ -43,23 +44,39 @@ def verify(store: str | os.PathLike[str]) -> Verified:
     """
     _check_on_disk(store)
     with open_store(store, write=False) as opened:
-        faults = opened.faults()
-        trials = scores = checkpoints = 0
-        for row in opened.sweeps():
-            recorded = opened.trials(row.key)
-            trials += len(recorded)
-            faults += [
-                f"sweep {row.name!r}: trial {trial} is not what was recorded when it finished"
-                for trial in opened.damaged(row.key)
-            ]
-            counted, missing = _check_scores(opened, row, recorded)
-            scores += counted
-            faults += missing
-            for checkpoint in opened.checkpoints(row.key):
-                checkpoints += 1
-                if read_checkpoint(opened.folder, checkpoint.file, checkpoint.sha256) is None:
-                    faults.append(f"sweep {row.name!r}: the checkpoint {checkpoint.file} is missing or damaged")
-        return Verified(len(opened.sweeps()), trials, scores, checkpoints, 0, tuple(faults))
+        with opened.snapshot():
+            found, suspects = _check(opened)
+        # A running process forgets a checkpoint and then removes its file, so what is named still is at fault.
+        named = {
+            (sweep.key, row.file, row.sha256) for sweep in opened.sweeps() for row in opened.checkpoints(sweep.key)
+        }
+        lost = tuple(
+            f"sweep {sweep.name!r}: the checkpoint {row.file} is missing or damaged"
+            for sweep, row in suspects
+            if (sweep.key, row.file, row.sha256) in named
+        )
+        return replace(found, faults=(*found.faults, *lost))
+
+
+def _check(opened: Store) -> tuple[Verified, list[tuple[SweepRecord, Checkpoint]]]:
+    """What there is and what is wrong with it, and the checkpoints that seem to be missing or damaged."""
+    faults, suspects = opened.faults(), []
+    sweeps = opened.sweeps()
+    trials = scores = checkpoints = 0
+    for row in sweeps:
+        recorded = opened.trials(row.key)
+        trials += len(recorded)
+        scores += opened.count_scores(row.key)
+        faults += [
+            f"sweep {row.name!r}: trial {trial} is not what was recorded when it finished"
+            for trial in opened.damaged(row.key)
+        ]
+        faults += _missing_scores(opened, row, recorded)
+        for checkpoint in opened.checkpoints(row.key):
+            checkpoints += 1
+            if read_checkpoint(opened.folder, checkpoint.file, checkpoint.sha256) is None:
+                suspects.append((row, checkpoint))
+    return Verified(len(sweeps), trials, scores, checkpoints, 0, tuple(faults)), suspects
 
 
 def drop(store: str | os.PathLike[str], sweep: str, trials: Iterable[str] | None = None) -> int:
@@ -112,18 +129,16 @@ def _check_on_disk(store: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _check_scores(store: Store, sweep: SweepRecord, trials: Iterable[Trial]) -> tuple[int, list[str]]:
-    """The number of a sweep's scores, and a sentence for each score that a finished trial lacks at its last step."""
+def _missing_scores(store: Store, sweep: SweepRecord, trials: Iterable[Trial]) -> list[str]:
+    """A sentence for each score that a finished trial lacks at its last step."""
     last, metrics = store.last_scores(sweep.key), store.metrics(sweep.key)
-    count = sum(len(curve) for metric in metrics for curve in store.scores(sweep.key, metric).values())
-    missing = [
+    return [
         f"sweep {sweep.name!r}: trial {trial.id} is finished, but has no {metric} at step {trial.steps}"
         for trial in trials
         if trial.status == "finished"
         for metric in metrics
         if metric not in last.get(trial.key, {})
     ]
-    return count, missing
 
 
 def _check_idle(store: Store, sweep: str, known: dict[str, Trial], ids: Iterable[str]) -> None:

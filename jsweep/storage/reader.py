@@ -13,7 +13,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from jsweep.errors import StoreError
 from jsweep.storage.checkpoints import folder_of
 from jsweep.storage.connection import explain
-from jsweep.storage.records import Checkpoint, JsonObject, SweepRecord, TestOpening, Trial
+from jsweep.storage.records import Checkpoint, Status, SweepRecord, TestOpening, Trial
 from jsweep.storage.rows import (
     OPENING_COLUMNS,
     TRIAL_COLUMNS,
@@ -24,6 +24,7 @@ from jsweep.storage.rows import (
     sweep_from_row,
     trial_from_row,
 )
+from jsweep.storage.settings import checked_settings
 
 _R = TypeVar("_R")
 _P = ParamSpec("_P")
@@ -40,9 +41,10 @@ def _reads(method: Callable[Concatenate[_S, _P], _R]) -> Callable[Concatenate[_S
             try:
                 return method(self, *args, **kwargs)
             except _FOREIGN as error:
+                what = f"{type(error).__name__}: {str(error)[:200]}"
                 raise StoreError(
-                    f"store={self.path!r} holds values that jsweep did not write ({type(error).__name__}): run jsweep verify, "
-                    "restore it from a copy, or pass another path."
+                    f"store={self.path!r} holds values that jsweep did not write ({what}): run jsweep verify, restore it from a "
+                    "copy, or pass another path."
                 ) from error
 
     return reading
@@ -84,9 +86,20 @@ class StoreReader:
         rows = self._db.execute("SELECT id, name, task, identity, settings, created FROM sweeps ORDER BY id").fetchall()
         return [sweep_from_row(row) for row in rows]
 
+    @_reads
     def sweep(self, name: str) -> SweepRecord | None:
         """The sweep called ``name``, or None."""
-        return next((row for row in self.sweeps() if row.name == name), None)
+        if not _is_text(name):
+            return None
+        row = self._db.execute(
+            "SELECT id, name, task, identity, settings, created FROM sweeps WHERE name = ?", (name,)
+        ).fetchone()
+        return None if row is None else sweep_from_row(row)
+
+    @_reads
+    def names(self) -> list[str]:
+        """The names of all sweeps, oldest first."""
+        return [str(name) for (name,) in self._db.execute("SELECT name FROM sweeps ORDER BY id")]
 
     @_reads
     def trials(self, sweep: int) -> list[Trial]:
@@ -95,10 +108,27 @@ class StoreReader:
         return [trial_from_row(row) for row in rows]  # one by one: the table may have many rows
 
     @_reads
+    def trials_starting(self, sweep: int, start: str) -> list[Trial]:
+        """The trials of a sweep whose ids begin with ``start``."""
+        if not _is_text(start):
+            return []
+        rows = self._db.execute(
+            f"SELECT {TRIAL_COLUMNS} FROM trials WHERE sweep = ? AND substr(id, 1, ?) = ? ORDER BY key",
+            (sweep, len(start), start),
+        )
+        return [trial_from_row(row) for row in rows]
+
+    @_reads
+    def counts(self, sweep: int) -> dict[Status, int]:
+        """How many trials of a sweep there are in each state."""
+        rows = self._db.execute("SELECT status, COUNT(*) FROM trials WHERE sweep = ? GROUP BY status", (sweep,))
+        return {Status(status): int(count) for status, count in rows}
+
+    @_reads
     def metrics(self, sweep: int) -> list[str]:
         """The names of the metrics recorded for a sweep."""
-        settings: JsonObject = next((row.settings for row in self.sweeps() if row.key == sweep), {})
-        return [str(name) for name in settings.get("metrics", [])]
+        row = self._db.execute("SELECT settings FROM sweeps WHERE id = ?", (sweep,)).fetchone()
+        return [] if row is None else [*checked_settings(load_object(row[0])).get("metrics", [])]
 
     @_reads
     def scores(self, sweep: int, metric: str) -> dict[int, list[tuple[int, float]]]:
@@ -115,18 +145,38 @@ class StoreReader:
         return found
 
     @_reads
+    def curves(self, trial: int) -> dict[str, list[tuple[int, float]]]:
+        """The (step, value) pairs of the trial with this key, in order of step, by metric."""
+        found: dict[str, list[tuple[int, float]]] = {}
+        rows = self._db.execute(
+            "SELECT metrics.name, step, value FROM scores JOIN metrics ON metrics.id = metric WHERE trial = ? "
+            "ORDER BY metric, step",
+            (trial,),
+        )
+        for metric, step, value in rows:
+            found.setdefault(str(metric), []).append((int(step), load_number(value)))
+        return found
+
+    @_reads
     def last_scores(self, sweep: int) -> dict[int, dict[str, float]]:
-        """Each finished trial's metrics at its last step, by trial key."""
+        """Each finished trial's metrics at its last step, by trial key; how long its curves are does not matter."""
         found: dict[int, dict[str, float]] = {}
         rows = self._db.execute(
-            "SELECT scores.trial, metrics.name, scores.value FROM trials JOIN scores ON scores.trial = trials.key "
-            "JOIN metrics ON metrics.id = scores.metric "
-            "WHERE trials.sweep = ? AND trials.status = 'finished' AND scores.step = trials.steps",
-            (sweep,),
+            "SELECT scores.trial, metrics.name, scores.value FROM trials CROSS JOIN metrics CROSS JOIN scores "
+            "ON scores.trial = trials.key AND scores.metric = metrics.id AND scores.step = trials.steps "
+            "WHERE trials.sweep = ? AND trials.status = 'finished' "
+            "AND metrics.name IN (SELECT value FROM sweeps, json_each(settings, '$.metrics') WHERE sweeps.id = ?)",
+            (sweep, sweep),
         )
         for trial, metric, value in rows:
             found.setdefault(int(trial), {})[str(metric)] = load_number(value)
         return found
+
+    @_reads
+    def count_scores(self, sweep: int) -> int:
+        """How many scores the trials of a sweep have."""
+        select = "SELECT COUNT(*) FROM trials JOIN scores ON scores.trial = trials.key WHERE trials.sweep = ?"
+        return int(self._db.execute(select, (sweep,)).fetchone()[0])
 
     @_reads
     def checkpoints(self, sweep: int) -> list[Checkpoint]:
@@ -137,6 +187,16 @@ class StoreReader:
             (sweep,),
         ).fetchall()
         return [checkpoint_from_row(row) for row in rows]
+
+    @_reads
+    def final_checkpoint(self, sweep: int, trial: str) -> Checkpoint | None:
+        """The checkpoint of a finished trial at its end, if there is one."""
+        row = self._db.execute(
+            "SELECT tile, step, file, sha256, trials, finished FROM checkpoints "
+            "WHERE sweep = ? AND tile = ? AND finished = 1 ORDER BY step DESC LIMIT 1",
+            (sweep, trial),
+        ).fetchone()
+        return None if row is None else checkpoint_from_row(row)
 
     @_reads
     def environments(self) -> dict[int, dict[str, Any]]:
@@ -181,6 +241,20 @@ class StoreReader:
         return hashlib.sha256(repr((row, scores)).encode()).hexdigest()
 
     @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Whatever is read in the block is of one moment; what is written meanwhile shows after it."""
+        with self._locked():
+            if self._db.in_transaction:  # an outer block's
+                yield
+                return
+            self._db.execute("BEGIN")
+            try:
+                yield
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")  # of nothing
+
+    @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """One user of the connection at a time; SQLite's errors become one sentence."""
         with self._lock:
@@ -188,3 +262,12 @@ class StoreReader:
                 yield
             except sqlite3.Error as error:
                 raise explain(error, self.path) from error
+
+
+def _is_text(text: str) -> bool:
+    """Whether SQLite can hold a text: not with half a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from jsweep._runtime.types import Value
 from jsweep.space import decode, encode
 from jsweep.storage.records import Checkpoint, Status, SweepRecord, TestOpening, Trial
+from jsweep.storage.settings import checked_settings
 
 Row: TypeAlias = Sequence[Any]
 """A row of a table: whatever types the file holds."""
@@ -58,7 +59,8 @@ def load_list(text: str) -> list[Any]:
 def sweep_from_row(row: Row) -> SweepRecord:
     """A sweep from (id, name, task, identity, settings, created)."""
     key, name, task, identity, settings, created = row
-    return SweepRecord(int(key), str(name), str(task), load_object(identity), load_object(settings), str(created))
+    checked = checked_settings(load_object(settings))
+    return SweepRecord(int(key), str(name), str(task), load_object(identity), checked, str(created))
 
 
 def trial_from_row(row: Row) -> Trial:

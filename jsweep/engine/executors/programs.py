@@ -1,17 +1,22 @@
 """The programs of a sweep, compiled ahead of the workers that wait for them."""
 
+import functools
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future
+from concurrent.futures import TimeoutError as StillCompiling
 from dataclasses import dataclass
 
 import jax
 
 from jsweep.engine.compilation_cache import CacheMonitor
+from jsweep.engine.concurrency import BackgroundPool
 from jsweep.engine.events import Compiled, Event
 from jsweep.engine.program import TileProgram, compiler_options, lower_tile
 from jsweep.engine.tile import Setting
 from jsweep.planning import Group, Tile
+
+POLL_SECONDS = 0.2  # between two looks at whether the run is to stop, while a program is compiled
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class Programs:
         setting: Setting,
         work: Sequence[Work],
         devices: Sequence[jax.Device],
-        pool: ThreadPoolExecutor,
+        pool: BackgroundPool,
         emit: Callable[[Event], None],
         monitor: CacheMonitor,
     ):
@@ -46,9 +51,22 @@ class Programs:
                 for device in devices:
                     self._request(number, width, device)
 
-    def get(self, number: int, width: int, device: jax.Device) -> tuple[TileProgram, str]:
-        """A group's program and its fingerprint, once it is compiled; raises what compiling it raised."""
-        return self._request(number, width, device).result()
+    def get(
+        self, number: int, width: int, device: jax.Device, should_stop: Callable[[], bool]
+    ) -> tuple[TileProgram, str] | None:
+        """A group's program and its fingerprint, once it is compiled; None where that is not waited for any more.
+
+        Raises what compiling it raised.
+        """
+        future = self._request(number, width, device)
+        while True:
+            try:
+                return future.result(timeout=POLL_SECONDS)
+            except StillCompiling:
+                if should_stop():
+                    return None
+            except CancelledError:
+                return None
 
     def cancel(self) -> None:
         """Give up the programs that are not being compiled yet."""
@@ -58,7 +76,8 @@ class Programs:
     def _request(self, number: int, width: int, device: jax.Device) -> Future[tuple[TileProgram, str]]:
         with self._lock:
             if (number, width, device) not in self._futures:
-                self._futures[number, width, device] = self._pool.submit(self._compile, number, width, device)
+                compiling = functools.partial(self._compile, number, width, device)
+                self._futures[number, width, device] = self._pool.submit(compiling)
             return self._futures[number, width, device]
 
     def _compile(self, number: int, width: int, device: jax.Device) -> tuple[TileProgram, str]:

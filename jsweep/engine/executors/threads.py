@@ -5,17 +5,21 @@ change a result. On CPU there is one device and a worker for each core: XLA runs
 once, which is as fast as a device for each core and needs one compilation.
 """
 
+import atexit
+import os
 import queue
+import sys
 import threading
 import warnings
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import jax
 
+from jsweep._runtime.interrupts import EXIT_CODE
 from jsweep._runtime.limits import cores
 from jsweep.engine.compilation_cache import monitor_cache
+from jsweep.engine.concurrency import COMPILER, BackgroundPool
 from jsweep.engine.events import Event, Failed, Halved, Trained
 from jsweep.engine.executors.programs import Programs
 from jsweep.engine.executors.programs import Work as Work
@@ -68,8 +72,8 @@ def run(
         for tile in share.tiles:
             tiles.put((number, tile))
     devices = list(dict.fromkeys(workers))
-    with monitor_cache() as monitor, ThreadPoolExecutor(min(2, cores()), thread_name_prefix="compile") as pool:
-        inbox = _Inbox(stop)
+    inbox, pool = _Inbox(stop), BackgroundPool(min(2, cores()))
+    with monitor_cache() as monitor:
         programs = Programs(setting, work, devices, pool, inbox.events.put, monitor)
         shared = _Shared(
             setting, work, tiles, programs, inbox, claims or NoClaims(), checkpointing or NoCheckpointing()
@@ -92,6 +96,7 @@ def run(
             # A second Ctrl-C ends the run at once; after an error the workers have time to end their segments.
             for thread in () if stop.is_set() and not ended else threads:
                 thread.join()
+            pool.close(wait=not stop.is_set())
 
 
 @dataclass(frozen=True)
@@ -168,10 +173,13 @@ class _Worker:
 
     def _train(self, number: int, tile: Tile) -> None:
         try:
-            program, fingerprint = self.shared.programs.get(number, tile.width, self.device)
+            compiled = self.shared.programs.get(number, tile.width, self.device, self.shared.inbox.should_stop)
         except Exception as error:
             self._failed(number, tile, error, () if not _out_of_memory(error) else tile.trials)
             return
+        if compiled is None:
+            return
+        program, fingerprint = compiled
         begin = self.shared.checkpointing.resume(self.shared.work[number].group, tile)
         context = self._context(number, program)
         segments = train_tile(context, tile, begin, self.shared.inbox.should_stop)
@@ -218,6 +226,22 @@ class _Worker:
             tiles.put((number, Tile(left[half:], tile.width)))
         else:
             emit(Failed(number, left or tile.trials, error))
+
+
+def threads_are_busy() -> bool:
+    """Whether threads that a run left behind still train or compile."""
+    return any(thread.name in (WORKER, COMPILER) for thread in threading.enumerate())
+
+
+@atexit.register
+def _leave_threads_behind() -> None:
+    """XLA aborts when the interpreter ends while threads run in it, so after a second Ctrl-C the process ends as it is."""
+    if threads_are_busy():
+        error = getattr(sys, "last_value", None)
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        os._exit(EXIT_CODE if isinstance(error, KeyboardInterrupt) else int(error is not None))
 
 
 def _out_of_memory(error: BaseException) -> bool:

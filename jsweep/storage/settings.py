@@ -1,0 +1,63 @@
+"""A sweep's settings: how it is read and what it has settled. A store may come from anywhere, so each is checked."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jsweep.storage.records import JsonObject
+
+Check = Callable[[Any], bool]
+
+
+def checked_settings(settings: JsonObject) -> JsonObject:
+    """The settings; ValueError, which names the first, where one is not of the type that jsweep writes."""
+    for name, check in _CHECKS.items():
+        if name in settings and not check(settings[name]):
+            raise ValueError(f"the setting {name!r} is not what jsweep writes")
+    return settings
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_mode(value: Any) -> bool:
+    return value in (None, "min", "max")
+
+
+def _is_objective(value: Any) -> bool:
+    if value is None:
+        return True
+    return isinstance(value, Mapping) and _is_text(value.get("metric")) and _is_mode(value.get("mode"))
+
+
+def _list(of: Check, length: int | None = None) -> Check:
+    return lambda value: isinstance(value, list) and (length in (None, len(value))) and all(map(of, value))
+
+
+def _dict(of: Check) -> Check:
+    return lambda value: isinstance(value, Mapping) and all(map(of, value.values()))
+
+
+def _is_function(value: Any) -> bool:
+    """Whether this is a function's part of a program's identity: its digest and its marks."""
+    return isinstance(value, list) and len(value) == 2 and _is_text(value[0]) and _list(_is_text)(value[1])
+
+
+_CHECKS: Mapping[str, Check] = {
+    "metrics": _list(_is_text),
+    "objective": _is_objective,
+    "modes": _dict(_is_mode),
+    "roles": _dict(_list(_is_text, 2)),  # a kind and a reason
+    "lane_types": _dict(_list(_is_text)),
+    "buckets": _dict(_list(_list(_is_whole, 2))),  # a size and what it is padded to
+    "programs": _dict(_list(_is_function, 3)),  # init, step and evaluate
+    "seconds": _is_number,
+}
