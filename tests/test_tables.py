@@ -6,12 +6,14 @@ import sys
 
 import numpy as np
 import pytest
-from records import ACCURACY, LOSS, SETTINGS, curves, last_scores, record
+from records import ACCURACY, LOSS, SETTINGS, curves, last_scores, record, trial_of
 
 import jsweep as js
 from jsweep.results.comparison import paired_difference
 from jsweep.results.reports import ranking_text
+from jsweep.results.result import Result
 from jsweep.results.text_table import distinct, format_table
+from jsweep.storage import Score
 
 # -- curves -------------------------------------------------------------------------------------------------------------
 
@@ -80,10 +82,13 @@ def test_the_table_has_a_row_a_trial_and_the_narrowest_type_a_column(mixed):
 
 def test_the_table_of_running_trials_has_their_last_scores():
     store, result = record(curves(np.array([[[1.0, 2.0]]]), (5, 10)))
-    store.extend_trials(1, {result.trials()[0].id: 20})
-    table = result.table()
-    assert table["done"].tolist() == [10]
-    assert table[LOSS].tolist() == [2.0]
+    waiting = trial_of({"rate": 7}, 0, 20)
+    store.add_trials(1, [waiting])
+    store.record_segment(1, "program", 1, [Score(waiting.id, 10, {LOSS: 3.0}, None, False)])
+    table = Result(store, result.name).table()
+    assert table["done"].tolist() == [10, 10]
+    assert table["status"].tolist() == ["finished", "running"]
+    assert table[LOSS].tolist() == [2.0, 3.0]
 
 
 def test_pandas_and_polars_take_the_table(mixed):
@@ -297,6 +302,9 @@ def test_values_that_differ_in_the_fifth_digit_are_shown_apart():
     assert distinct([0.1, 0.1 + 2**-52 * 4]) == [f"{0.1:.17g}", f"{0.1 + 2**-52 * 4:.17g}"]
     long = ["x" * 70 + "1", "x" * 70 + "2"]
     assert len(set(distinct(long))) == 2
+    shown = str(record(last_scores({(0.10001, 0): (0.1, 0.5), (0.10002, 0): (0.2, 0.5)}))[1])
+    assert "rate=0.10001" in shown
+    assert "rate=0.10002" in shown
 
 
 def test_plots_draw_a_line_for_each_value_though_their_first_four_digits_agree():

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from jsweep._runtime.types import Value
+from jsweep.errors import JsweepError
 from jsweep.planning.lane_types import LaneType
 from jsweep.task.lanes import ChoiceUsedAsText, WidthUsedAsNumber
 
@@ -57,6 +58,8 @@ def reason_of(error: BaseException) -> str:
         why = "needed as a Python number"
     elif isinstance(error, TypeError) and "Tracer" in text:
         why = "needed as a Python value"
+    elif isinstance(error, JsweepError):
+        why = text.rstrip(".")
     else:
         why = f"{type(error).__name__}: {text.splitlines()[0][:80] if text else 'no message'}"
     hint = _hint(error)

@@ -23,6 +23,7 @@ from jsweep.task.lanes import Width
 from jsweep.task.task import Task
 
 _tracing = jax.make_user_context()  # JAX keeps what it has traced of jitted functions, for each value of this one apart
+_HOST_CALLS = ("pure_callback", "io_callback", "debug_callback", "debug_print")
 
 
 @dataclass(frozen=True)
@@ -105,10 +106,22 @@ class Traced:
             found |= {name for name, is_used in zip(self.lanes, used_inputs(traced.jaxpr)) if is_used}
         return frozenset(found)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the task calls its metrics, and the arrays of its state."""
+        paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(self.state)]
+        return (*self.train_metrics, *self.evaluation_metrics, *paths)
+
     @cached_property
     def convolves(self) -> bool:
         """Whether a step convolves, which on CPU is slower under vmap than one lane at a time."""
         return mentions(self.step.jaxpr, "conv_general_dilated")
+
+    @cached_property
+    def calls_host(self) -> bool:
+        """Whether a function of the user's runs on the host meanwhile: what it does, no trace shows."""
+        jaxprs = (self.init.jaxpr, self.step.jaxpr, self.evaluate.jaxpr)
+        return any(mentions(jaxpr, name) for jaxpr in jaxprs for name in _HOST_CALLS)
 
 
 def retracing() -> AbstractContextManager[None]:

@@ -1,44 +1,66 @@
 """Whether a recorded sweep is the one that is to be resumed: same data, settings, computation and environment."""
 
-from collections.abc import Mapping, Sequence
+import platform
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from jaxtyping import PyTree
+
 from jsweep._runtime.environment import describe_environment
+from jsweep.data.loader import Batches
 from jsweep.errors import IncompatibleSweepError
 from jsweep.planning import Group
+from jsweep.planning.host_code import code_hash
 from jsweep.planning.identity import FunctionIdentity, ProgramIdentity
 from jsweep.planning.lane_types import kind_of_lane
-from jsweep.runner.prepare import Prepared, recorded_roles
+from jsweep.runner.prepare import Prepared
 from jsweep.storage import Store, SweepRecord, Trial
 from jsweep.storage.records import JsonObject
+from jsweep.storage.rows import dump
+from jsweep.storage.standing import ENDED
 
 # What of the environment results depend on; the rest (Python, number of cores) is recorded for the reader.
 DECISIVE = ("jax", "jaxlib", "optax", "numpy", "platform", "device", "processor", "reductions_flag", "x64")
 DECISIVE += ("matmul_precision", "flags")
 _HARMLESS_FLAGS = ("--xla_force_host_platform_device_count", "--xla_cpu_experimental_ynn_fusion_type")
 # What a jaxpr depends on beside the task.
-TRACED_BY = ("jax", "x64")
+TRACED_BY = ("jax", "x64", "flags")
 
 _OWN_NAME = "give this sweep a name of its own (name=..., --name)"
 
 
-def open_sweep(store: Store, prepared: Prepared) -> SweepRecord:
-    """The sweep's record, new or found; IncompatibleSweepError where what is found is another sweep."""
-    sweep = prepared.sweep
-    name = sweep.record_name
+def enter_sweep(store: Store, prepared: Prepared, known: SweepRecord | None) -> SweepRecord | None:
+    """Record what was decided about a sweep, as a new one or beside what the record has of it.
+
+    Args:
+        store: the store.
+        prepared: the sweep, prepared with ``known``.
+        known: the sweep as recorded; None where it was not.
+
+    Returns:
+        The sweep as recorded now; None where another process has changed it since, so that it is to be prepared again.
+    """
+    if known is not None:
+        return store.merge_settings(known, lambda settings: _merged(settings, prepared))
+    identity, settings = _identity(prepared), _settings(prepared)
+    found = store.add_sweep(prepared.sweep.record_name, str(identity["task"]), identity, settings)
+    return found if (dump(found.identity), dump(found.settings)) == (dump(identity), dump(settings)) else None
+
+
+def check_same(store: Store, known: SweepRecord, prepared: Prepared) -> None:
+    """Raise IncompatibleSweepError where what is recorded under the sweep's name is another sweep."""
     identity = _identity(prepared)
-    found = store.sweep(name)
-    if found is None:
-        found = store.add_sweep(name, sweep.task.name or "task", identity, _settings(prepared))
-    changed = [key for key in identity if found.identity.get(key) != identity[key]]
+    changed = [key for key in identity if _differs(key, known.identity.get(key), identity[key])]
+    if "data" in changed and "test" in changed:
+        changed.remove("test")  # one word for both
     if changed:
-        shown = ", ".join(f"{_WORDS.get(k, k)}{_values(k, found.identity.get(k), identity[k])}" for k in changed)
+        shown = ", ".join(f"{_WORDS.get(k, k)}{_values(k, known.identity.get(k), identity[k])}" for k in changed)
         raise IncompatibleSweepError(
-            f"the sweep {name!r} in {store.path} was made with other {shown}: to keep both, {_OWN_NAME}; to resume the old "
-            f"one, restore what changed; to begin again, jsweep drop {name}."
+            f"the sweep {known.name!r} in {store.path} was made with other {shown}: to keep both, {_OWN_NAME}; to resume the "
+            f"old one, restore what changed; to begin again, jsweep drop {known.name}."
         )
-    check_programs(store, found, prepared)
-    return found
+    check_programs(store, known, prepared)
 
 
 def _identity(prepared: Prepared) -> dict[str, Any]:
@@ -46,6 +68,8 @@ def _identity(prepared: Prepared) -> dict[str, Any]:
     return {
         "task": task.name or "task",
         "data": prepared.data_hash,
+        "test": prepared.test_hash,
+        "loader": _loader(task.data.train),
         "key": [int(word) for word in prepared.setting.root],
         "pairing": sweep.pairing,
         "share_batches": sweep.share_batches,
@@ -54,32 +78,76 @@ def _identity(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-_WORDS = {"key": "root key"}
+def _loader(train: PyTree | Batches) -> dict[str, str] | None:
+    """The code that batches come from, and the Python whose bytecode it is; of the batches themselves a hash sees a few."""
+    if not isinstance(train, Batches):
+        return None
+    python = _decisive("python", platform.python_version())
+    return {"python": str(python), "code": code_hash(train.make, with_state=False)}
+
+
+def _differs(key: str, before: Any, now: Any) -> bool:
+    if key == "loader" and before and now and before.get("python") != now["python"]:
+        return False  # the same code has other bytecode
+    return before != now
+
+
+_WORDS = {"key": "root key", "test": "test examples", "loader": "code of the loader of its batches"}
 
 
 def _values(key: str, before: object, now: object) -> str:
-    return "" if key in ("data", "key") else f" ({before!r}, now {now!r})"
+    return "" if key in ("data", "test", "key", "loader") else f" ({before!r}, now {now!r})"
 
 
 def check_programs(store: Store, record: SweepRecord, prepared: Prepared) -> None:
     """Raise IncompatibleSweepError where trials were trained by a program that computes something else now.
 
-    Trials from another version of JAX are passed over, as it may trace the same function to other operations;
-    `check_environment` is there for them.
+    Trials whose traces cannot be compared are passed over; see `warn_of_unchecked`.
+    """
+    for trial, group, comparable in _changed_programs(store, record, prepared):
+        if comparable:
+            raise IncompatibleSweepError(
+                f"the sweep {record.name!r} in {store.path} was trained by another task: "
+                f"{_difference(group, trial, record)}. To keep both, {_OWN_NAME}; to resume the old one, restore what "
+                f"changed; to begin again, jsweep drop {record.name}."
+            )
+
+
+def warn_of_unchecked(store: Store, record: SweepRecord, prepared: Prepared) -> None:
+    """Warn where nobody can tell whether the task still computes what trials were trained by."""
+    trials = store.trials(record.key)
+    lost = [t for t in trials if t.id in prepared.untraceable and t.program is not None and t.reason is None]
+    unchecked = [trial for trial, _, comparable in _changed_programs(store, record, prepared) if not comparable]
+    for found, why in (
+        (lost, lambda: f"cannot be traced now ({prepared.untraceable[lost[0].id]})"),
+        (unchecked, lambda: f"were trained under another environment ({_environments(store, unchecked[0])})"),
+    ):
+        if found:
+            warnings.warn(
+                f"{len(found)} trials of {record.name!r} {why()}, so whether the task still computes what they did cannot be "
+                "told: their scores are those of the record.",
+                stacklevel=3,
+            )
+
+
+def _environments(store: Store, trial: Trial) -> str:
+    before, now = store.environments().get(trial.environment or 0, {}), describe_environment()
+    return ", ".join(f"{n} {before.get(n)}, now {now[n]}" for n in (*TRACED_BY, "python") if before.get(n) != now[n])
+
+
+def _changed_programs(store: Store, record: SweepRecord, prepared: Prepared) -> Iterator[tuple[Trial, Group, bool]]:
+    """The recorded trials whose program is another now, and whether the two can be compared.
+
+    Another version of JAX may trace the same function to other operations, and another Python has other bytecode.
     """
     now, known = describe_environment(), store.environments()
-    here = {number for number, e in known.items() if all(e.get(name) == now[name] for name in TRACED_BY)}
     groups = {trial.id: group for group in prepared.groups for trial in group.trials}
     for trial in store.trials(record.key):
-        group = groups.get(trial.id)
-        if group is None or trial.program is None or trial.environment not in here:
+        group, before = groups.get(trial.id), known.get(trial.environment or 0)
+        if group is None or trial.program is None or trial.program == group.identity.digest:
             continue
-        if trial.program != group.identity.digest:
-            difference = _difference(group, trial, record)
-            raise IncompatibleSweepError(
-                f"the sweep {record.name!r} in {store.path} was trained by another task: {difference}. To keep both, "
-                f"{_OWN_NAME}; to resume the old one, restore what changed; to begin again, jsweep drop {record.name}."
-            )
+        names = (*TRACED_BY, *(("python",) if group.traced.calls_host else ()))
+        yield trial, group, before is not None and not _changed(before, now, names)
 
 
 def _difference(group: Group, trial: Trial, record: SweepRecord) -> str:
@@ -92,22 +160,26 @@ def _difference(group: Group, trial: Trial, record: SweepRecord) -> str:
     return f"what it computes has changed in {found}" if found else "what it computes has changed"
 
 
-def keep_settings(store: Store, record: SweepRecord, prepared: Prepared) -> None:
-    """Record what was decided about names, values and programs that the sweep did not have before."""
-    known, now = record.settings, _settings(prepared)
-    types = recorded_roles(record).types
-    settings = {
+def _merged(known: JsonObject, prepared: Prepared) -> JsonObject:
+    """Settings with what was decided about names, values and programs that they did not have; what they have stays."""
+    now = _settings(prepared)
+    types = dict(known.get("lane_types", {}))
+    buckets = dict(known.get("buckets", {}))
+    return {
         **known,
         "objective": now["objective"],
         "metrics": _union(known.get("metrics", []), now["metrics"]),
         "modes": {**known.get("modes", {}), **now["modes"]},
         "roles": {**now["roles"], **known.get("roles", {})},
         "lane_types": {n: _union(types.get(n, []), mine) for n, mine in {**types, **now["lane_types"]}.items()},
-        "buckets": {**known.get("buckets", {}), **now["buckets"]},
+        "buckets": {n: _by_value(pairs, buckets.get(n, [])) for n, pairs in {**buckets, **now["buckets"]}.items()},
         "programs": {**known.get("programs", {}), **now["programs"]},
     }
-    if settings != known:
-        store.set_settings(record.key, settings)
+
+
+def _by_value(now: Sequence[Sequence[int]], known: Sequence[Sequence[int]]) -> list[list[int]]:
+    """(value, size) pairs in order, of which those known stay."""
+    return sorted([value, size] for value, size in {pair[0]: pair[1] for pair in (*now, *known)}.items())
 
 
 def _union(before: Sequence[str], now: Sequence[str]) -> list[str]:
@@ -147,44 +219,44 @@ def check_environment(store: Store, record: SweepRecord) -> None:
             )
 
 
-def _changed(before: JsonObject, now: Mapping[str, Any]) -> str:
-    changed = [name for name in DECISIVE if _decisive(name, before.get(name)) != _decisive(name, now[name])]
+def _changed(before: JsonObject, now: Mapping[str, Any], names: Sequence[str] = DECISIVE) -> str:
+    changed = [name for name in names if _decisive(name, before.get(name)) != _decisive(name, now[name])]
     return ", ".join(f"{name} {before.get(name)}, now {now[name]}" for name in changed)
 
 
 def _decisive(name: str, value: object) -> object:
-    """What results depend on: of XLA's flags not the number of devices, nor that for reductions, which is kept apart."""
+    """What results depend on: of XLA's flags not the number of devices, nor that for reductions, which is kept apart.
+
+    Of Python its version without the last number, with which bytecode does not change.
+    """
+    if name == "python":
+        return str(value).rpartition(".")[0]
     if name != "flags":
         return value
     return sorted(flag for flag in str(value or "").split() if not flag.startswith(_HARMLESS_FLAGS))
 
 
-def extensions(store: Store, record: SweepRecord, prepared: Prepared) -> dict[str, int]:
-    """The recorded trials that are to train longer than they were, with their steps.
+def reads_length(prepared: Prepared) -> frozenset[str]:
+    """The trials whose task reads ``config["steps"]``, so that those of another length are other trials from the start."""
+    groups = (group for group in prepared.groups if "steps" in group.traced.reads)
+    return frozenset(trial.id for group in groups for trial in group.trials)
 
-    Raises:
-        IncompatibleSweepError: where fewer steps are asked for, and where the task reads ``config["steps"]``, so that a
-            longer trial would have gone another way from its start.
-    """
-    wanted = {trial.id: trial for trial in prepared.trials}
-    longer: dict[str, int] = {}
-    for known in store.trials(record.key):
-        trial = wanted.get(known.id)
-        if trial is None or trial.steps == known.steps:
+
+def check_lengths(store: Store, record: SweepRecord, prepared: Prepared) -> None:
+    """Raise IncompatibleSweepError where finished trials cannot be given the length that is asked for."""
+    states, fixed = store.states(record.key), reads_length(prepared)
+    for trial in prepared.trials:
+        state = states.get(trial.id)
+        if state is None or state.own.status not in ENDED or state.own.steps == trial.steps:
             continue
-        if trial.steps < known.steps:
+        steps = state.own.steps
+        if trial.steps < steps:
             raise IncompatibleSweepError(
-                f"the sweep {record.name!r} in {store.path} has trial {known.id} at {known.steps} steps, and {trial.steps} "
+                f"the sweep {record.name!r} in {store.path} has trial {trial.id} at {steps} steps, and {trial.steps} "
                 f"are asked for: ask for as many or more, or {_OWN_NAME}."
             )
-        if known.done and _reads_length(prepared, trial):
+        if trial.id in fixed:
             raise IncompatibleSweepError(
-                f"the sweep {record.name!r} in {store.path} was trained for {known.steps} steps and its task reads "
+                f"the sweep {record.name!r} in {store.path} was trained for {steps} steps and its task reads "
                 f"config['steps'], so {trial.steps} steps make other trials from the first step on: {_OWN_NAME}."
             )
-        longer[known.id] = trial.steps
-    return longer
-
-
-def _reads_length(prepared: Prepared, trial: Trial) -> bool:
-    return any("steps" in group.traced.reads for group in prepared.groups if trial in group.trials)
