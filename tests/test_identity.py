@@ -238,6 +238,8 @@ NO_CHANGES = {
     "a number written otherwise": ("momentum=0.9", "momentum=9e-1"),
     "a method that nothing calls": ("    def __call__(", "    def other(self):\n        return 1\n\n    def __call__("),
     "a print": ("def init(config, key):\n", "def init(config, key):\n    str(config)\n"),
+    "a debug print": ("    hidden = x @", '    jax.debug.print("{}", x)\n    hidden = x @'),
+    "a debug callback": ("    hidden = x @", "    jax.debug.callback(TABLE.update, x=x)\n    hidden = x @"),
     "a branch that is not taken": ("    hidden = x @", "    if SCALE > 100:\n        x = -x\n    hidden = x @"),
     "a jit around a function": ("def helper(x", "@jax.jit\ndef helper(x"),
     "what a callback shows": ("    str(x)", "    repr(x)"),

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jax._src import config as _config
 from jax._src import xla_bridge as _xla_bridge
 from jax.experimental.compilation_cache import compilation_cache as _compilation_cache
@@ -50,7 +49,7 @@ def close_persistent_cache() -> None:
     _compilation_cache.reset_cache()
 
 
-def generator_name(dtype: np.dtype) -> str:
+def generator_name(dtype: object) -> str:
     """The name of the random-number generator of a typed key's dtype, such as "threefry2x32".
 
     `jax.random.key_impl` takes arrays only, and jsweep has the shape of a state before it has the state. Without it,
@@ -73,12 +72,12 @@ def bind_equation(equation: core.JaxprEqn, arrays: Sequence[Any], params: Mappin
     return results if primitive.multiple_results else [results]
 
 
-def used_inputs(jaxpr: core.Jaxpr) -> list[bool]:
-    """For each input of a jaxpr whether an output, or an effect, depends on it.
+def used_inputs(jaxpr: core.Jaxpr, outputs: Sequence[bool] | None = None) -> list[bool]:
+    """For each input of a jaxpr whether one of ``outputs`` (default: any), or an effect, depends on it.
 
     JAX has no public way to ask. Without it a lane that a task reads and throws away would go unnoticed.
     """
-    _, used = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
+    _, used = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars) if outputs is None else list(outputs))
     return [bool(each) for each in used]
 
 

@@ -13,12 +13,13 @@ from jsweep.errors import ConfigError, IncompatibleSweepError
 from jsweep.planning.assignment import Annotations, Assignment, RecordedRoles, Signature, first_assignment
 from jsweep.planning.bucketing import decide_buckets
 from jsweep.planning.groups import Group, seen_by_task
+from jsweep.planning.hidden_inputs import check_repeatable
 from jsweep.planning.identity import identity_of
 from jsweep.planning.lane_types import INT, LaneType, exceeds
 from jsweep.planning.numbers import why_not_numbers
 from jsweep.planning.padding import why_rows_mix
 from jsweep.planning.roles import ENGINE_NAMES, Role, RoleKind, reason_of
-from jsweep.planning.traced import LaneFunctions, Traced, trace
+from jsweep.planning.traced import LaneFunctions, Traced, retracing, trace
 from jsweep.space import config_id
 from jsweep.storage.records import Trial
 from jsweep.task.task import Task
@@ -77,11 +78,13 @@ def make_groups(
         The groups, the roles and what cannot be traced.
 
     Raises:
-        ConfigError: where a name was annotated as a lane and cannot be one, or a number does not fit its lane. Where no
-            trial can be traced, the error of the first one.
+        ConfigError: where a name was annotated as a lane and cannot be one, a number does not fit its lane, or the task
+            computes something else when it is traced again. Where no trial can be traced, the error of the first one.
     """
-    planner = _Planner(task, trials, annotations or Annotations(), recorded or RecordedRoles())
-    drafts, failed = planner.settle()
+    recorded = recorded or RecordedRoles()
+    planner = _Planner(task, trials, annotations or Annotations(), recorded)
+    with retracing():
+        drafts, failed = planner.settle()
     groups = []
     for draft in drafts:
         members = tuple(trial for number in draft.members for trial in planner.trials_of[number])
@@ -90,6 +93,7 @@ def make_groups(
     untraceable = {t.id: error for number, error in failed.items() for t in planner.trials_of[number]}
     if not groups:
         raise next(iter(untraceable.values()))
+    check_repeatable(task, groups, recorded.programs)
     order = {trial.id: place for place, trial in enumerate(trials)}
     groups = [replace(g, trials=tuple(sorted(g.trials, key=lambda t: order[t.id]))) for g in groups]
     return Grouped(tuple(groups), planner.roles(drafts), untraceable)

@@ -23,9 +23,11 @@ from jsweep.data.splits import Splits
 from jsweep.planning.host_code import code_hash
 from jsweep.planning.traced import Traced
 
+FUNCTIONS = ("init", "step", "evaluate")
+_Operation = tuple[str, str, core.JaxprEqn | None]
 _MARK = 4  # hex digits kept of each operation, to say where two programs part
 _CALLS = ("jit", "pjit", "closed_call", "core_call")  # what they call is looked at as if it were written in place
-_SHOWN = frozenset({"debug_callback", "debug_print"})
+_SHOWN = frozenset({"debug_callback", "debug_print"})  # they show values and compute none
 _NAMES = frozenset(
     {"name", "debug_info", "ctx_mesh", "donated_invars", "inline", "keep_unused"}
 )  # of no effect on results
@@ -55,7 +57,7 @@ class ProgramIdentity:
 
     def difference(self, before: "ProgramIdentity") -> str | None:
         """The first function, and operation in it, that is another than ``before``; None where all are the same."""
-        for name in ("init", "step", "evaluate"):
+        for name in FUNCTIONS:
             old, new = getattr(before, name), getattr(self, name)
             if old.digest != new.digest:
                 return f"{name} ({_first_difference(old.marks, new.marks)})"
@@ -68,10 +70,22 @@ def _first_difference(before: Sequence[str], now: Sequence[str]) -> str:
             was, now_is = (mark.split(":")[0] for mark in (old, new))
             if was != now_is:
                 return f"operation {number} is {now_is}, and was {was}"
+            if was == "outputs":
+                return "what it returns is another constant or operation"
             return f"operation {number}, {was}, has other constants, shapes or operands"
     if len(before) == len(now):
         return "a constant"
     return f"it has {len(now)} operations, and had {len(before)}"
+
+
+def differing_operation(traced: Traced, other: Traced) -> core.JaxprEqn | None:
+    """The first operation of ``traced`` that is another than in ``other``; None where only inputs or outputs differ."""
+    for name in FUNCTIONS:
+        mine, others = (_operations(getattr(one, name), one.lanes) for one in (traced, other))
+        for (_, text, equation), (_, other_text, _) in zip(mine, others):
+            if text != other_text:
+                return equation
+    return None
 
 
 def identity_of(traced: Traced) -> ProgramIdentity:
@@ -82,29 +96,29 @@ def identity_of(traced: Traced) -> ProgramIdentity:
 
 def _function_identity(closed: core.ClosedJaxpr, lanes: Sequence[str] = ()) -> FunctionIdentity:
     whole, marks = hashlib.sha256(), []
-    for name, text in _operations(closed, lanes):
+    for name, text, _ in _operations(closed, lanes):
         digest = hashlib.sha256(text.encode()).hexdigest()
         whole.update(f"{name} {digest}\n".encode())
         marks.append(f"{name}:{digest[:_MARK]}")
     return FunctionIdentity(whole.hexdigest()[:16], tuple(marks))
 
 
-def _operations(closed: core.ClosedJaxpr, lanes: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Each operation's name, and all that decides what it computes as text, in order.
+def _operations(closed: core.ClosedJaxpr, lanes: Sequence[str]) -> Iterator[_Operation]:
+    """Each operation's name, all that decides what it computes as text, and the operation itself, in order.
 
     The first inputs are ``lanes`` and go by their names, so that a lane which nothing depends on leaves no trace.
     """
     count = itertools.count()
     others = closed.jaxpr.invars[len(lanes) :]
     inputs = [*(f"lane {name}" for name in lanes), *(f"v{next(count)}" for _ in others)]
-    yield "inputs", " ".join(str(v.aval) for v in others)
+    yield "inputs", " ".join(str(v.aval) for v in others), None
     outputs = yield from _inlined(closed.jaxpr, closed.consts, inputs, count)
-    yield "outputs", " ".join(outputs)
+    yield "outputs", " ".join(outputs), None
 
 
 def _inlined(
     jaxpr: core.Jaxpr, consts: Sequence[Any], inputs: Sequence[str], count: Iterator[int]
-) -> Generator[tuple[str, str], None, list[str]]:
+) -> Generator[_Operation, None, list[str]]:
     """The operations of a jaxpr whose inputs go by these names; the names of its outputs."""
     names: dict[Any, str] = dict(zip(jaxpr.invars, inputs, strict=True))
     names |= {v: _constant(c) for v, c in zip(jaxpr.constvars, consts, strict=True)}
@@ -114,10 +128,12 @@ def _inlined(
         called = equation.params.get("jaxpr") if equation.primitive.name in _CALLS else None
         if called is not None:
             results = yield from _inlined(called.jaxpr, called.consts, operands, count)
+        elif equation.primitive.name in _SHOWN:
+            results = []
         else:
             results = [f"v{next(count)}" for _ in equation.outvars]
             shapes = [str(v.aval) for v in (*equation.invars, *equation.outvars)]
-            yield equation.primitive.name, "|".join((*operands, *_parameters(equation), *shapes))
+            yield equation.primitive.name, "|".join((*operands, *_parameters(equation), *shapes)), equation
         names.update(zip(equation.outvars, results, strict=True))
     return [name_of(v) for v in jaxpr.outvars]
 

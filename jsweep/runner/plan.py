@@ -9,6 +9,7 @@ import jax
 from jsweep._runtime.backend import cores
 from jsweep._runtime.limits import peak_bytes
 from jsweep._runtime.types import Value
+from jsweep.engine.executors.programs import AHEAD
 from jsweep.engine.executors.threads import default_workers
 from jsweep.engine.input_pipeline import WINDOW_BYTES, device_memory, streams
 from jsweep.engine.tile import count_stops
@@ -223,7 +224,8 @@ def _peak_bytes(prepared: Prepared, groups: Sequence[GroupPlan], workers: Sequen
         return held + in_flight // len(workers)
     programs = sorted((COMPILE_BYTES + COMPILE_BYTES_A_SECOND * g.compile_seconds for g in groups), reverse=True)
     at_once = min(2, cores())
-    compiling = sum(programs[:at_once]) + KEPT_BYTES * len(programs[at_once:])
+    kept = programs[at_once : len(workers) + AHEAD]  # a program is dropped when its tiles are done
+    compiling = sum(programs[:at_once]) + KEPT_BYTES * len(kept)
     return int(peak_bytes() + compiling + held + in_flight)
 
 
