@@ -97,7 +97,7 @@ def run(
         try:
             if not any(share.tiles for share in work):
                 tiles.on_idle()
-            yield from inbox.receive(len(threads), tiles, more)
+            yield from inbox.receive(len(threads), shared, more)
             ended = True
         finally:
             inbox.abandoned.set()
@@ -130,7 +130,7 @@ class _Inbox:
     def should_stop(self) -> bool:
         return self.stop.is_set() or self.abandoned.is_set()
 
-    def receive(self, workers: int, tiles: TileQueue, more: Callable[[], More]) -> Generator[Event, None, None]:
+    def receive(self, workers: int, shared: "_Shared", more: Callable[[], More]) -> Generator[Event, None, None]:
         """Yield events until as many workers have ended; raise what one of them raised."""
         while workers:
             for message in self.watchdog.report():
@@ -142,22 +142,22 @@ class _Inbox:
             if event is None:
                 workers -= 1
             elif isinstance(event, _Idle):
-                yield from self._refill(tiles, more)
+                yield from self._refill(shared, more)
             elif isinstance(event, BaseException):
                 raise event
             else:
                 yield event
 
-    def _refill(self, tiles: TileQueue, more: Callable[[], More]) -> Generator[Event, None, None]:
+    def _refill(self, shared: "_Shared", more: Callable[[], More]) -> Generator[Event, None, None]:
         """Put more tiles in the queue, or close it."""
         if self.should_stop():
-            return tiles.close()
+            return shared.tiles.close()
         events, following = more()
         yield from events
         for number, tile in following:
-            tiles.put(number, tile)
+            shared.put(number, tile)
         if not following:
-            tiles.close()
+            shared.tiles.close()
         return None
 
 
@@ -172,6 +172,11 @@ class _Shared:
     inbox: _Inbox
     claims: Claims
     checkpointing: Checkpointing
+
+    def put(self, number: int, tile: Tile) -> None:
+        """Add a tile to those that are to be trained."""
+        self.programs.add(number, tile.width)
+        self.tiles.put(number, tile)
 
 
 @dataclass(frozen=True)
@@ -201,6 +206,7 @@ class _Worker:
             claimed = self.shared.claims.claim(tile.trials)
             if claimed:
                 self._train(number, replace(tile, trials=claimed))
+            self.shared.programs.done(number, tile.width)
             tiles.done()
 
     def _train(self, number: int, tile: Tile) -> None:
@@ -246,16 +252,16 @@ class _Worker:
 
     def _failed(self, number: int, tile: Tile, error: Exception, left: tuple[Trial, ...]) -> None:
         """Put the trials that are ``left`` back in two halves, or give them up."""
-        emit, tiles = self.shared.inbox.events.put, self.shared.tiles
+        emit = self.shared.inbox.events.put
         half = -(-len(left) // 2)
         if left and _out_of_memory(error) and tile.width > 1:
             width = -(-tile.width // 2)
             emit(Halved(number, width))
             for start in range(0, len(left), width):
-                tiles.put(number, replace(tile, trials=left[start : start + width], width=width))
+                self.shared.put(number, replace(tile, trials=left[start : start + width], width=width))
         elif len(left) > 1:
-            tiles.put(number, replace(tile, trials=left[:half]))
-            tiles.put(number, replace(tile, trials=left[half:]))
+            self.shared.put(number, replace(tile, trials=left[:half]))
+            self.shared.put(number, replace(tile, trials=left[half:]))
         else:
             emit(Failed(number, left or tile.trials, error))
 
