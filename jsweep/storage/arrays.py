@@ -35,7 +35,9 @@ def restore(shapes: PyTree, arrays: Mapping[str, np.ndarray]) -> PyTree | None:
         if array.ndim == 0 or array.shape[1:] != wanted.shape or array.dtype != wanted.dtype:
             return None
         is_key = wanted is not leaf
-        leaves.append(jax.random.wrap_key_data(jnp.asarray(array), impl=generator_name(leaf.dtype)) if is_key else array)
+        leaves.append(
+            jax.random.wrap_key_data(jnp.asarray(array), impl=generator_name(leaf.dtype)) if is_key else array
+        )
     return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
 
 
