@@ -1,6 +1,5 @@
 """Progress: what it counts, what it says, and that no name can break it."""
 
-import dataclasses
 import io
 import math
 import re
@@ -15,6 +14,7 @@ from jsweep.results.ranking import ConfigScore
 from jsweep.runner.progress import LiveDisplay, Notebook, Plain, duration
 from jsweep.runner.tally import Scoreboard, Tally
 from jsweep.storage.records import Status, Trial
+from jsweep.storage.standing import Row, TrialState
 
 
 class Clock:
@@ -28,6 +28,10 @@ class Clock:
 
 def trials(configs=3, seeds=2, steps=100, **config):
     return [Trial(f"{c}-{s}", f"c{c}", {"rate": c, **config}, s, steps) for c in range(configs) for s in range(seeds)]
+
+
+def state(trial, status, done):
+    return TrialState(Row(key=1, status=status, steps=trial.steps, done=done, owner=None, width=None))
 
 
 def tally_of(planned, mode="min", clock=None):
@@ -54,9 +58,9 @@ def score(planned, config, values):
 def test_what_the_record_has_counts_as_done_but_not_towards_the_speed():
     planned, clock = trials(5, 2), Clock()
     tally = tally_of(planned, clock=clock)
-    rows = [dataclasses.replace(t, status=Status.FINISHED, done=100) for t in planned[:9]]
-    rows += [dataclasses.replace(planned[9], status=Status.RUNNING, done=40)]
-    tally.record(rows, [])
+    states = {t.id: state(t, Status.FINISHED, 100) for t in planned[:9]}
+    states[planned[9].id] = state(planned[9], Status.RUNNING, 40)
+    tally.record(states, [])
     assert (tally.fraction, len(tally.ended)) == (pytest.approx(0.94), 9)
     assert (tally.speed, tally.seconds_left) == (None, None)
     tally.compile()
@@ -95,7 +99,8 @@ def test_a_config_with_a_diverged_seed_is_never_the_best():
 def test_seeds_finished_before_a_resume_count_towards_a_config():
     planned = trials(1, 2)
     tally = tally_of(planned)
-    tally.record([dataclasses.replace(planned[0], status=Status.FINISHED)], [score(planned, "c0", [0.2, math.nan])])
+    finished = {planned[0].id: state(planned[0], Status.FINISHED, planned[0].steps)}
+    tally.record(finished, [score(planned, "c0", [0.2, math.nan])])
     assert tally.scoreboard.complete == 0
     tally.finish("0-1", {"validation/loss": 0.4})
     assert tally.scoreboard.best is not None

@@ -31,7 +31,7 @@ def stop_after(monkeypatch, segments):
         count[0] += 1
         if count[0] > segments:
             raise KeyboardInterrupt
-        record(self, *arguments)
+        return record(self, *arguments)
 
     monkeypatch.setattr(Store, "record_segment", counted)
 
@@ -179,7 +179,7 @@ def test_concurrent_runs_of_a_sweep_share_its_trials(data, tmp_path, undisturbed
 
     def noted(self, sweep, program, width, scores, *rest):
         trained.extend(score.trial for score in scores if score.finished)
-        record(self, sweep, program, width, scores, *rest)
+        return record(self, sweep, program, width, scores, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Store, "record_segment", noted)

@@ -1,5 +1,6 @@
 """Selection: which config a metric, an evaluation and a rule choose, against NumPy; and what is never chosen."""
 
+import json
 import math
 
 import numpy as np
@@ -333,7 +334,7 @@ def test_training_metrics_cannot_select():
 def test_nonsense_in_the_settings_is_refused_in_a_sentence(settings):
     store, _ = record(last_scores({(1, 0): (0.1, 0.2)}))
     base = {"metrics": [LOSS, ACCURACY]}
-    store.set_settings(1, base | settings)
+    store._db.execute("UPDATE sweeps SET settings = ?", (json.dumps(base | settings),))
     with pytest.raises(js.StoreError, match="the setting '[a-z]+' is not what jsweep writes"):
         Result(store, "made").best()
 

@@ -161,7 +161,7 @@ def test_every_command_refuses_a_store_of_format_2_and_leaves_it_as_it_was(capsy
     for words in [*([*words, "--store", "old.db"] for words in commands), ["verify", "old.db"]]:
         code, _, err = jsweep(capsys, *words)
         assert code == 2, words
-        assert "has format 2, and this jsweep reads format 3: open it with the version of jsweep that wrote it" in err
+        assert "has format 2, and this jsweep reads format 4: open it with the version of jsweep that wrote it" in err
         assert err.count("\n") == 1
     assert Path("old.db").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".db") == ["old.db"]
@@ -253,32 +253,43 @@ def test_a_sweep_records_where_a_trial_failed(data, tmp_path):
     assert "KeyError: 'no rate" in failed.traceback
 
 
+def opening(**changes):
+    """A look at a test split by the sweep "made"."""
+    given = {
+        "data": "d" * 16,
+        "look": "1" * 16,
+        "sweep": "made",
+        "config_id": "c",
+        "config": {"rate": 0.1, "layers": (64, 32)},
+        "metric": "validation/accuracy",
+        "mode": "max",
+        "rule": "one-standard-error",
+        "at": "best",
+        "step": 40,
+        "seeds": [0, 7],
+    }
+    return records.TestOpening(**given | changes)
+
+
 def test_the_ledger_gives_back_what_was_entered(filled):
-    entry = records.TestOpening(
-        config_id="c",
-        config={"rate": 0.1, "layers": (64, 32)},
-        metric="validation/accuracy",
-        mode="max",
-        rule="one-standard-error",
-        at="best",
-        step=40,
-        scores={"test/loss": [math.inf, 0.1], "test/accuracy": [0.25, 1 / 3]},
-        seeds=[0, 7],
-        again=True,
-        opened="2026-01-01T00:00:00+00:00",
-    )
+    scores = {"test/loss": [math.inf, 0.1], "test/accuracy": [0.25, 1 / 3]}
     with open_store(filled) as store:
-        (row,) = store.sweeps()
-        store.record_test(row.key, entry)
+        made = store.reserve_look(opening(), "me", False, lambda _: True).entry
+        assert store.tests("d" * 16) == []  # nothing has been looked at
+        store.open_look(made.key, "me")
+        store.complete_look(made.key, "me", scores, [0, 7])
     with open_store(filled, write=False) as store:
-        assert store.tests(row.key) == [entry]
+        (found,) = store.tests("d" * 16)
+        assert store.tests("e" * 16) == []
+    known = {"key": found.key, "opened": found.opened, "scores": scores, "complete": True}
+    assert found == opening(**known)
 
 
 def test_settings_may_hold_any_json_object(filled):
     settings = {"objective": {"metric": "validation/loss", "mode": "min"}, "modes": {"loss": "min"}, "other": [1, None]}
     with open_store(filled) as store:
         (row,) = store.sweeps()
-        store.set_settings(row.key, settings)
+        store.merge_settings(row, lambda _: settings)
         assert store.sweeps()[0].settings == settings
 
 

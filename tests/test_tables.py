@@ -6,12 +6,14 @@ import sys
 
 import numpy as np
 import pytest
-from records import ACCURACY, LOSS, SETTINGS, curves, last_scores, record
+from records import ACCURACY, LOSS, SETTINGS, curves, last_scores, record, trial_of
 
 import jsweep as js
 from jsweep.results.comparison import paired_difference
 from jsweep.results.reports import ranking_text
+from jsweep.results.result import Result
 from jsweep.results.text_table import distinct, format_table
+from jsweep.storage import Score
 
 # -- curves -------------------------------------------------------------------------------------------------------------
 
@@ -80,10 +82,13 @@ def test_the_table_has_a_row_a_trial_and_the_narrowest_type_a_column(mixed):
 
 def test_the_table_of_running_trials_has_their_last_scores():
     store, result = record(curves(np.array([[[1.0, 2.0]]]), (5, 10)))
-    store.extend_trials(1, {result.trials()[0].id: 20})
-    table = result.table()
-    assert table["done"].tolist() == [10]
-    assert table[LOSS].tolist() == [2.0]
+    waiting = trial_of({"rate": 7}, 0, 20)
+    store.add_trials(1, [waiting])
+    store.record_segment(1, "program", 1, [Score(waiting.id, 10, {LOSS: 3.0}, None, False)])
+    table = Result(store, result.name).table()
+    assert table["done"].tolist() == [10, 10]
+    assert table["status"].tolist() == ["finished", "running"]
+    assert table[LOSS].tolist() == [2.0, 3.0]
 
 
 def test_pandas_and_polars_take_the_table(mixed):

@@ -168,6 +168,7 @@ def make_intact(path):
     """A small store, with finished trials, a failed one and an opened test split."""
     from jsweep.storage import TestOpening, open_store
     from jsweep.storage.records import Score, Trial
+    from jsweep.storage.standing import Wanted
 
     names = ["train/loss", "validation/loss"]
     settings = {
@@ -181,26 +182,29 @@ def make_intact(path):
         for i in range(12)
     ]
     tested = TestOpening(
+        data="d" * 16,
+        look="1" * 16,
+        sweep="intact",
         config_id="0" * 16,
         config={"a": 1},
         metric="validation/loss",
         mode="min",
         step=20,
-        scores={"test/loss": [1.0]},
         seeds=[0],
-        again=False,
-        opened="2026",
     )
     with open_store(path) as store:
         key = store.add_sweep("intact", "task", {}, settings).key
         store.add_trials(key, trials)
-        store.claim(key, [t.id for t in trials], "a" * 32, {"jax": "0"}, lambda *_: True)
+        me, alive = "a" * 32, lambda _: True
+        store.claim(key, {t.id: Wanted(t.steps) for t in trials}, me, {"jax": "0"}, alive)
         for trial in trials[:-1]:
             for step in (10, 20):
                 score = Score(trial.id, step, dict.fromkeys(names, 1.0 / step), None, step == 20)
-                store.record_segment(key, "program", 4, [score])
-        store.record_failure(key, [trials[-1].id], "ValueError: no", "ValueError: no")
-        store.record_test(key, tested)
+                store.record_segment(key, "program", 4, [score], owner=me)
+        store.record_failure(key, [trials[-1].id], "ValueError: no", "ValueError: no", me)
+        look = store.reserve_look(tested, me, False, alive).entry.key
+        store.open_look(look, me)
+        store.complete_look(look, me, {"test/loss": [1.0]}, [0])
 
 
 def main():

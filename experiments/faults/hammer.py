@@ -26,8 +26,9 @@ def worker(store, number, seconds, out):
     finished, record = [], Store.record_segment
 
     def counted(self, sweep, program, width, scores, *rest):
-        record(self, sweep, program, width, scores, *rest)
+        lost = record(self, sweep, program, width, scores, *rest)
         finished.extend((sweep, score.trial) for score in scores if score.finished)
+        return lost
 
     Store.record_segment = counted
     until, seeds = time.monotonic() + seconds, 1

@@ -29,7 +29,7 @@ def interrupted(sweep, segments, **options):
         count[0] += 1
         if count[0] > segments:
             raise KeyboardInterrupt
-        record(self, *arguments)
+        return record(self, *arguments)
 
     Store.record_segment = counted
     try:

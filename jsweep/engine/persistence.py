@@ -16,6 +16,10 @@ class Claims(Protocol):
         """Those of ``trials`` that this process is to train, in the same order."""
         ...
 
+    def lost(self, trials: tuple[Trial, ...]) -> bool:
+        """Whether none of some trials that were claimed is this process's to train any more."""
+        ...
+
 
 class Checkpointing(Protocol):
     """Saves and restores tiles. Called from several threads; its errors end the sweep, unlike those of a tile."""
@@ -34,6 +38,9 @@ class NoClaims:
 
     def claim(self, trials: tuple[Trial, ...]) -> tuple[Trial, ...]:
         return trials
+
+    def lost(self, trials: tuple[Trial, ...]) -> bool:
+        return False
 
 
 class NoCheckpointing:

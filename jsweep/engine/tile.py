@@ -1,6 +1,6 @@
 """Training one tile: from its trials' seeds to scores, segment by segment."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 import jax
@@ -99,22 +99,25 @@ def train_tile(
     Args:
         context: the program, the data and the device.
         tile: the trials.
-        begin: the carry of a checkpoint to resume from; None starts from the seeds.
+        begin: the carry of a checkpoint to resume from; None starts from the seeds. Trials that end where it stands are
+            evaluated there.
         should_stop: asked after every segment; training ends when it answers True.
     """
     lanes, carry, pipeline = _start(context, tile)
     if begin is not None:
         state, sums, first = jax.device_put((begin.state, begin.sums, begin.first_nonfinite_step), context.device)
         carry = Carry(begin.step, begin.since, state, sums, first)
-    further = {step for trial in tile.trials for step in context.also.get(trial.id, ())}
-    stops = sorted({*stops_of(tile.trials, context.setting.evaluate_every), *further})
-    stops = [stop for stop in stops if stop > carry.step]
-    for stop in stops:
+    every = context.setting.evaluate_every
+    more = {step for trial in tile.trials for step in context.also.get(trial.id, ()) if step % every}
+    ends_here = begin is not None and any(trial.steps == carry.step for trial in tile.trials)
+    stop = carry.step if ends_here else next_stop(carry.step, tile.trials, every, more)
+    while stop is not None:
         begun = carry.step
-        carry = _train_to(stop, context, lanes, carry, pipeline)
+        carry = _train_to(stop, context, lanes, carry, pipeline) if stop > begun else carry
         running = [trial for trial in tile.trials if trial.steps >= stop]
         scores = _evaluate(context, tile, lanes, carry)
-        yield Segment(scores, carry, stop == stops[-1], (stop - begun) * len(running))
+        stop = next_stop(carry.step, tile.trials, every, more)
+        yield Segment(scores, carry, stop is None, (carry.step - begun) * len(running))
         if should_stop():
             return
 
@@ -157,11 +160,26 @@ def _zero_sums(context: TileContext) -> dict[str, Float32[np.ndarray, " lanes"]]
     return {name: np.zeros(width, np.float32) for name in context.group.traced.train_metrics}
 
 
-def stops_of(trials: Sequence[Trial], evaluate_every: int) -> list[int]:
-    """The steps at which a tile is evaluated: every ``evaluate_every``, and where one of its trials ends."""
-    longest = max(trial.steps for trial in trials)
-    regular = set(range(evaluate_every, longest + 1, evaluate_every))
-    return sorted(regular | {trial.steps for trial in trials})
+def next_stop(step: int, trials: Sequence[Trial], evaluate_every: int, more_stops: Collection[int] = ()) -> int | None:
+    """The next step at which a tile is evaluated: every ``evaluate_every``, and where one of its trials ends; None at the end.
+
+    Args:
+        step: the step that it has reached.
+        trials: its trials.
+        evaluate_every: steps between evaluations.
+        more_stops: steps at which it is evaluated, too.
+    """
+    ends = [trial.steps for trial in trials if trial.steps > step]
+    if not ends:
+        return None
+    more = (stop for stop in more_stops if step < stop < max(ends))
+    return min((step // evaluate_every + 1) * evaluate_every, *ends, *more)
+
+
+def count_stops(trials: Sequence[Trial], evaluate_every: int) -> int:
+    """How often a tile is evaluated from its start to its end."""
+    ends = {trial.steps for trial in trials}
+    return max(ends) // evaluate_every + sum(end % evaluate_every != 0 for end in ends)
 
 
 def _evaluate(context: TileContext, tile: Tile, lanes: Lanes, carry: Carry) -> tuple[Score, ...]:

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.extend import core
+from jaxtyping import PyTree
 
 from jsweep.data.loader import Batches
 from jsweep.data.splits import Splits
@@ -159,15 +160,24 @@ def code_hash(*functions: Callable[..., Any]) -> str:
 
 
 def data_hash(splits: Splits) -> str:
-    """A hash of all three splits: 16 hex digits over structure, types, shapes and bytes.
+    """A hash of the training and validation examples: 16 hex digits over structure, types, shapes and bytes.
 
     Batches from a loader stand for themselves by the first one of each of three pairs of seed and epoch.
     """
-    digest = hashlib.sha256()
     train = (splits.train,)
     if isinstance(splits.train, Batches):
         train = tuple(next(splits.train.draw(seed, start)) for seed, start in ((0, 0), (0, 1), (1, 0)))
-    for arrays in (*train, splits.validation, *(() if splits.test is None else (splits.test,))):
+    return _hash_of_arrays((*train, splits.validation))
+
+
+def test_hash(splits: Splits) -> str | None:
+    """The same of the test examples; None where there are none."""
+    return None if splits.test is None else _hash_of_arrays((splits.test,))
+
+
+def _hash_of_arrays(parts: Sequence[PyTree]) -> str:
+    digest = hashlib.sha256()
+    for arrays in parts:
         digest.update(str(jax.tree.structure(arrays)).encode())
         for leaf in jax.tree.leaves(arrays):
             array = np.asarray(leaf)

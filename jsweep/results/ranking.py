@@ -268,7 +268,7 @@ def score_of_opening(entry: TestOpening, from_ledger: bool) -> TestScore:
         config=entry.config,
         scores=scores,
         seeds=tuple(entry.seeds),
-        opened=entry.opened,
+        opened=entry.opened or "",
         from_ledger=from_ledger,
         metric=entry.metric,
         mode=entry.mode,

@@ -54,8 +54,9 @@ class SweepReport:
             for found in self.environments
         ]
         openings = [
-            f"test split opened {clean(entry.opened)} at step {entry.step}, selected by {clean(entry.metric)} "
-            f"({clean(entry.mode)}, {clean(entry.rule)}, at {clean(entry.at)})"
+            f"test split opened {clean(entry.opened or '')} by {clean(entry.sweep)} at step {entry.step}, selected by "
+            f"{clean(entry.metric)} ({clean(entry.mode)}, {clean(entry.rule)}, at {clean(entry.at)})"
+            f"{'' if entry.complete else ', and nothing came of it'}"
             for entry in self.ledger
         ]
         ending = "\n".join([*machines, *openings])

@@ -34,6 +34,7 @@ from jsweep.results.ranking import (
 from jsweep.results.summary import Summary, counts_of, time_of
 from jsweep.results.table import Table, table_of
 from jsweep.storage import Checkpoint, Status, Store, SweepRecord, TestOpening, Trial
+from jsweep.storage.standing import TrialState
 
 _OF_A_SESSION = ("test", "params", "state", "prepared")
 
@@ -109,6 +110,10 @@ class Result:
         """The trials, in the order in which they were added to the store."""
         return self._own(self._store.trials(self._row.key))
 
+    def states(self) -> dict[str, TrialState]:
+        """How the trials stand, by id; cheaper to read than `trials`."""
+        return {trial: state for trial, state in self._store.states(self._row.key).items() if trial in self.trial_ids}
+
     def trial(self, start: str) -> Trial:
         """The trial whose id begins with ``start``; UnknownNameError unless there is exactly one."""
         found = self._own(self._store.trials_starting(self._row.key, start))
@@ -128,8 +133,8 @@ class Result:
         return self._store.metrics(self._row.key)
 
     def ledger(self) -> list[TestOpening]:
-        """Every opening of the test split, oldest first."""
-        return self._store.tests(self._row.key)
+        """Every look at the sweep's test split, by whichever sweep of the store, oldest first."""
+        return ledger_of(self._store, self._row)
 
     def saved(self, trial: str) -> Checkpoint | None:
         """The checkpoint of a finished trial at its end, if it was kept."""
@@ -346,6 +351,12 @@ class Result:
             note = str(error)
         time = time_of(self._row.created, self._row.settings.get("seconds"))
         return Summary(self.label, counts_of(self.trials()), time, objective, top, note, self.path)
+
+
+def ledger_of(store: Store, row: SweepRecord) -> list[TestOpening]:
+    """Every look at the test split of a sweep, by whichever sweep of the store, oldest first."""
+    data = row.identity.get("test")
+    return store.tests(data) if isinstance(data, str) else []
 
 
 def _shown(value: Any) -> str:

@@ -9,7 +9,7 @@ from jsweep.results.diagnostics import Diagnosis
 from jsweep.results.objective import Objective
 from jsweep.results.ranking import At, ConfigScore, Rule, Simplest
 from jsweep.results.reports import SweepReport, SweepSummary, TrialReport
-from jsweep.results.result import Result
+from jsweep.results.result import Result, ledger_of
 from jsweep.storage import Status, SweepRecord, TestOpening, open_store
 
 Metric: TypeAlias = str | Objective | None
@@ -37,7 +37,7 @@ def list(store: str | Path) -> Sequence[SweepSummary]:
     record = open_store(store, write=False)
     try:
         with record.snapshot():
-            return [_summary(record.counts(sweep.key), record.tests(sweep.key), sweep) for sweep in record.sweeps()]
+            return [_summary(record.counts(row.key), ledger_of(record, row), row) for row in record.sweeps()]
     finally:
         record.close()
 

@@ -14,9 +14,10 @@ import numpy as np
 from jsweep.engine.carry import Carry, split, stack
 from jsweep.engine.tile import Segment
 from jsweep.planning import Group, Tile
-from jsweep.storage import Checkpoint, Status, Store
+from jsweep.storage import Checkpoint, Store
 from jsweep.storage.arrays import named_arrays, restore
 from jsweep.storage.checkpoints import read_checkpoint, remove_checkpoint, write_checkpoint
+from jsweep.storage.standing import resumes_from
 
 KEPT = 2  # checkpoints of a tile: if the last one is damaged, there is the one before
 
@@ -26,12 +27,14 @@ class Checkpointing:
     """Saves and resumes the tiles of a sweep.
 
     ``policy`` says what is saved: with "running" the state of tiles at their last two segments until they end, with "all"
-    also the final state of every trial, with "off" nothing. Files lie in the store's ``folder``. Workers share one object.
+    also the final state of every trial, with "off" nothing. ``evaluate_every`` are the steps between evaluations. Files lie
+    in the store's ``folder``. Workers share one object.
     """
 
     store: Store
     sweep: int
     policy: Literal["running", "all", "off"]
+    evaluate_every: int
     _kept: dict[str, list[Checkpoint]] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -41,14 +44,19 @@ class Checkpointing:
 
     def resume(self, group: Group, tile: Tile) -> Carry | None:
         """What a tile's trials resume from: the latest intact checkpoint of all of them, or None for their seeds."""
-        wanted = {trial.id for trial in tile.trials}
-        rows = [row for row in self.store.checkpoints(self.sweep) if wanted & set(row.trials)]
+        ends = {trial.id: trial.steps for trial in tile.trials}
+        states = self.store.states(self.sweep, list(ends))
+        if states.keys() < ends.keys():
+            return None  # one was dropped
+        rows = [row for row in self.store.checkpoints(self.sweep) if not ends.keys().isdisjoint(row.trials)]
         for step in sorted({row.step for row in rows}, reverse=True):
+            if not all(resumes_from(step, states[t].recorded, end, self.evaluate_every) for t, end in ends.items()):
+                continue
             lanes: dict[str, Carry] = {}
             for row in rows:
                 if row.step == step:
                     lanes |= self._read(row, group)
-            if wanted <= lanes.keys():
+            if ends.keys() <= lanes.keys():
                 found = [lanes[trial.id] for trial in tile.lanes]
                 if len({lane.since for lane in found}) == 1:
                     return stack(found)
@@ -58,6 +66,7 @@ class Checkpointing:
         """Write the files that the policy asks for; their rows are to be recorded with the segment's scores."""
         if self.policy == "off":
             return []
+        self.store.check_file()
         carry = segment.carry
         sums = {f"sums.{name}": value for name, value in carry.sums.items()}
         arrays = jax.device_get(
@@ -102,11 +111,7 @@ class Checkpointing:
         files = [*self.folder.glob("*.safetensors"), *self.folder.glob(".*.partial")]
         if not alone():
             return
-        finished = {trial.id for trial in self.store.trials(self.sweep) if trial.status == Status.FINISHED}
-        rows = self.store.checkpoints(self.sweep)
-        self.store.forget_checkpoints(
-            self.sweep, [row for row in rows if not row.finished and finished.issuperset(row.trials)]
-        )
+        self.store.forget_ended_checkpoints(self.sweep)
         named = {row.file for sweep in self.store.sweeps() for row in self.store.checkpoints(sweep.key)}
         for path in files:
             if path.suffix == ".partial":
@@ -118,6 +123,8 @@ class Checkpointing:
         """Each trial's part of a checkpoint; nothing if it is of another program, or, with a warning, if it is damaged."""
         found = read_checkpoint(self.folder, row.file, row.sha256)
         if found is None:
+            if row not in self.store.checkpoints(self.sweep):
+                return {}  # it was outdated meanwhile
             warnings.warn(
                 f"the checkpoint {row.file} is missing or damaged: its trials resume from an earlier one, or start again.",
                 stacklevel=2,

@@ -1,54 +1,131 @@
-"""Claims: which process trains which trial, so that several processes may run one sweep in one store."""
+"""Claims: which process trains which trial, so that several processes may run one sweep in one store.
 
+Every decision is the store's, from the rows as they are; see docs/record.md. Nothing here needs JAX.
+"""
+
+import functools
 import threading
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from jsweep.storage import Status, Store, Trial
-from jsweep.storage.locks import is_alive, others_alive
+from jsweep.errors import StoreError
+from jsweep.storage import Checkpoint, Score, Status, Store, Trial
 from jsweep.storage.records import JsonObject
+from jsweep.storage.standing import Standing, TrialState, Wanted, standing
+
+
+@dataclass(frozen=True)
+class View:
+    """How a process's trials stand: their rows, and the ids of those that are not ended or given up."""
+
+    states: Mapping[str, TrialState]
+    free: tuple[str, ...]
+    held: tuple[str, ...]
+    gone: tuple[str, ...]
+    fixed: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Claims:
     """One process's claims on the trials of a sweep.
 
-    ``owner`` is the process's name from `jsweep.storage.locks.owner`, ``folder`` holds its lock, and ``environment`` is
-    recorded with each trial that it claims. Workers share one object.
+    ``owner`` is the process's name from `jsweep.storage.locks.owner`, ``alive`` says of such a name whether its process is
+    running, ``environment`` is recorded with each trial that is claimed, and ``wanted`` is what is wanted of each trial.
+    Workers share one object.
     """
 
     store: Store
     sweep: int
     owner: str
-    folder: Path
+    alive: Callable[[str], bool]
     environment: JsonObject
-    _retried: set[str] = field(default_factory=set, init=False, repr=False)
+    wanted: dict[str, Wanted]
+    _held: set[str] = field(default_factory=set, init=False, repr=False)
+    _counts: dict[str, int] = field(default_factory=lambda: {"claimed": 0, "recorded": 0}, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
-    def retry(self, trials: Iterable[str]) -> None:
-        """Allow trials that failed in an earlier run to be claimed once more."""
-        with self._lock:
-            self._retried.update(trials)
+    def retry_failed(self) -> None:
+        """Let trials that have failed by now be claimed once more."""
+        for trial, state in self.store.states(self.sweep).items():
+            if state.open.status == Status.FAILED and trial in self.wanted:
+                self.wanted[trial] = replace(self.wanted[trial], retry=True)
 
-    def may_take(self, owner: str | None, status: str, trial: str) -> bool:
-        """Whether this process may train a trial, given who claimed it last and its status."""
-        if status == Status.FINISHED or (status == Status.FAILED and trial not in self._retried):
-            return False
-        return owner in (None, self.owner) or not is_alive(self.folder, owner or "")
+    def look(self) -> View:
+        """How the trials stand now."""
+        states = self.store.states(self.sweep)
+        found: dict[Standing, list[str]] = {kind: [] for kind in Standing}
+        alive = functools.cache(self.alive)
+        for trial, wanted in self.wanted.items():
+            found[standing(states.get(trial), wanted, self.owner, alive)].append(trial)
+        by = {kind: tuple(trials) for kind, trials in found.items()}
+        return View(states, by[Standing.FREE], by[Standing.HELD], by[Standing.GONE], by[Standing.FIXED])
+
+    def passes(self) -> Iterator[View]:
+        """Look again and again until nothing is free or held.
+
+        The caller trains what is free in a view before it asks for the next one, or waits where nothing is.
+
+        Raises:
+            StoreError: where trials were claimed, and neither a segment nor a failure of any was recorded: trying again would
+                give the same for ever.
+        """
+        while (view := self.look()).free or view.held:
+            before = dict(self._counts)
+            yield view
+            claimed, recorded = (self._counts[name] - before[name] for name in ("claimed", "recorded"))
+            if claimed and not recorded:
+                raise StoreError(
+                    f"{claimed} trials, the first {view.free[0]}, were trained and gave nothing to record: this is a fault of "
+                    "jsweep; drop them (jsweep drop SWEEP TRIAL), then run the sweep again to train them from the start."
+                )
 
     def claim(self, trials: tuple[Trial, ...]) -> tuple[Trial, ...]:
         """Claim trials; returns those that are now this process's to train."""
-        ids = [trial.id for trial in trials]
-        mine = set(self.store.claim(self.sweep, ids, self.owner, self.environment, self.may_take))
+        asked = {trial.id: self.wanted[trial.id] for trial in trials}
+        alive = functools.cache(self.alive)
+        mine = set(self.store.claim(self.sweep, asked, self.owner, self.environment, alive))
         with self._lock:
-            self._retried.difference_update(mine)
+            self._held.update(mine)
+            self._counts["claimed"] += len(mine)
+            self.wanted.update({trial: replace(asked[trial], retry=False) for trial in mine})
         return tuple(trial for trial in trials if trial.id in mine)
+
+    def lost(self, trials: Sequence[Trial]) -> bool:
+        """Whether all of some trials that were claimed have been dropped since, or belong to another process."""
+        with self._lock:
+            return not any(trial.id in self._held for trial in trials)
+
+    def record(
+        self,
+        program: str,
+        width: int,
+        scores: Sequence[Score],
+        checkpoints: Sequence[Checkpoint] = (),
+        outdated: Sequence[Checkpoint] = (),
+    ) -> list[str]:
+        """Record a segment of a tile; returns the trials whose scores do not count, as they are not this process's any more.
+
+        Args:
+            program: see `Store.record_segment`, as for the others.
+            width: the lanes of the tile.
+            scores: the scores at the segment's end.
+            checkpoints: what has been written.
+            outdated: what is not needed any more.
+        """
+        lost = self.store.record_segment(self.sweep, program, width, scores, checkpoints, outdated, self.owner)
+        with self._lock:
+            self._held.difference_update(lost, (score.trial for score in scores if score.finished))
+            self._counts["recorded"] += 1
+        return lost
+
+    def fail(self, trials: Sequence[Trial], reason: str, traceback: str | None = None) -> None:
+        """Record that trials failed: why in one line, and the whole traceback."""
+        self.store.record_failure(self.sweep, [trial.id for trial in trials], reason, traceback, self.owner)
+        with self._lock:
+            self._held.difference_update(trial.id for trial in trials)
+            self._counts["recorded"] += 1
 
     def release(self) -> None:
         """Give up every claim of this process."""
         self.store.release(self.owner)
-
-    def alone(self) -> bool:
-        """Whether no other process uses the store; removes the locks of processes that have ended."""
-        return not others_alive(self.folder, self.owner)
+        self._held.clear()

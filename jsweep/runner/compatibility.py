@@ -8,9 +8,11 @@ from jsweep.errors import IncompatibleSweepError
 from jsweep.planning import Group
 from jsweep.planning.identity import FunctionIdentity, ProgramIdentity
 from jsweep.planning.lane_types import kind_of_lane
-from jsweep.runner.prepare import Prepared, recorded_roles
+from jsweep.runner.prepare import Prepared
 from jsweep.storage import Store, SweepRecord, Trial
 from jsweep.storage.records import JsonObject
+from jsweep.storage.rows import dump
+from jsweep.storage.standing import ENDED
 
 # What of the environment results depend on; the rest (Python, number of cores) is recorded for the reader.
 DECISIVE = ("jax", "jaxlib", "optax", "numpy", "platform", "device", "processor", "reductions_flag", "x64")
@@ -22,23 +24,35 @@ TRACED_BY = ("jax", "x64")
 _OWN_NAME = "give this sweep a name of its own (name=..., --name)"
 
 
-def open_sweep(store: Store, prepared: Prepared) -> SweepRecord:
-    """The sweep's record, new or found; IncompatibleSweepError where what is found is another sweep."""
-    sweep = prepared.sweep
-    name = sweep.record_name
+def enter_sweep(store: Store, prepared: Prepared, known: SweepRecord | None) -> SweepRecord | None:
+    """Record what was decided about a sweep, as a new one or beside what the record has of it.
+
+    Args:
+        store: the store.
+        prepared: the sweep, prepared with ``known``.
+        known: the sweep as recorded; None where it was not.
+
+    Returns:
+        The sweep as recorded now; None where another process has changed it since, so that it is to be prepared again.
+    """
+    if known is not None:
+        return store.merge_settings(known, lambda settings: _merged(settings, prepared))
+    identity, settings = _identity(prepared), _settings(prepared)
+    found = store.add_sweep(prepared.sweep.record_name, str(identity["task"]), identity, settings)
+    return found if (dump(found.identity), dump(found.settings)) == (dump(identity), dump(settings)) else None
+
+
+def check_same(store: Store, known: SweepRecord, prepared: Prepared) -> None:
+    """Raise IncompatibleSweepError where what is recorded under the sweep's name is another sweep."""
     identity = _identity(prepared)
-    found = store.sweep(name)
-    if found is None:
-        found = store.add_sweep(name, sweep.task.name or "task", identity, _settings(prepared))
-    changed = [key for key in identity if found.identity.get(key) != identity[key]]
+    changed = [key for key in identity if known.identity.get(key) != identity[key]]
     if changed:
-        shown = ", ".join(f"{_WORDS.get(k, k)}{_values(k, found.identity.get(k), identity[k])}" for k in changed)
+        shown = ", ".join(f"{_WORDS.get(k, k)}{_values(k, known.identity.get(k), identity[k])}" for k in changed)
         raise IncompatibleSweepError(
-            f"the sweep {name!r} in {store.path} was made with other {shown}: to keep both, {_OWN_NAME}; to resume the old "
-            f"one, restore what changed; to begin again, jsweep drop {name}."
+            f"the sweep {known.name!r} in {store.path} was made with other {shown}: to keep both, {_OWN_NAME}; to resume the "
+            f"old one, restore what changed; to begin again, jsweep drop {known.name}."
         )
-    check_programs(store, found, prepared)
-    return found
+    check_programs(store, known, prepared)
 
 
 def _identity(prepared: Prepared) -> dict[str, Any]:
@@ -46,6 +60,7 @@ def _identity(prepared: Prepared) -> dict[str, Any]:
     return {
         "task": task.name or "task",
         "data": prepared.data_hash,
+        "test": prepared.test_hash,
         "key": [int(word) for word in prepared.setting.root],
         "pairing": sweep.pairing,
         "share_batches": sweep.share_batches,
@@ -54,11 +69,11 @@ def _identity(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-_WORDS = {"key": "root key"}
+_WORDS = {"key": "root key", "test": "test examples"}
 
 
 def _values(key: str, before: object, now: object) -> str:
-    return "" if key in ("data", "key") else f" ({before!r}, now {now!r})"
+    return "" if key in ("data", "test", "key") else f" ({before!r}, now {now!r})"
 
 
 def check_programs(store: Store, record: SweepRecord, prepared: Prepared) -> None:
@@ -92,22 +107,26 @@ def _difference(group: Group, trial: Trial, record: SweepRecord) -> str:
     return f"what it computes has changed in {found}" if found else "what it computes has changed"
 
 
-def keep_settings(store: Store, record: SweepRecord, prepared: Prepared) -> None:
-    """Record what was decided about names, values and programs that the sweep did not have before."""
-    known, now = record.settings, _settings(prepared)
-    types = recorded_roles(record).types
-    settings = {
+def _merged(known: JsonObject, prepared: Prepared) -> JsonObject:
+    """Settings with what was decided about names, values and programs that they did not have; what they have stays."""
+    now = _settings(prepared)
+    types = dict(known.get("lane_types", {}))
+    buckets = dict(known.get("buckets", {}))
+    return {
         **known,
         "objective": now["objective"],
         "metrics": _union(known.get("metrics", []), now["metrics"]),
         "modes": {**known.get("modes", {}), **now["modes"]},
         "roles": {**now["roles"], **known.get("roles", {})},
         "lane_types": {n: _union(types.get(n, []), mine) for n, mine in {**types, **now["lane_types"]}.items()},
-        "buckets": {**known.get("buckets", {}), **now["buckets"]},
+        "buckets": {n: _by_value(pairs, buckets.get(n, [])) for n, pairs in {**buckets, **now["buckets"]}.items()},
         "programs": {**known.get("programs", {}), **now["programs"]},
     }
-    if settings != known:
-        store.set_settings(record.key, settings)
+
+
+def _by_value(now: Sequence[Sequence[int]], known: Sequence[Sequence[int]]) -> list[list[int]]:
+    """(value, size) pairs in order, of which those known stay."""
+    return sorted([value, size] for value, size in {pair[0]: pair[1] for pair in (*now, *known)}.items())
 
 
 def _union(before: Sequence[str], now: Sequence[str]) -> list[str]:
@@ -159,32 +178,27 @@ def _decisive(name: str, value: object) -> object:
     return sorted(flag for flag in str(value or "").split() if not flag.startswith(_HARMLESS_FLAGS))
 
 
-def extensions(store: Store, record: SweepRecord, prepared: Prepared) -> dict[str, int]:
-    """The recorded trials that are to train longer than they were, with their steps.
+def reads_length(prepared: Prepared) -> frozenset[str]:
+    """The trials whose task reads ``config["steps"]``, so that those of another length are other trials from the start."""
+    groups = (group for group in prepared.groups if "steps" in group.traced.reads)
+    return frozenset(trial.id for group in groups for trial in group.trials)
 
-    Raises:
-        IncompatibleSweepError: where fewer steps are asked for, and where the task reads ``config["steps"]``, so that a
-            longer trial would have gone another way from its start.
-    """
-    wanted = {trial.id: trial for trial in prepared.trials}
-    longer: dict[str, int] = {}
-    for known in store.trials(record.key):
-        trial = wanted.get(known.id)
-        if trial is None or trial.steps == known.steps:
+
+def check_lengths(store: Store, record: SweepRecord, prepared: Prepared) -> None:
+    """Raise IncompatibleSweepError where finished trials cannot be given the length that is asked for."""
+    states, fixed = store.states(record.key), reads_length(prepared)
+    for trial in prepared.trials:
+        state = states.get(trial.id)
+        if state is None or state.own.status not in ENDED or state.own.steps == trial.steps:
             continue
-        if trial.steps < known.steps:
+        steps = state.own.steps
+        if trial.steps < steps:
             raise IncompatibleSweepError(
-                f"the sweep {record.name!r} in {store.path} has trial {known.id} at {known.steps} steps, and {trial.steps} "
+                f"the sweep {record.name!r} in {store.path} has trial {trial.id} at {steps} steps, and {trial.steps} "
                 f"are asked for: ask for as many or more, or {_OWN_NAME}."
             )
-        if known.done and _reads_length(prepared, trial):
+        if trial.id in fixed:
             raise IncompatibleSweepError(
-                f"the sweep {record.name!r} in {store.path} was trained for {known.steps} steps and its task reads "
+                f"the sweep {record.name!r} in {store.path} was trained for {steps} steps and its task reads "
                 f"config['steps'], so {trial.steps} steps make other trials from the first step on: {_OWN_NAME}."
             )
-        longer[known.id] = trial.steps
-    return longer
-
-
-def _reads_length(prepared: Prepared, trial: Trial) -> bool:
-    return any("steps" in group.traced.reads for group in prepared.groups if trial in group.trials)

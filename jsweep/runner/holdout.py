@@ -1,26 +1,34 @@
 """The test split: evaluated once, for the config that validation selected."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
 from jsweep.engine.executors.threads import Work, default_workers
 from jsweep.engine.input_pipeline import streams, window_rows
 from jsweep.engine.program import compile_program, lower_test
 from jsweep.engine.retrain import retrain
-from jsweep.errors import ConfigError
+from jsweep.planning import Group, Tile
 from jsweep.results.ranking import ConfigScore
 from jsweep.runner.prepare import Prepared
 from jsweep.runner.recorded import Curves, check_equal, evaluated
 
 
-def test_scores(
-    prepared: Prepared, best: ConfigScore, widths: Mapping[str, int], recorded: Curves
-) -> dict[str, list[float]]:
-    """Train the selected config's trials again, check them against the record, and evaluate them on the test split.
+@dataclass(frozen=True)
+class Trained:
+    """The states of some trials of one program and width, trained again and as they are recorded."""
+
+    group: Group
+    tiles: tuple[Tile, ...]
+    states: Mapping[str, PyTree]
+
+
+def train_selected(prepared: Prepared, best: ConfigScore, widths: Mapping[str, int], recorded: Curves) -> list[Trained]:
+    """Train the selected config's trials again up to the selected step, and check them against the record.
 
     Args:
         prepared: the sweep.
@@ -28,44 +36,36 @@ def test_scores(
         widths: of the tiles that its trials were trained in, by trial.
         recorded: the recorded scores of its trials.
 
-    Returns:
-        For each metric ("test/loss") one value a seed.
-
     Raises:
-        ConfigError: where there is no test split.
         IncompatibleSweepError: where the trials come out otherwise than they are recorded.
     """
-    task = prepared.setting.task
-    if task.data.test is None:
-        raise ConfigError("the data has no test split: make it with jsweep.split(..., test=0.2).")
-    found: dict[str, dict[str, float]] = {}
-    for width in dict.fromkeys(widths[trial] for trial in best.trials):
-        mine = [trial for trial in best.trials if widths[trial] == width]
-        for name, values in _scores_in_width(prepared, mine, best.step, width, recorded).items():
-            found.setdefault(name, {}).update(values)
-    return {name: [values[trial] for trial in best.trials] for name, values in found.items()}
-
-
-def _scores_in_width(
-    prepared: Prepared, ids: Sequence[str], step: int, width: int, recorded: Curves
-) -> dict[str, dict[str, float]]:
-    """For each metric the test score of each trial, trained again in tiles of ``width`` lanes up to ``step``."""
     task, device = prepared.setting.task, default_workers()[0]
-    group = prepared.group_of(ids[0])
-    trials = tuple(trial for trial in group.trials if trial.id in ids)
-    tiles = tuple(replace(group, trials=trials).tiles(width))
-    window = window_rows(group, tiles, task.data, prepared.sweep.pairing) if streams(task.data, device) else None
-    mine, wanted = {trial: recorded[trial] for trial in ids}, dict.fromkeys(ids, step)
-    work = Work(group, tiles, window)
-    scores, states = retrain(prepared.setting, work, device, steps=wanted, evaluated=evaluated(mine))
-    check_equal(mine, scores, wanted)
-    evaluate = compile_program(lower_test(task, group, width, device), device)
+    found = []
+    for width in dict.fromkeys(widths[trial] for trial in best.trials):
+        ids = [trial for trial in best.trials if widths[trial] == width]
+        group = prepared.group_of(ids[0])
+        tiles = tuple(replace(group, trials=tuple(t for t in group.trials if t.id in ids)).tiles(width))
+        window = window_rows(group, tiles, task.data, prepared.sweep.pairing) if streams(task.data, device) else None
+        mine, wanted = {trial: recorded[trial] for trial in ids}, dict.fromkeys(ids, best.step)
+        work = Work(group, tiles, window)
+        scores, states = retrain(prepared.setting, work, device, steps=wanted, evaluated=evaluated(mine))
+        check_equal(mine, scores, wanted)
+        found.append(Trained(group, tiles, states))
+    return found
+
+
+def evaluate_on_test(prepared: Prepared, best: ConfigScore, trained: Sequence[Trained]) -> dict[str, list[float]]:
+    """For each metric ("test/loss") one value a seed of the selected config: this looks at the test split."""
+    task, device = prepared.setting.task, default_workers()[0]
     test = jax.device_put(task.data.test, device)
     found: dict[str, dict[str, float]] = {}
-    for tile in tiles:
-        state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(states[trial.id] for trial in tile.lanes))
-        measured = evaluate(jax.device_put(group.lane_values(tile.lanes), device), state, test)
-        for name, values in measured.items():
-            own = zip(tile.trials, np.asarray(values))
-            found.setdefault(f"test/{name}", {}).update((trial.id, float(value)) for trial, value in own)
-    return found
+    for part in trained:
+        width = part.tiles[0].width
+        evaluate = compile_program(lower_test(task, part.group, width, device), device)
+        for tile in part.tiles:
+            state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(part.states[trial.id] for trial in tile.lanes))
+            measured = evaluate(jax.device_put(part.group.lane_values(tile.lanes), device), state, test)
+            for name, values in measured.items():
+                own = zip(tile.trials, np.asarray(values))
+                found.setdefault(f"test/{name}", {}).update((trial.id, float(value)) for trial, value in own)
+    return {name: [values[trial] for trial in best.trials] for name, values in found.items()}

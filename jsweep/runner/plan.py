@@ -12,7 +12,7 @@ from jsweep._runtime.backend import cores
 from jsweep._runtime.types import Value
 from jsweep.engine.executors.threads import default_workers
 from jsweep.engine.input_pipeline import WINDOW_BYTES, device_memory, streams
-from jsweep.engine.tile import stops_of
+from jsweep.engine.tile import count_stops
 from jsweep.engine.tile_size import for_few, guess_width, measured_seconds
 from jsweep.errors import ConfigError
 from jsweep.planning import Group, Role
@@ -20,8 +20,9 @@ from jsweep.planning.cost import machine_speed, work_of
 from jsweep.runner.prepare import Prepared, prepare
 from jsweep.runner.sweep import Sweep
 from jsweep.space import config_id, format_value
-from jsweep.storage import Status, open_store
+from jsweep.storage import open_store
 from jsweep.storage.paths import resolve
+from jsweep.storage.standing import ended_at
 
 START_SECONDS = 0.3  # from the call to the first compilation
 # What XLA uses to compile a program, whole and by the seconds it takes of a core.
@@ -121,7 +122,7 @@ class Plan:
 def plan(sweep: Sweep) -> Plan:
     """What is left of a sweep to do, from abstract tracing and a matrix product timed here: nothing is compiled or trained.
 
-    Trials that the sweep's store has finished are left out.
+    Trials that the sweep's store has finished at the length asked for are left out.
 
     Raises:
         ConfigError: where something about the sweep cannot be used, or a single lane does not fit the device's memory.
@@ -133,9 +134,8 @@ def plan(sweep: Sweep) -> Plan:
     with open_store(sweep.store, write=False) as store:
         record = store.sweep(sweep.record_name)
         prepared = prepare(sweep, record)
-        trials = [] if record is None else store.trials(record.key)
-    finished = frozenset(trial.id for trial in trials if trial.status == Status.FINISHED)
-    return plan_of(prepared, default_workers(), finished)
+        states = {} if record is None else store.states(record.key)
+    return plan_of(prepared, default_workers(), ended_at(states, prepared.trials))
 
 
 def plan_of(prepared: Prepared, workers: Sequence[jax.Device], finished: Set[str] = frozenset()) -> Plan:
@@ -176,8 +176,8 @@ def _plan_group(
     tiles = group.tiles(width)
     seconds = []
     for tile in tiles:  # empty lanes, and trials that end before the longest, cost what a trial does
-        stops = stops_of(tile.trials, prepared.setting.evaluate_every)
-        seconds.append(width * (stops[-1] * a_step + len(stops) * evaluation.a_lane(width, platform) / speed))
+        stops, longest = count_stops(tile.trials, prepared.setting.evaluate_every), max(t.steps for t in tile.trials)
+        seconds.append(width * (longest * a_step + stops * evaluation.a_lane(width, platform) / speed))
     in_flight = min(len(workers), len(tiles)) * width
     return GroupPlan(
         static=group.compiled_in,

@@ -12,7 +12,7 @@ from jsweep.data.splits import check_data, epoch_examples
 from jsweep.engine.tile import Setting
 from jsweep.errors import StoreError
 from jsweep.planning import Annotations, Group, RecordedRoles, Role, RoleKind, make_groups, make_trials
-from jsweep.planning.identity import data_hash
+from jsweep.planning.identity import data_hash, test_hash
 from jsweep.results.objective import DEFAULT_METRIC, Objective, check_recorded
 from jsweep.runner.sweep import Sweep
 from jsweep.space import Configs
@@ -26,6 +26,7 @@ EVALUATIONS = 10  # of the longest trial, where evaluate_every is not given
 class Prepared:
     """A sweep checked and analysed: its trials, compile groups and roles; nothing is compiled.
 
+    ``data_hash`` is of the training and validation examples, ``test_hash`` of the test examples, None where there are none.
     ``untraceable`` has the error of each trial that cannot be traced, by id.
     """
 
@@ -35,6 +36,7 @@ class Prepared:
     groups: tuple[Group, ...]
     roles: Mapping[str, Role]
     data_hash: str = field(repr=False, default="")
+    test_hash: str | None = field(repr=False, default=None)
     untraceable: Mapping[str, Exception] = field(repr=False, default_factory=dict)
 
     @property
@@ -90,7 +92,14 @@ def prepare(sweep: Sweep, record: SweepRecord | None = None, lengths: Mapping[st
     _warn_of_unused(grouped.roles, _annotations(configs))
     setting = Setting(task, np.asarray(root), sweep.pairing, _evaluate_every(sweep, trials, record))
     prepared = Prepared(
-        sweep, setting, trials, grouped.groups, grouped.roles, data_hash(task.data), grouped.untraceable
+        sweep=sweep,
+        setting=setting,
+        trials=trials,
+        groups=grouped.groups,
+        roles=grouped.roles,
+        data_hash=data_hash(task.data),
+        test_hash=test_hash(task.data),
+        untraceable=grouped.untraceable,
     )
     if isinstance(sweep.objective, Objective):
         check_recorded(sweep.objective.metric, prepared.metrics, sweep.name or task.name or "sweep")

@@ -4,7 +4,7 @@ import html
 import importlib
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args
 
 from rich.console import Console, Group, RenderableType
@@ -20,7 +20,7 @@ from jsweep.errors import ConfigError
 from jsweep.runner.session import Session
 from jsweep.runner.tally import Scoreboard, Tally
 from jsweep.space import format_value
-from jsweep.storage.records import Status, Trial
+from jsweep.storage.standing import TrialState, ended_at
 
 ProgressMode = Literal["live", "plain", "off"]
 """How progress is shown: a live display, a line every few seconds, or not at all."""
@@ -36,7 +36,7 @@ class Progress(Callback):
     def on_start(self, plan: Plan | None) -> None:
         """Training is about to start; the display needs no plan."""
 
-    def on_record(self, result: Session, rows: Iterable[Trial]) -> None:
+    def on_record(self, result: Session, states: Mapping[str, TrialState]) -> None:
         """The record was read again: other processes may have finished trials."""
 
 
@@ -71,14 +71,15 @@ def progress_callback(progress: ProgressMode | None, result: Session) -> Progres
 
 def _tally(result: Session) -> Tally:
     """The counts before the run, from the record."""
-    prepared, rows = result.prepared, result.trials()
+    prepared = result.prepared
     objective = result.objective
+    states = result.states()
     scoreboard = Scoreboard(prepared.trials, objective.metric, objective.mode)
     tally = Tally(prepared.trials, len(prepared.groups), scoreboard)
     traced = {trial.id for group in prepared.groups for trial in group.trials}
     tally.fail(trial.id for trial in prepared.trials if trial.id not in traced)
-    finished = any(row.status == Status.FINISHED for row in rows)
-    tally.record(rows, result.ranking() if finished else [], retried=True)
+    finished = ended_at(states, prepared.trials)
+    tally.record(states, result.ranking() if finished else [], retried=True)
     return tally
 
 
@@ -101,10 +102,10 @@ class _Counting(Progress):
     def on_failed(self, event: Failed) -> None:
         self.tally.fail(trial.id for trial in event.trials)
 
-    def on_record(self, result: Session, rows: Iterable[Trial]) -> None:
-        others = [row for row in rows if row.status == Status.FINISHED and row.id not in self.tally.ended]
-        if others:
-            self.tally.record(others, result.ranking())
+    def on_record(self, result: Session, states: Mapping[str, TrialState]) -> None:
+        wanted, ended = result.prepared.trials, self.tally.ended
+        if ended_at(states, wanted) - ended:
+            self.tally.record(states, result.ranking())
 
 
 class Plain(_Counting):

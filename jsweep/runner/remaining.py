@@ -1,7 +1,7 @@
 """What is left of a sweep to train, divided into tiles: those of a checkpoint together, in the width they had."""
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import jax
 
@@ -11,28 +11,29 @@ from jsweep.engine.tile_size import choose_width
 from jsweep.planning import Group, Tile
 from jsweep.runner.prepare import Prepared
 from jsweep.storage import Checkpoint, Trial
+from jsweep.storage.standing import TrialState, Wanted, recorded_of, resumes_from
 
 
 @dataclass(frozen=True)
 class Remaining:
-    """A sweep, its trials that have ``ended``, and what the record has of the others."""
+    """A sweep, the trials of it that are ``left`` to train, and what the record has of them."""
 
     prepared: Prepared
-    ended: Set[str]
-    rows: Sequence[Trial]
+    left: Set[str]
+    states: Mapping[str, TrialState] = field(default_factory=dict)
     checkpoints: Sequence[Checkpoint] = ()
 
 
 def divide(remaining: Remaining, workers: Sequence[jax.Device]) -> list[Work]:
-    """Each compile group's trials that have not ended, in tiles."""
+    """Each compile group's trials that are left, in tiles."""
     shares = []
-    prepared = remaining.prepared
+    prepared, states = remaining.prepared, remaining.states
     data = prepared.setting.task.data
     streamed = streams(data, workers[0])
-    widths = {trial.id: trial.width for trial in remaining.rows if trial.width}
+    widths = {trial: state.width for trial, state in states.items() if state.width}
     for group in prepared.groups:
-        left = {trial.id: trial for trial in group.trials if trial.id not in remaining.ended}
-        tiles = _interrupted(group, left, widths, remaining.checkpoints)
+        left = {trial.id: trial for trial in group.trials if trial.id in remaining.left}
+        tiles = _interrupted(group, left, widths, remaining)
         if left:
             recorded = next((widths[trial.id] for trial in group.trials if trial.id in widths), None)
             width = choose_width(prepared.setting.task, group, recorded, prepared.sweep.tile, workers)
@@ -42,14 +43,21 @@ def divide(remaining: Remaining, workers: Sequence[jax.Device]) -> list[Work]:
     return shares
 
 
-def _interrupted(
-    group: Group, left: dict[str, Trial], widths: Mapping[str, int], checkpoints: Sequence[Checkpoint]
-) -> list[Tile]:
-    """Take the trials that have a checkpoint out of ``left``, in tiles that resume from the same step."""
+def _interrupted(group: Group, left: dict[str, Trial], widths: Mapping[str, int], remaining: Remaining) -> list[Tile]:
+    """Take the trials that have a checkpoint to resume from out of ``left``, in tiles that resume from the same step."""
+    every = remaining.prepared.setting.evaluate_every
     ended_alike: dict[tuple[int, int], list[Trial]] = {}
     tiles = []
-    for row in checkpoints:  # those of the most steps first
-        members = [left.pop(trial) for trial in row.trials if trial in left and trial in widths]
+
+    def resumes(trial: str, step: int) -> bool:
+        if trial not in left or trial not in widths:
+            return False
+        end = left[trial].steps
+        recorded = recorded_of(remaining.states[trial], Wanted(end, fixed="steps" in group.traced.reads))
+        return resumes_from(step, recorded, end, every)
+
+    for row in remaining.checkpoints:  # those of the most steps first
+        members = [left.pop(trial) for trial in row.trials if resumes(trial, row.step)]
         if members and row.finished:
             ended_alike.setdefault((row.step, widths[members[0].id]), []).extend(members)
         elif members:

@@ -6,8 +6,9 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -18,10 +19,10 @@ from jsweep._runtime.types import Value
 from jsweep.engine.events import Callback, Failed, Halved, Trained, dispatched
 from jsweep.engine.executors.threads import default_workers
 from jsweep.engine.executors.threads import run as run_tiles
-from jsweep.errors import ConfigError
+from jsweep.errors import ConfigError, StoreError
 from jsweep.runner.checkpointing import Checkpointing
-from jsweep.runner.claims import Claims
-from jsweep.runner.compatibility import check_environment, extensions, keep_settings, open_sweep
+from jsweep.runner.claims import Claims, View
+from jsweep.runner.compatibility import check_environment, check_lengths, check_same, enter_sweep, reads_length
 from jsweep.runner.plan import plan_of
 from jsweep.runner.prepare import Prepared, prepare
 from jsweep.runner.progress import Progress, ProgressMode, check_progress, progress_callback
@@ -29,8 +30,9 @@ from jsweep.runner.remaining import Remaining, divide
 from jsweep.runner.session import Session
 from jsweep.runner.sweep import Sweep
 from jsweep.storage import Status, Store, SweepRecord, Trial, open_store
-from jsweep.storage.locks import owner
+from jsweep.storage.locks import is_alive, others_alive, owner
 from jsweep.storage.paths import resolve
+from jsweep.storage.standing import ENDED, Wanted, ended_at
 from jsweep.task.task import Task
 
 POLL_SECONDS = 0.3  # between two looks at trials that another process trains
@@ -86,15 +88,20 @@ def run(
     name = sweep.record_name
     with contextlib.ExitStack() as on_error:
         store = on_error.enter_context(open_store(sweep.store))
-        prepared = prepare(sweep, store.sweep(name))
-        record = open_sweep(store, prepared)
-        longer = extensions(store, record, prepared)
-        keep_settings(store, record, prepared)
+        while True:
+            known = store.sweep(name)
+            prepared = prepare(sweep, known)
+            if known is not None:
+                check_same(store, known, prepared)
+                check_lengths(store, known, prepared)
+                if not any_environment and not _ended(store, known, prepared):
+                    check_environment(store, known)
+            record = enter_sweep(store, prepared, known)
+            if record is not None:
+                break  # else another process has changed the record meanwhile
         session = Session(store, name, prepared)
-        if longer or not _all_finished(session):
-            if not any_environment:
-                check_environment(store, record)
-            _enter(store, record, prepared, longer)
+        if not _ended(store, record, prepared):
+            store.add_trials(record.key, prepared.trials)
             display = progress_callback(progress, session)
             _Run(store, record, session, workers or default_workers(), callbacks, display).train()
             session = Session(store, name, prepared)  # with the sweep's row as it is now
@@ -115,9 +122,11 @@ def attach(sweep: Sweep) -> Session:
         record = store.sweep(sweep.record_name)
         if record is None:
             raise ConfigError(f"{store.path} has no sweep {sweep.record_name!r}: run it first.")
-        lengths = {trial.id: trial.steps for trial in store.trials(record.key)}  # whatever is asked for now
+        lengths = {
+            trial: state.own.steps for trial, state in store.states(record.key).items()
+        }  # whatever is asked for now
         prepared = prepare(sweep, record, lengths)
-        open_sweep(store, prepared)
+        check_same(store, record, prepared)
         on_error.pop_all()
     return Session(store, record.name, prepared)
 
@@ -128,19 +137,9 @@ def _can_write(sweep: Sweep) -> bool:
     return file is None or (file.exists() and os.access(file, os.W_OK) and os.access(file.parent, os.W_OK))
 
 
-def _all_finished(session: Session) -> bool:
-    finished = sum(trial.status == Status.FINISHED for trial in session.trials())
-    return finished == len(session.prepared.trials)
-
-
-def _enter(store: Store, record: SweepRecord, prepared: Prepared, longer: Mapping[str, int]) -> None:
-    """Record what is about to be trained, and what cannot be."""
-    store.add_trials(record.key, prepared.trials)
-    store.extend_trials(record.key, longer)
-    finished = {trial.id for trial in store.trials(record.key) if trial.status == Status.FINISHED}
-    for trial, error in prepared.untraceable.items():
-        if trial not in finished:
-            store.record_failure(record.key, [trial], one_line(error), _traceback(error))
+def _ended(store: Store, record: SweepRecord, prepared: Prepared) -> bool:
+    """Whether every trial has ended at the length that is asked for."""
+    return len(ended_at(store.states(record.key), prepared.trials)) == len(prepared.trials)
 
 
 def _warn_of_failures(session: Session) -> None:
@@ -150,6 +149,13 @@ def _warn_of_failures(session: Session) -> None:
         warnings.warn(
             f"{len(failed)} of {len(rows)} trials failed, the first ({failed[0].id}) with {failed[0].reason}; see "
             "Result.trial(id).traceback.",
+            stacklevel=3,
+        )
+    stuck = [trial for trial in rows if trial.status in ENDED and trial.reason]
+    if stuck:
+        warnings.warn(
+            f"{len(stuck)} of {len(rows)} trials could not be trained further and stay as they were, the first "
+            f"({stuck[0].id}, at {stuck[0].steps} steps) with {stuck[0].reason}.",
             stacklevel=3,
         )
     diverged = [trial for trial in rows if trial.nonfinite is not None]
@@ -176,13 +182,13 @@ class _Run:
     def train(self) -> None:
         """Train until every trial has finished or failed; callbacks hear of the start and of the end."""
         error: BaseException | None = None
-        begun = time.perf_counter()
         with contextlib.ExitStack() as stack:
+            _at_end(stack, _add_seconds_since, time.perf_counter(), self.store, self.record.key)
             claims, checkpointing = self._shared(stack)
             self.display.on_start(None)
             try:
                 if self.callbacks:
-                    plan = plan_of(self.session.prepared, self.workers, _finished(self.session))
+                    plan = plan_of(self.session.prepared, self.workers, self._ended())
                     for callback in self.callbacks:
                         callback.on_start(plan)
                 self._train_all(claims, checkpointing)
@@ -190,46 +196,64 @@ class _Run:
                 error = raised
                 raise
             finally:
-                self.store.add_seconds(self.record.key, time.perf_counter() - begun)
                 for callback in (self.display, *self.callbacks):  # the display ends though a callback raises
                     callback.on_end(error)
 
-    def _shared(self, stack: contextlib.ExitStack) -> tuple[Claims | None, Checkpointing | None]:
-        """Claims and checkpoints while ``stack`` is open; None for a store in memory, which no other process sees."""
+    def _shared(self, stack: contextlib.ExitStack) -> tuple[Claims, Checkpointing | None]:
+        """Claims, and checkpoints where the store is a file, while ``stack`` is open."""
+        prepared, folder, sweep = self.session.prepared, self.store.folder, self.record.key
+        fixed = reads_length(prepared)
+        wanted = {trial.id: Wanted(trial.steps, trial.id in fixed) for trial in prepared.trials}
         if self.store.file is None:
-            return None, None
-        name = stack.enter_context(owner(self.store.folder))
-        claims = Claims(self.store, self.record.key, name, self.store.folder, describe_environment())
-        checkpointing = Checkpointing(self.store, self.record.key, self.session.prepared.sweep.checkpoints)
-        checkpointing.tidy(claims.alone)
-        stack.callback(checkpointing.tidy, claims.alone)
-        stack.callback(claims.release)
+            return Claims(self.store, sweep, "this", lambda _: True, describe_environment(), wanted), None
+        name = stack.enter_context(owner(folder))
+        claims = Claims(self.store, sweep, name, partial(is_alive, folder), describe_environment(), wanted)
+        every = prepared.setting.evaluate_every
+        checkpointing = Checkpointing(self.store, sweep, prepared.sweep.checkpoints, every)
+        alone = lambda: not others_alive(folder, name)
+        checkpointing.tidy(alone)
+        _at_end(stack, checkpointing.tidy, alone)
+        _at_end(stack, claims.release)
         return claims, checkpointing
 
-    def _train_all(self, claims: Claims | None, checkpointing: Checkpointing | None) -> None:
+    def _train_all(self, claims: Claims, checkpointing: Checkpointing | None) -> None:
         prepared = self.session.prepared
-        untraceable = prepared.untraceable.keys()
-        failed = {t.id for t in self.session.trials() if t.status == Status.FAILED} - untraceable
-        if claims is not None:
-            claims.retry(failed)
-        while True:
-            rows = self.session.trials()
-            self.display.on_record(self.session, rows)
-            ended = {t.id for t in rows if t.status == Status.FINISHED} | untraceable
-            ended |= {t.id for t in rows if t.status == Status.FAILED and t.id not in failed}
-            left = [t for t in rows if t.id not in ended]
-            if not left:
-                return
-            if claims is None or any(claims.may_take(t.owner, t.status, t.id) for t in left):
-                checkpoints = self.store.checkpoints(self.record.key)
-                self._train(Remaining(prepared, ended, rows, checkpoints), claims, checkpointing)
-                failed = set()
-                if claims is None:
-                    return
-            else:
+        claims.retry_failed()
+        untraceable = tuple(trial for trial in prepared.trials if trial.id in prepared.untraceable)
+        for view in claims.passes():
+            self.display.on_record(self.session, view.states)
+            if not view.free:
                 time.sleep(POLL_SECONDS)
+                continue
+            free = set(view.free)
+            for trial in claims.claim(tuple(trial for trial in untraceable if trial.id in free)):
+                self._record_failure(claims, [trial], prepared.untraceable[trial.id])
+            left = free - prepared.untraceable.keys()
+            if left:
+                checkpoints = self.store.checkpoints(self.record.key) if checkpointing else ()
+                self._train(Remaining(prepared, left, view.states, checkpoints), claims, checkpointing)
+        self._check_end(claims.look())
 
-    def _train(self, remaining: Remaining, claims: Claims | None, checkpointing: Checkpointing | None) -> None:
+    def _check_end(self, view: View) -> None:
+        """Say what was not trained although it was asked for, as others have changed the record meanwhile."""
+        if self.store.sweep(self.record.name) is None:
+            raise StoreError(
+                f"the sweep {self.record.name!r} was dropped from {self.store.path} while it was run: run it again to train it "
+                "from the start."
+            )
+        if view.fixed:
+            check_lengths(self.store, self.record, self.session.prepared)
+        if view.gone:
+            warnings.warn(
+                f"{len(view.gone)} trials, the first {view.gone[0]}, were dropped from {self.store.path} while the sweep was "
+                "run, and were not trained: run it again to train them.",
+                stacklevel=6,
+            )
+
+    def _ended(self) -> frozenset[str]:
+        return ended_at(self.store.states(self.record.key), self.session.prepared.trials)
+
+    def _train(self, remaining: Remaining, claims: Claims, checkpointing: Checkpointing | None) -> None:
         work = divide(remaining, self.workers)
         stop = threading.Event()
         setting = remaining.prepared.setting
@@ -242,13 +266,11 @@ class _Run:
                     case Trained(group, tile, segment, _, saved):
                         outdated = checkpointing.outdated(tile, segment, saved) if checkpointing else []
                         program = work[group].group.identity.digest
-                        self.store.record_segment(
-                            self.record.key, program, tile.width, segment.scores, list(saved), outdated
-                        )
+                        claims.record(program, tile.width, segment.scores, saved, outdated)
                         if checkpointing:
                             checkpointing.remove(outdated)
                     case Failed(_, trials, error):
-                        self._record_failure(trials, error)
+                        self._record_failure(claims, trials, error)
                     case Halved(group, width):
                         warnings.warn(
                             f"[{work[group].group.label}] did not fit the memory: its trials train {width} at a time.",
@@ -257,13 +279,22 @@ class _Run:
         if stop.is_set():
             raise KeyboardInterrupt
 
-    def _record_failure(self, trials: Sequence[Trial], error: Exception) -> None:
-        ids = [trial.id for trial in trials]
-        self.store.record_failure(self.record.key, ids, one_line(error), _traceback(error))
+    def _record_failure(self, claims: Claims, trials: Sequence[Trial], error: Exception) -> None:
+        claims.fail(trials, one_line(error), _traceback(error))
 
 
-def _finished(session: Session) -> frozenset[str]:
-    return frozenset(trial.id for trial in session.trials() if trial.status == Status.FINISHED)
+def _add_seconds_since(begun: float, store: Store, sweep: int) -> None:
+    store.add_seconds(sweep, time.perf_counter() - begun)
+
+
+def _at_end(stack: contextlib.ExitStack, function: Callable[..., None], *args: Any) -> None:
+    """Call a function when ``stack`` closes; a store that is gone then does not hide the error that closes it."""
+
+    def leave(kind: object, error: BaseException | None, traceback: object) -> None:
+        with contextlib.suppress(StoreError) if error is not None else contextlib.nullcontext():
+            function(*args)
+
+    stack.push(leave)
 
 
 def one_line(error: Exception) -> str:

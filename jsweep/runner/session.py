@@ -9,11 +9,11 @@ from jsweep.errors import ConfigError
 from jsweep.results.objective import Objective
 from jsweep.results.ranking import At, ConfigScore, Rule, Simplest, TestScore, score_of_opening
 from jsweep.results.result import Result
-from jsweep.runner.holdout import test_scores
+from jsweep.runner.holdout import evaluate_on_test, train_selected
+from jsweep.runner.looks import Looks, look_of
 from jsweep.runner.parameters import saved_state, trained_again, whole_state
 from jsweep.runner.prepare import Prepared
-from jsweep.space import format_config
-from jsweep.storage import Status, Store, TestOpening, now
+from jsweep.storage import Status, Store, TestOpening
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ class Session(Result):
         """Evaluate the selected config on the test split, once, and enter that in the ledger.
 
         The config's trials are trained again from their seeds, which is checked against the record bit for bit, up to the
-        step that was selected. A second call is answered from the ledger.
+        step that was selected; the look is entered before it happens. A second call is answered from the ledger, which
+        belongs to the store: another sweep in it, or a new one after `jsweep.drop`, does not open the same split anew.
 
         Args:
             metric: what to select by (default: the sweep's objective); so are ``at``, ``rule`` and ``simplest``, as in
@@ -96,7 +97,7 @@ class Session(Result):
             at: see `Result.best`.
             rule: see `Result.best`.
             simplest: see `Result.best`.
-            again: test although the split was opened for another config or step; that is recorded.
+            again: test although the split was opened for another config, step or sweep; that is recorded.
 
         Returns:
             For each metric one value a seed.
@@ -105,21 +106,16 @@ class Session(Result):
             ConfigError: where nothing can be selected, there is no test split, or it was opened for another choice.
             IncompatibleSweepError: where the trials come out otherwise than they are recorded.
         """
-        best = self.best(metric, at=at, rule=rule, simplest=simplest)
-        ledger = self.ledger()
-        for entry in ledger:
-            if (entry.config_id, entry.step) == (best.config_id, best.step):  # seeds added since do not open it again
-                return score_of_opening(entry, from_ledger=True)
-        if ledger and not again:
-            raise ConfigError(
-                f"the test split of {self.name!r} was opened on {ledger[0].opened} for another choice "
-                f"({format_config(ledger[0].config)} at step {ledger[0].step}): a second one selected with it in view would no "
-                "longer be tested; pass again=True (--again) to do so on record."
-            )
-        rows = [trial for trial in self.trials() if trial.id in best.trials]
-        widths = {trial.id: trial.width or 1 for trial in rows}
-        scores = test_scores(self.prepared, best, widths, self.recorded(rows))
-        entry = TestOpening(
+        if self.prepared.test_hash is None:
+            raise ConfigError("the data has no test split: make it with jsweep.split(..., test=0.2).")
+        with self.snapshot():
+            best = self.best(metric, at=at, rule=rule, simplest=simplest)
+            rows = [trial for trial in self.trials() if trial.id in best.trials]
+            recorded = self.recorded(rows)
+        asked = TestOpening(
+            data=self.prepared.test_hash,
+            look=look_of(self.row, [str(row.program) for row in rows], best.config_id, best.step),
+            sweep=self.name,
             config_id=best.config_id,
             config=best.config,
             metric=best.metric,
@@ -127,12 +123,16 @@ class Session(Result):
             rule=rule,
             at=str(at),
             step=best.step,
-            scores=scores,
             seeds=best.seeds,
-            again=bool(ledger),
-            opened=now(),
         )
-        self._store.record_test(self._row.key, entry)
+        widths = {row.id: row.width or 1 for row in rows}
+        with Looks(self._store) as looks:
+            known = looks.reserve(asked, again)
+            if known is not None:
+                return score_of_opening(known, from_ledger=True)
+            trained = train_selected(self.prepared, best, widths, recorded)
+            looks.open()
+            entry = looks.complete(evaluate_on_test(self.prepared, best, trained), best.seeds)
         return score_of_opening(entry, from_ledger=False)
 
     def params(self, trial: str, *, step: int | None = None) -> PyTree:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from jsweep._runtime.types import Mode, Value
 from jsweep.results.ranking import ConfigScore
 from jsweep.storage.records import Status, Trial
+from jsweep.storage.standing import ENDED, TrialState
 
 WINDOW_SECONDS = 60.0  # the speed is that of the last minute
 
@@ -94,25 +95,26 @@ class Tally:
         self._clock, self._begun = clock, clock()
         self._trained: deque[tuple[float, int]] = deque([(self._begun, 0)])
 
-    def record(self, rows: Iterable[Trial], ranking: Iterable[ConfigScore], retried: bool = False) -> None:
+    def record(self, states: Mapping[str, TrialState], ranking: Iterable[ConfigScore], retried: bool = False) -> None:
         """Count what the record has: before this run, or by another process.
 
         Args:
-            rows: the trials as recorded.
+            states: the trials as recorded, by id.
             ranking: the configs' scores by the objective.
             retried: whether trials recorded as failed are tried again, and so have not ended.
         """
         finished = set()
-        for row in rows:
-            if row.id not in self.steps or row.id in self.ended:
+        for trial, state in states.items():
+            if trial not in self.steps or trial in self.ended:
                 continue
-            if row.status == Status.FINISHED:
-                finished.add(row.id)
-                self._end(row.id)
-            elif row.status == Status.FAILED and not retried:
-                self.fail([row.id])
+            failed = state.open.status == Status.FAILED
+            if state.own.status in ENDED and state.own.steps >= self.steps[trial]:
+                finished.add(trial)
+                self._end(trial)
+            elif failed and not retried:
+                self.fail([trial])
             else:
-                self._set_done(row.id, 0 if row.status == Status.FAILED else row.done)
+                self._set_done(trial, 0 if failed else state.open.done)
         for score in ranking:
             for trial, value in zip(score.trials, score.values):
                 if trial in finished:

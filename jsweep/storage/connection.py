@@ -122,6 +122,11 @@ def _check_path(file: Path, shown: str, write: bool) -> None:
         raise StoreError(f"store={shown!r} cannot be created, as the folder {str(folder)!r} does not exist: create it.")
     if write and file.exists() and not os.access(file, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         raise StoreError(f"store={shown!r} cannot be written: check its permissions, or pass another path.")
+    if write and file.exists() and file.stat().st_nlink > 1:
+        raise StoreError(
+            f"store={shown!r} has {file.stat().st_nlink} names (hard links), and SQLite keeps its log beside one of them: "
+            "remove the other names, or pass the path of a copy."
+        )
 
 
 def _check_format(connection: sqlite3.Connection, shown: str, create: bool) -> None:

@@ -1,5 +1,6 @@
 """Checking a store, and removing sweeps and trials from it."""
 
+import functools
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -80,7 +81,7 @@ def _check(opened: Store) -> tuple[Verified, list[tuple[SweepRecord, Checkpoint]
 
 
 def drop(store: str | os.PathLike[str], sweep: str, trials: Iterable[str] | None = None) -> int:
-    """Remove trials, or a whole sweep with its test ledger, from a store.
+    """Remove trials, or a whole sweep, from a store; the test ledger stays.
 
     Args:
         store: The store's file.
@@ -97,22 +98,11 @@ def drop(store: str | os.PathLike[str], sweep: str, trials: Iterable[str] | None
     if not path.exists():
         raise StoreError(f"store={str(store)!r} does not exist: pass the path of an existing store.")
     with open_store(store) as opened:
-        row = opened.sweep(sweep)
-        if row is None:
-            names = ", ".join(r.name for r in opened.sweeps()) or "none"
-            raise StoreError(f"there is no sweep {sweep!r} in {opened.path}: it has {names}.")
-        known = {trial.id: trial for trial in opened.trials(row.key)}
-        unwanted = list(known) if trials is None else list(trials)
-        _check_idle(opened, sweep, known, unwanted)
-        lost = set(unwanted)
-        outdated = [c for c in opened.checkpoints(row.key) if lost & set(c.trials)]
-        opened.forget_checkpoints(row.key, outdated)
+        alive = functools.cache(functools.partial(is_alive, opened.folder))
+        count, outdated = opened.drop(sweep, None if trials is None else list(trials), alive)
         for checkpoint in outdated:
             remove_checkpoint(opened.folder, checkpoint.file)
-        opened.drop_trials(row.key, unwanted)
-        if trials is None:
-            opened.drop_sweep(row.key)
-    return len(unwanted)
+    return count
 
 
 def sample(trials: Iterable[str], count: int, seed: int = 0) -> list[str]:
@@ -139,12 +129,3 @@ def _missing_scores(store: Store, sweep: SweepRecord, trials: Iterable[Trial]) -
         for metric in metrics
         if metric not in last.get(trial.key, {})
     ]
-
-
-def _check_idle(store: Store, sweep: str, known: dict[str, Trial], ids: Iterable[str]) -> None:
-    for trial in ids:
-        if trial not in known:
-            raise StoreError(f"there is no trial {trial!r} in {sweep!r}: pass ids from jsweep show {sweep} --json.")
-        holder = known[trial].owner
-        if holder is not None and is_alive(store.folder, holder):
-            raise StoreError(f"trial {trial} is being trained by another process: stop that process first.")

@@ -1,7 +1,7 @@
 """What a store holds, as Python values."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -85,12 +85,17 @@ class Checkpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class TestOpening:
-    """One opening of the test split: the config, what chose it, and its test scores, one per seed.
+    """One look at a test split: the config, what chose it, and its test scores, one per seed.
 
-    ``metric`` and ``mode`` are the objective, ``rule`` and ``at`` how the selection compared configs, and ``step`` is the
-    step whose parameters were tested.
+    ``data`` is the hash of the test split, ``look`` that of what is tested, ``sweep`` the name of the sweep. ``metric`` and
+    ``mode`` are the objective, ``rule`` and ``at`` how the selection compared configs, and ``step`` is the step whose
+    parameters were tested. ``opened`` is None until the split is about to be evaluated, and ``scores`` are there once it
+    is ``complete``.
     """
 
+    data: str
+    look: str
+    sweep: str
     config_id: str
     config: Mapping[str, Value]
     metric: str
@@ -98,10 +103,13 @@ class TestOpening:
     rule: str = "mean"
     at: str = "last"
     step: int
-    scores: Mapping[str, Sequence[float]]
     seeds: Sequence[int]
-    again: bool
-    opened: str
+    again: bool = False
+    owner: str | None = None
+    opened: str | None = None
+    scores: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    complete: bool = False
+    key: int = -1  # its row; -1 if it is not in a store
 
 
 def now() -> str:

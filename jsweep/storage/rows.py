@@ -17,7 +17,9 @@ TRIAL_COLUMNS = (
     "key, id, config_id, config, seed, steps, done, status, nonfinite, reason, traceback, program, width, owner, "
     "environment, digest"
 )
-OPENING_COLUMNS = "config_id, config, metric, mode, rule, at, step, scores, seeds, again, opened"
+OPENING_COLUMNS = (
+    "id, data, look, sweep, config_id, config, metric, mode, rule, at, step, seeds, again, owner, opened, scores"
+)
 
 
 def dump(value: object) -> str:
@@ -96,8 +98,13 @@ def checkpoint_from_row(row: Row) -> Checkpoint:
 
 def opening_from_row(row: Row) -> TestOpening:
     """An entry of the ledger from `OPENING_COLUMNS`."""
-    config_id, config, metric, mode, rule, at, step, scores, seeds, again, opened = row
+    key, data, look, sweep, config_id, config, metric, mode, rule, at, step, seeds, again, owner, opened, scores = row
+    measured = {} if scores is None else load_object(scores)
     return TestOpening(
+        key=int(key),
+        data=str(data),
+        look=str(look),
+        sweep=str(sweep),
         config_id=str(config_id),
         config=load_config(config),
         metric=str(metric),
@@ -105,22 +112,26 @@ def opening_from_row(row: Row) -> TestOpening:
         rule=str(rule),
         at=str(at),
         step=int(step),
-        scores={name: [float(value) for value in values] for name, values in load_object(scores).items()},
+        scores={name: [float(value) for value in values] for name, values in measured.items()},
         seeds=[int(seed) for seed in load_list(seeds)],
         again=bool(again),
-        opened=str(opened),
+        owner=_text(owner),
+        opened=_text(opened),
+        complete=scores is not None,
     )
 
 
-def opening_to_row(entry: TestOpening) -> tuple[str | int, ...]:
-    """`OPENING_COLUMNS` of an entry of the ledger; JSON has no NaN and no infinity, so these become text."""
-    scores = {
-        name: [value if math.isfinite(value) else str(value) for value in values]
-        for name, values in entry.scores.items()
-    }
+def opening_to_row(entry: TestOpening, owner: str, again: bool) -> tuple[str | int | None, ...]:
+    """`OPENING_COLUMNS` but the first, of an entry of the ledger that is made now."""
     chosen = (entry.metric, entry.mode, entry.rule, entry.at, entry.step)
-    config, seeds = dump_config(entry.config), dump(list(entry.seeds))
-    return (entry.config_id, config, *chosen, dump(scores), seeds, int(entry.again), entry.opened)
+    what = (entry.data, entry.look, entry.sweep, entry.config_id, dump_config(entry.config))
+    return (*what, *chosen, dump(list(entry.seeds)), int(again), owner, None, None)
+
+
+def scores_to_text(scores: Mapping[str, Sequence[float]]) -> str:
+    """Test scores as JSON, which has no NaN and no infinity, so these become text."""
+    finite = {name: [v if math.isfinite(v) else str(v) for v in values] for name, values in scores.items()}
+    return dump(finite)
 
 
 def _whole(value: Any) -> int | None:

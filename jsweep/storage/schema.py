@@ -1,12 +1,12 @@
 """The tables of a store. Scores are one row per trial, metric and step, so that any SQLite tool can query them."""
 
-VERSION = 3
+VERSION = 4
 
 TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE sweeps (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,  -- of a dropped sweep never used again: a process may still hold it
     name TEXT NOT NULL UNIQUE,
     task TEXT NOT NULL,
     identity TEXT NOT NULL,      -- JSON: what must stay equal when the sweep is run again
@@ -20,9 +20,10 @@ CREATE TABLE environments (      -- versions, device and flags that trials were 
 );
 
 CREATE TABLE trials (
-    key INTEGER PRIMARY KEY,
+    key INTEGER PRIMARY KEY AUTOINCREMENT,
     sweep INTEGER NOT NULL REFERENCES sweeps,
     id TEXT NOT NULL,
+    extension INTEGER NOT NULL DEFAULT 0,  -- 1 for a finished trial on its way to more steps; see docs/record.md
     config_id TEXT NOT NULL,
     config TEXT NOT NULL,        -- JSON
     seed INTEGER NOT NULL,
@@ -37,7 +38,7 @@ CREATE TABLE trials (
     owner TEXT,                  -- the running process that trains it
     environment INTEGER REFERENCES environments,
     digest TEXT,                 -- SHA-256 of the finished trial's row and scores
-    UNIQUE (sweep, id)
+    UNIQUE (sweep, id, extension)
 );
 
 CREATE TABLE metrics (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -56,14 +57,16 @@ CREATE TABLE checkpoints (       -- files in STORE.checkpoints, written before t
     step INTEGER NOT NULL,
     file TEXT NOT NULL,
     sha256 TEXT NOT NULL,
-    trials TEXT NOT NULL,        -- JSON: trial ids in the order of the lanes
+    trials TEXT NOT NULL,        -- JSON: trial ids in the order of the lanes; "" for one that was dropped
     finished INTEGER NOT NULL,   -- 1 for one trial's state at its end
     PRIMARY KEY (sweep, tile, step)
 ) WITHOUT ROWID;
 
-CREATE TABLE tests (             -- the ledger: every opening of the test split
-    id INTEGER PRIMARY KEY,
-    sweep INTEGER NOT NULL REFERENCES sweeps,
+CREATE TABLE tests (             -- the ledger: every look at a test split; it outlives the sweeps
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    data TEXT NOT NULL,          -- hash of the test split
+    look TEXT NOT NULL,          -- hash of what is tested: the sweep's identity, the programs, the config, the step
+    sweep TEXT NOT NULL,         -- the sweep's name
     config_id TEXT NOT NULL,
     config TEXT NOT NULL,
     metric TEXT NOT NULL,        -- the objective that chose the config
@@ -71,9 +74,10 @@ CREATE TABLE tests (             -- the ledger: every opening of the test split
     rule TEXT NOT NULL,          -- how the selection compared configs, such as "mean"
     at TEXT NOT NULL,            -- which evaluation it compared: "last", "best" or a step
     step INTEGER NOT NULL,       -- the step whose parameters were tested
-    scores TEXT NOT NULL,        -- JSON: metric -> one value per seed
     seeds TEXT NOT NULL,         -- JSON
     again INTEGER NOT NULL,      -- 1 where a refusal was overridden
-    opened TEXT NOT NULL         -- UTC, ISO 8601
+    owner TEXT,                  -- the process that is at it
+    opened TEXT,                 -- UTC, ISO 8601, set before the split is evaluated; NULL while it is only reserved
+    scores TEXT                  -- JSON: metric -> one value per seed; NULL until they are there
 );
 """

@@ -5,14 +5,17 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from jsweep.errors import StoreError
+from jsweep.storage import ledger, transitions
 from jsweep.storage.connection import connect
+from jsweep.storage.ledger import Reservation
 from jsweep.storage.paths import resolve, shown
 from jsweep.storage.reader import StoreReader
 from jsweep.storage.records import Checkpoint, JsonObject, Score, SweepRecord, TestOpening, Trial, now
-from jsweep.storage.rows import OPENING_COLUMNS, dump, dump_config, opening_to_row
+from jsweep.storage.rows import dump, dump_config
+from jsweep.storage.standing import TrialState, Wanted
+from jsweep.storage.transitions import Alive
 
 
 def open_store(path: str | os.PathLike[str] | None, write: bool = True) -> "Store":
@@ -39,6 +42,8 @@ class Store(StoreReader):
     def __init__(self, connection: sqlite3.Connection, path: str, file: Path | None):
         super().__init__(connection, path, file)
         self._metrics: dict[str, int] = {}
+        opened = os.stat(file) if file is not None else None
+        self._identity = opened and (opened.st_dev, opened.st_ino)
 
     def add_sweep(self, name: str, task: str, identity: JsonObject, settings: JsonObject) -> SweepRecord:
         """Record a new sweep.
@@ -57,14 +62,28 @@ class Store(StoreReader):
                 "INSERT OR IGNORE INTO sweeps (name, task, identity, settings, created) VALUES (?, ?, ?, ?, ?)",
                 (name, task, dump(identity), dump(settings), now()),
             )
-        row = self.sweep(name)
-        assert row is not None
-        return row
+            row = self.sweep(name)
+            assert row is not None
+            return row
 
-    def set_settings(self, sweep: int, settings: JsonObject) -> None:
-        """Replace the settings of a sweep."""
+    def merge_settings(self, known: SweepRecord, merge: Callable[[JsonObject], JsonObject]) -> SweepRecord | None:
+        """Change the settings of a sweep.
+
+        Args:
+            known: The sweep as it was read before.
+            merge: From its settings as they are now to what they become.
+
+        Returns:
+            The sweep as recorded now; None, and nothing has changed, if it is not as it was read before.
+        """
         with self._transaction():
-            self._db.execute("UPDATE sweeps SET settings = ? WHERE id = ?", (dump(settings), sweep))
+            found = self.sweep(known.name)
+            if found is None or _settled(known) != _settled(found):
+                return None
+            settings = dump(merge(found.settings))
+            if settings != dump(found.settings):
+                self._db.execute("UPDATE sweeps SET settings = ? WHERE id = ?", (settings, found.key))
+            return self.sweep(known.name)
 
     def add_seconds(self, sweep: int, seconds: float) -> None:
         """Add to the time that the sweep has been trained for, by all processes together."""
@@ -79,56 +98,36 @@ class Store(StoreReader):
         """Record trials as waiting; those that are recorded already stay as they are."""
         with self._transaction():
             self._db.executemany(
-                "INSERT OR IGNORE INTO trials (sweep, id, config_id, config, seed, steps) VALUES (?, ?, ?, ?, ?, ?)",
-                ((sweep, t.id, t.config_id, dump_config(t.config), t.seed, t.steps) for t in trials),
-            )
-
-    def extend_trials(self, sweep: int, steps: Mapping[str, int]) -> None:
-        """Give trials more steps; a finished trial becomes a running one."""
-        with self._transaction():
-            self._db.executemany(
-                "UPDATE trials SET steps = ?, digest = NULL, "
-                "status = CASE WHEN done < ? AND status = 'finished' THEN 'running' ELSE status END "
-                "WHERE sweep = ? AND id = ? AND steps < ?",
-                ((n, n, sweep, trial, n) for trial, n in steps.items()),
+                "INSERT OR IGNORE INTO trials (sweep, id, config_id, config, seed, steps) "
+                "SELECT id, ?, ?, ?, ?, ? FROM sweeps WHERE id = ?",
+                ((t.id, t.config_id, dump_config(t.config), t.seed, t.steps, sweep) for t in trials),
             )
 
     def claim(
-        self,
-        sweep: int,
-        trials: Sequence[str],
-        owner: str,
-        environment: JsonObject,
-        may_take: Callable[[str | None, str, str], bool],
+        self, sweep: int, wanted: Mapping[str, Wanted], owner: str, environment: JsonObject, alive: Alive
     ) -> list[str]:
-        """Mark trials as ``owner``'s to train. It is one transaction, so that of two processes only one gets a trial.
+        """Make ``owner`` the owner of the free ones among trials, so that of two processes only one trains each.
 
         Args:
             sweep: The sweep's key.
-            trials: The ids of the trials that are wanted.
+            wanted: What is wanted of each trial, by id.
             owner: The name of the running process, from `jsweep.storage.locks.owner`.
             environment: What they will be trained under.
-            may_take: Called with a trial's owner, status and id; whether it may be claimed.
+            alive: Whether the process of a name is running.
 
         Returns:
-            The ids that were claimed, in the order of ``trials``.
+            The ids that were claimed, in the order of ``wanted``.
         """
         with self._transaction():
             described = dump(environment)
             self._db.execute("INSERT OR IGNORE INTO environments (described) VALUES (?)", (described,))
             (place,) = self._db.execute("SELECT id FROM environments WHERE described = ?", (described,)).fetchone()
-            states = {trial: (holder, status) for trial, holder, status in self._states(sweep, trials)}
-            mine = [trial for trial in trials if trial in states and may_take(*states[trial], trial)]
-            self._db.executemany(
-                "UPDATE trials SET owner = ?, environment = ? WHERE sweep = ? AND id = ?",
-                ((owner, place, sweep, trial) for trial in mine),
-            )
-        return mine
+            return transitions.claim(self._db, sweep, wanted, owner, place, alive)
 
     def release(self, owner: str) -> None:
-        """Give up the trials that ``owner`` holds."""
+        """Give up the trials that ``owner`` holds, and extensions of which it has trained nothing."""
         with self._transaction():
-            self._db.execute("UPDATE trials SET owner = NULL WHERE owner = ?", (owner,))
+            transitions.release(self._db, owner)
 
     def record_segment(
         self,
@@ -138,8 +137,9 @@ class Store(StoreReader):
         scores: Sequence[Score],
         checkpoints: Sequence[Checkpoint] = (),
         outdated: Sequence[Checkpoint] = (),
-    ) -> None:
-        """Record one segment of a tile.
+        owner: str | None = None,
+    ) -> list[str]:
+        """Record one segment of a tile, of the trials that are ``owner``'s.
 
         Args:
             sweep: The sweep's key.
@@ -148,76 +148,121 @@ class Store(StoreReader):
             scores: The scores at the segment's end.
             checkpoints: Checkpoints whose files have been written.
             outdated: Checkpoints to forget; their files may be removed afterwards.
+            owner: The process that trained the tile; None where trials are not claimed.
+
+        Returns:
+            The ids of the trials whose scores were not entered: they were dropped, or belong to another process now.
         """
         with self._transaction():
+            states = transitions.read_states(self._db, sweep, [score.trial for score in scores])
+            lost = []
             for score in scores:
-                self._record_score(sweep, program, width, score)
-            for row in checkpoints:
+                state = states.get(score.trial)
+                key = transitions.record(self._db, state, owner, score, (program, width), self._metric_id)
+                if key is None:
+                    lost.append(score.trial)
+                elif key:
+                    self._db.execute("UPDATE trials SET digest = ? WHERE key = ?", (self._digest(key), key))
+            for row in checkpoints if len(lost) < len(scores) else ():
                 self._db.execute(
                     "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?, ?)",
                     (sweep, row.tile, row.step, row.file, row.sha256, dump(list(row.trials)), int(row.finished)),
                 )
             self._forget(sweep, outdated)
+        return lost
 
-    def record_failure(self, sweep: int, trials: Iterable[str], reason: str, traceback: str | None = None) -> None:
-        """Mark trials as failed. Their scores so far stay; trials that have finished stay finished.
+    def record_failure(
+        self,
+        sweep: int,
+        trials: Iterable[str],
+        reason: str,
+        traceback: str | None = None,
+        owner: str | None = None,
+    ) -> None:
+        """Mark trials of ``owner`` as failed. Their scores so far stay; trials that have finished stay finished.
 
         Args:
             sweep: The sweep's key.
             trials: The ids of the trials.
             reason: Why they failed, in one line.
             traceback: The whole traceback of the error, if there is one.
+            owner: The process that trained them; None where trials are not claimed.
         """
         with self._transaction():
-            self._db.executemany(
-                "UPDATE trials SET status = 'failed', reason = ?, traceback = ?, owner = NULL "
-                "WHERE sweep = ? AND id = ? AND status != 'finished'",
-                ((reason, traceback, sweep, trial) for trial in trials),
+            states = transitions.read_states(self._db, sweep, list(trials))
+            transitions.fail(self._db, states.values(), owner, reason, traceback)
+
+    def drop(self, name: str, trials: Sequence[str] | None, alive: Alive) -> tuple[int, list[Checkpoint]]:
+        """Remove trials and their scores, or a whole sweep; the ledger stays.
+
+        Args:
+            name: The sweep's name.
+            trials: The ids of the trials; None removes the sweep.
+            alive: Whether the process of a name is running.
+
+        Returns:
+            How many trials were removed, and the checkpoints that were forgotten, whose files may be removed.
+
+        Raises:
+            StoreError: If there is no such sweep or trial, or a living process trains one of them.
+        """
+        with self._transaction():
+            row = self.sweep(name)
+            if row is None:
+                names = ", ".join(r.name for r in self.sweeps()) or "none"
+                raise StoreError(f"there is no sweep {name!r} in {self.path}: it has {names}.")
+            states = transitions.read_states(self._db, row.key, trials)
+            _check_idle(name, states, trials, alive)
+            outdated = transitions.drop(self._db, row.key, states)
+            if trials is None:
+                outdated += self.checkpoints(row.key)
+                self._forget(row.key, outdated)
+                self._db.execute("DELETE FROM sweeps WHERE id = ?", (row.key,))
+        return len(states), outdated
+
+    def forget_ended_checkpoints(self, sweep: int) -> None:
+        """Forget the checkpoints of tiles that there is nothing to train of; their files may be removed afterwards."""
+        with self._transaction():
+            idle = {trial for trial, state in transitions.read_states(self._db, sweep).items() if state.idle}
+            rows = self.checkpoints(sweep)
+            self._forget(sweep, [row for row in rows if not row.finished and idle.issuperset(filter(None, row.trials))])
+
+    def reserve_look(self, asked: TestOpening, owner: str, again: bool, alive: Alive) -> Reservation:
+        """Enter a look at a test split that is about to happen; see `jsweep.storage.ledger.reserve`."""
+        with self._transaction():
+            return ledger.reserve(self._db, asked, owner, again, alive)
+
+    def withdraw_look(self, key: int, owner: str) -> None:
+        """Give up a look that was reserved and has not happened."""
+        with self._transaction():
+            ledger.withdraw(self._db, key, owner)
+
+    def open_look(self, key: int, owner: str) -> None:
+        """Enter that the test split is evaluated now; StoreError if the look is not ``owner``'s any more."""
+        with self._transaction():
+            ledger.open_look(self._db, key, owner)
+
+    def complete_look(
+        self, key: int, owner: str, scores: Mapping[str, Sequence[float]], seeds: Sequence[int]
+    ) -> TestOpening:
+        """Enter the scores of a look, and return its entry; StoreError if it is not ``owner``'s any more."""
+        with self._transaction():
+            return ledger.complete(self._db, key, owner, scores, seeds)
+
+    def check_file(self) -> None:
+        """Raise StoreError unless the path leads to the file that was opened: SQLite would write to one that is gone."""
+        if self.file is None:
+            return
+        try:
+            found = os.stat(self.file)
+        except FileNotFoundError:
+            found = None
+        if found is None or (found.st_dev, found.st_ino) != self._identity:
+            what = "was moved or removed" if found is None else "was replaced by another file"
+            raise StoreError(
+                f"store={self.path!r} {what} while it was open, so nothing more is written: put it back, or run the sweep again "
+                "with the path that it has now."
             )
-
-    def record_test(self, sweep: int, entry: TestOpening) -> None:
-        """Enter an opening of the test split in the ledger."""
-        marks = ", ".join("?" * (1 + len(OPENING_COLUMNS.split(","))))
-        with self._transaction():
-            self._db.execute(
-                f"INSERT INTO tests (sweep, {OPENING_COLUMNS}) VALUES ({marks})", (sweep, *opening_to_row(entry))
-            )
-
-    def forget_checkpoints(self, sweep: int, rows: Iterable[Checkpoint]) -> None:
-        """Remove checkpoints from the store; their files may be removed afterwards."""
-        with self._transaction():
-            self._forget(sweep, rows)
-
-    def drop_trials(self, sweep: int, trials: Iterable[str]) -> None:
-        """Remove trials and their scores."""
-        with self._transaction():
-            for trial in trials:
-                self._db.execute(
-                    "DELETE FROM scores WHERE trial = (SELECT key FROM trials WHERE sweep = ? AND id = ?)",
-                    (sweep, trial),
-                )
-                self._db.execute("DELETE FROM trials WHERE sweep = ? AND id = ?", (sweep, trial))
-
-    def drop_sweep(self, sweep: int) -> None:
-        """Remove a sweep that has no trials left, and its ledger."""
-        with self._transaction():
-            for table in ("checkpoints", "tests"):
-                self._db.execute(f"DELETE FROM {table} WHERE sweep = ?", (sweep,))
-            self._db.execute("DELETE FROM sweeps WHERE id = ?", (sweep,))
-
-    def _record_score(self, sweep: int, program: str, width: int, score: Score) -> None:
-        status = "finished" if score.finished else "running"
-        (key,) = self._db.execute(
-            "UPDATE trials SET done = ?, status = ?, nonfinite = COALESCE(nonfinite, ?), program = ?, width = ?, reason = NULL, "
-            "traceback = NULL, owner = CASE WHEN ? THEN NULL ELSE owner END WHERE sweep = ? AND id = ? RETURNING key",
-            (score.step, status, score.nonfinite, program, width, score.finished, sweep, score.trial),
-        ).fetchone()
-        self._db.executemany(
-            "INSERT OR REPLACE INTO scores (trial, metric, step, value) VALUES (?, ?, ?, ?)",
-            ((key, self._metric_id(name), score.step, value) for name, value in score.metrics.items()),
-        )
-        if score.finished:
-            self._db.execute("UPDATE trials SET digest = ? WHERE key = ?", (self._digest(key), key))
 
     def _metric_id(self, name: str) -> int:
         if name not in self._metrics:
@@ -231,17 +276,10 @@ class Store(StoreReader):
             ((sweep, row.tile, row.step) for row in rows),
         )
 
-    def _states(self, sweep: int, ids: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-        """(id, owner, status) of trials, read in pieces that stay below SQLite's limit on parameters."""
-        for start in range(0, len(ids), 500):
-            some = ids[start : start + 500]
-            marks = ", ".join("?" * len(some))
-            select = f"SELECT id, owner, status FROM trials WHERE sweep = ? AND id IN ({marks})"
-            yield from self._db.execute(select, (sweep, *some)).fetchall()
-
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
         with self._locked():
+            self.check_file()
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -256,3 +294,19 @@ class Store(StoreReader):
                         "numbers less than 2**63."
                     ) from error
                 raise
+
+
+def _settled(row: SweepRecord) -> tuple[int, JsonObject, JsonObject]:
+    """What of a sweep's row a plan depends on."""
+    return row.key, row.identity, {name: value for name, value in row.settings.items() if name != "seconds"}
+
+
+def _check_idle(sweep: str, states: Mapping[str, TrialState], asked: Sequence[str] | None, alive: Alive) -> None:
+    """Raise StoreError where a trial that is to be dropped is not there, or is being trained."""
+    for trial in asked or ():
+        if trial not in states:
+            raise StoreError(f"there is no trial {trial!r} in {sweep!r}: pass ids from jsweep show {sweep} --json.")
+    for trial, state in states.items():
+        holder = state.open.owner
+        if holder is not None and alive(holder):
+            raise StoreError(f"trial {trial} is being trained by another process: stop that process first.")

@@ -38,7 +38,8 @@ def lanes(w: Workload):
 
     prepared = prepare(sweep(w))
     workers = default_workers()
-    work = divide(Remaining(prepared, frozenset(), ()), workers)
+    left = frozenset(trial.id for trial in prepared.trials)
+    work = divide(Remaining(prepared, left), workers)
 
     def one_round():
         seconds, losses = 0.0, {}
@@ -68,8 +69,9 @@ def end_to_end(w: Workload) -> dict[str, float]:
     record = Store.record_segment
 
     def recorded(self, *args):
-        record(self, *args)
+        lost = record(self, *args)
         times.append(time.perf_counter())
+        return lost
 
     Store.record_segment = recorded
     monitoring.register_event_listener(

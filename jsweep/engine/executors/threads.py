@@ -190,7 +190,7 @@ class _Worker:
             except Exception as error:
                 self._failed(number, tile, error, tuple(t for t in tile.trials if t.id not in finished))
                 return
-            if segment is None:
+            if segment is None or self.shared.claims.lost(tile.trials):
                 return
             finished |= {score.trial for score in segment.scores if score.finished}
             saved = self.shared.checkpointing.save(tile, segment)

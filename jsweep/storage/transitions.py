@@ -1,0 +1,186 @@
+"""What becomes of a trial's rows: the parts of the transactions that docs/record.md lists, for `Store` to run in one each."""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from jsweep.storage.records import Checkpoint, Score, Status
+from jsweep.storage.rows import checkpoint_from_row, dump
+from jsweep.storage.standing import ENDED, Row, Standing, TrialState, Wanted, begins_again, standing
+
+Alive = Callable[[str], bool]
+"""Whether the process of that name is running."""
+
+_MOST = 500  # ids in one query: SQLite limits the parameters
+
+
+def read_states(db: sqlite3.Connection, sweep: int, ids: Sequence[str] | None = None) -> dict[str, TrialState]:
+    """The rows of trials by id (None: of all trials of the sweep); those that have none are left out."""
+    found: dict[str, TrialState] = {}
+    for trial, extension, *columns in _rows(db, sweep, ids):
+        key, status, steps, done, owner, width = columns
+        row = Row(int(key), Status(status), int(steps), int(done), None if owner is None else str(owner), _whole(width))
+        found[str(trial)] = TrialState(found[str(trial)].own, row) if extension else TrialState(row)
+    return found
+
+
+def claim(
+    db: sqlite3.Connection, sweep: int, wanted: Mapping[str, Wanted], owner: str, environment: int, alive: Alive
+) -> list[str]:
+    """Make ``owner`` the owner of the free ones among trials; returns their ids.
+
+    A finished trial gets an extension. What its open row has recorded is forgotten where it is no part of what is wanted.
+    """
+    states = read_states(db, sweep, list(wanted))
+    free = [trial for trial in wanted if standing(states.get(trial), wanted[trial], owner, alive) == Standing.FREE]
+    again = [trial for trial in free if begins_again(states[trial], wanted[trial])]
+    _begin_again(db, sweep, {trial: states[trial] for trial in again})
+    for trial in free:
+        row = states[trial].open
+        if row.status in ENDED:
+            db.execute(
+                "INSERT INTO trials (sweep, id, config_id, config, seed, extension, steps, owner, environment) "
+                "SELECT sweep, id, config_id, config, seed, 1, ?, ?, ? FROM trials WHERE key = ?",
+                (wanted[trial].steps, owner, environment, row.key),
+            )
+        else:
+            db.execute(
+                "UPDATE trials SET steps = ?, owner = ?, environment = ? WHERE key = ?",
+                (wanted[trial].steps, owner, environment, row.key),
+            )
+    return free
+
+
+def record(
+    db: sqlite3.Connection,
+    state: TrialState | None,
+    owner: str | None,
+    score: Score,
+    program: tuple[str, int],
+    metric_id: Callable[[str], int],
+) -> int | None:
+    """Enter a score in the open row of a trial if that is ``owner``'s and has not ended, and finish it where it ends.
+
+    Args:
+        db: the connection.
+        state: the trial's rows; None where it has none.
+        owner: who trained it.
+        score: its metrics.
+        program: the fingerprint of the program, and the lanes of the tile.
+        metric_id: the number of a metric by its name.
+
+    Returns:
+        The key of the trial where it finished, 0 where it goes on, None where the score is not entered.
+    """
+    if state is None or state.open.owner != owner or state.open.status in ENDED:
+        return None
+    row = state.open
+    finishes = score.step >= row.steps
+    db.executemany(
+        "INSERT OR REPLACE INTO scores (trial, metric, step, value) VALUES (?, ?, ?, ?)",
+        ((row.key, metric_id(name), score.step, value) for name, value in score.metrics.items()),
+    )
+    db.execute(
+        "UPDATE trials SET done = ?, status = ?, nonfinite = COALESCE(nonfinite, ?), program = ?, width = ?, "
+        "owner = CASE WHEN ? THEN NULL ELSE owner END WHERE key = ?",
+        (score.step, "finished" if finishes else "running", score.nonfinite, *program, finishes, row.key),
+    )
+    db.execute("UPDATE trials SET reason = NULL, traceback = NULL WHERE key IN (?, ?)", (row.key, state.own.key))
+    if finishes and state.extension is not None:
+        _replace(db, state.own.key, state.extension.key)
+    return state.own.key if finishes else 0
+
+
+def fail(
+    db: sqlite3.Connection, states: Iterable[TrialState], owner: str | None, reason: str, traceback: str | None
+) -> None:
+    """Mark the open rows of ``owner`` that have not ended as failed. A finished trial is told why it goes no further."""
+    for state in states:
+        if state.open.owner == owner and state.open.status not in ENDED:
+            db.execute("UPDATE trials SET status = 'failed', owner = NULL WHERE key = ?", (state.open.key,))
+            db.execute(
+                "UPDATE trials SET reason = ?, traceback = ? WHERE key IN (?, ?)",
+                (reason, traceback, state.open.key, state.own.key),
+            )
+
+
+def release(db: sqlite3.Connection, owner: str) -> None:
+    """Give up what ``owner`` holds; extensions of which nothing was trained were only wished for."""
+    db.execute("DELETE FROM trials WHERE owner = ? AND extension = 1 AND done = 0 AND status = 'waiting'", (owner,))
+    db.execute("UPDATE trials SET owner = NULL WHERE owner = ?", (owner,))
+
+
+def drop(db: sqlite3.Connection, sweep: int, states: Mapping[str, TrialState]) -> list[Checkpoint]:
+    """Remove trials and their scores, and take them out of checkpoints; returns those that were of no other trial."""
+    for state in states.values():
+        for row in (state.own, state.extension):
+            if row is not None:
+                _remove(db, row.key)
+    return leave_checkpoints(db, sweep, dict.fromkeys(states, -1))
+
+
+def leave_checkpoints(db: sqlite3.Connection, sweep: int, kept: Mapping[str, int]) -> list[Checkpoint]:
+    """Take trials out of their checkpoints beyond the steps up to which these are ``kept``.
+
+    The other trials of a tile keep theirs: the lane of one that is taken out is named "". Returns the checkpoints that were of
+    no other trial, which are forgotten.
+    """
+    left = []
+    select = "SELECT tile, step, file, sha256, trials, finished FROM checkpoints WHERE sweep = ?"
+    for row in map(checkpoint_from_row, db.execute(select, (sweep,)).fetchall()):
+        trials = ["" if row.step > kept.get(trial, row.step) else trial for trial in row.trials]
+        place = (sweep, row.tile, row.step)
+        if not any(trials):
+            left.append(row)
+            db.execute("DELETE FROM checkpoints WHERE sweep = ? AND tile = ? AND step = ?", place)
+        elif trials != list(row.trials):
+            changed = (dump(trials), *place)
+            db.execute("UPDATE checkpoints SET trials = ? WHERE sweep = ? AND tile = ? AND step = ?", changed)
+    return left
+
+
+def _replace(db: sqlite3.Connection, own: int, extension: int) -> None:
+    """Put an extension that has ended in the place of the finished trial: the scores it lacks are those before it."""
+    db.execute("UPDATE OR REPLACE scores SET trial = ? WHERE trial = ?", (own, extension))
+    db.execute(
+        "UPDATE trials SET (steps, done, program, width, environment) = "
+        "(SELECT steps, done, program, width, environment FROM trials WHERE key = ?), "
+        "nonfinite = COALESCE(nonfinite, (SELECT nonfinite FROM trials WHERE key = ?)) WHERE key = ?",
+        (extension, extension, own),
+    )
+    db.execute("DELETE FROM trials WHERE key = ?", (extension,))
+
+
+def _begin_again(db: sqlite3.Connection, sweep: int, states: Mapping[str, TrialState]) -> None:
+    """Forget what the open rows of trials have recorded, and its checkpoints beyond what is kept."""
+    if not states:
+        return
+    kept = {trial: state.own.done if state.extension else 0 for trial, state in states.items()}
+    for state in states.values():
+        db.execute("DELETE FROM scores WHERE trial = ?", (state.open.key,))
+        db.execute(
+            "UPDATE trials SET done = 0, status = 'waiting', nonfinite = NULL, reason = NULL, traceback = NULL, "
+            "program = NULL, width = NULL WHERE key = ?",
+            (state.open.key,),
+        )
+    leave_checkpoints(db, sweep, kept)
+
+
+def _remove(db: sqlite3.Connection, key: int) -> None:
+    db.execute("DELETE FROM scores WHERE trial = ?", (key,))
+    db.execute("DELETE FROM trials WHERE key = ?", (key,))
+
+
+def _rows(db: sqlite3.Connection, sweep: int, ids: Sequence[str] | None) -> Iterator[tuple[Any, ...]]:
+    select = "SELECT id, extension, key, status, steps, done, owner, width FROM trials WHERE sweep = ?"
+    if ids is None:
+        yield from db.execute(f"{select} ORDER BY extension, key", (sweep,)).fetchall()
+        return
+    for start in range(0, len(ids), _MOST):
+        some = ids[start : start + _MOST]
+        marks = ", ".join("?" * len(some))
+        yield from db.execute(f"{select} AND id IN ({marks}) ORDER BY extension, key", (sweep, *some)).fetchall()
+
+
+def _whole(value: Any) -> int | None:
+    return None if value is None else int(value)
