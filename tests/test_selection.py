@@ -1,6 +1,5 @@
 """Selection: which config a metric, an evaluation and a rule choose, against NumPy; and what is never chosen."""
 
-import json
 import math
 
 import numpy as np
@@ -9,6 +8,7 @@ from records import ACCURACY, LOSS, SETTINGS, curves, last_scores, record
 
 import jsweep as js
 from jsweep.results.result import Result
+from jsweep.storage.rows import dump
 
 STEPS = (10, 20, 30, 40)
 
@@ -334,7 +334,7 @@ def test_training_metrics_cannot_select():
 def test_nonsense_in_the_settings_is_refused_in_a_sentence(settings):
     store, _ = record(last_scores({(1, 0): (0.1, 0.2)}))
     base = {"metrics": [LOSS, ACCURACY]}
-    store._db.execute("UPDATE sweeps SET settings = ?", (json.dumps(base | settings),))
+    store._db.execute("UPDATE sweeps SET settings = ?", (dump(base | settings),))
     with pytest.raises(js.StoreError, match="the setting '[a-z]+' is not what jsweep writes"):
         Result(store, "made").best()
 

@@ -191,7 +191,8 @@ def extension_finishes_beside():
 
 def numbers_used_again():
     """The number of a dropped sweep is given to the next one, while a process still holds it."""
-    return patch("jsweep.storage.connection.TABLES", schema.TABLES.replace(" AUTOINCREMENT", ""))
+    tables = schema.TABLES.replace(" AUTOINCREMENT", "")
+    return patch.multiple("jsweep.storage.connection", TABLES=tables, why_not=lambda _: None)
 
 
 @contextlib.contextmanager

@@ -163,7 +163,7 @@ class Store(StoreReader):
                     lost.append(score.trial)
                 elif key:
                     self._db.execute("UPDATE trials SET digest = ? WHERE key = ?", (self._digest(key), key))
-            for row in checkpoints if len(lost) < len(scores) else ():
+            for row in checkpoints if not lost or len(lost) < len(scores) else ():
                 self._db.execute(
                     "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?, ?)",
                     (sweep, row.tile, row.step, row.file, row.sha256, dump(list(row.trials)), int(row.finished)),
