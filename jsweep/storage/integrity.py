@@ -75,7 +75,7 @@ def _check(opened: Store) -> tuple[Verified, list[tuple[SweepRecord, Checkpoint]
         faults += _missing_scores(opened, row, recorded)
         for checkpoint in opened.checkpoints(row.key):
             checkpoints += 1
-            if read_checkpoint(opened.folder, checkpoint.file, checkpoint.sha256) is None:
+            if read_checkpoint(opened.folder, checkpoint) is None:
                 suspects.append((row, checkpoint))
     return Verified(len(sweeps), trials, scores, checkpoints, 0, tuple(faults)), suspects
 

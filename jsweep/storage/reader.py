@@ -196,6 +196,21 @@ class StoreReader:
         return [checkpoint_from_row(row) for row in rows]
 
     @_reads
+    def checkpoints_of(self, sweep: int, trials: Sequence[str]) -> list[Checkpoint]:
+        """The checkpoints of a sweep that some trials may resume from; those of others at their ends are not read."""
+        select = "SELECT tile, step, file, sha256, trials, finished FROM checkpoints WHERE sweep = ?"
+        rows = self._db.execute(f"{select} AND finished = 0", (sweep,)).fetchall()
+        for trial in trials:
+            rows += self._db.execute(f"{select} AND tile = ? AND finished = 1", (sweep, trial)).fetchall()
+        wanted = set(trials)
+        return [row for row in map(checkpoint_from_row, rows) if not wanted.isdisjoint(row.members)]
+
+    @_reads
+    def checkpoint_files(self) -> set[str]:
+        """The files that any sweep's checkpoints are in."""
+        return {str(file) for (file,) in self._db.execute("SELECT DISTINCT file FROM checkpoints")}
+
+    @_reads
     def final_checkpoint(self, sweep: int, trial: str) -> Checkpoint | None:
         """The checkpoint of a finished trial at its end, if there is one."""
         row = self._db.execute(
