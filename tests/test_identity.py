@@ -220,5 +220,5 @@ def test_another_test_split_is_another_sweep(data, tmp_path):
     store = tmp_path / "s.db"
     js.sweep(make_task(data), [{"learning_rate": 0.1}], steps=5, store=store)
     other = js.Splits(data.train, data.validation, (data.test[0] + 1, data.test[1]))
-    with pytest.raises(js.IncompatibleSweepError, match="was made with other data"):
+    with pytest.raises(js.IncompatibleSweepError, match="was made with other test examples"):
         js.sweep(make_task(other), [{"learning_rate": 0.1}], steps=5, store=store)

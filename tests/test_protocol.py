@@ -403,14 +403,6 @@ def test_the_ledger_does_not_answer_for_a_longer_trial(data, tmp_path):
         assert answer is None or answer.scores == first.scores
 
 
-def test_another_test_split_is_another_sweep(data, tmp_path):
-    js.run(sweep_of(data, tmp_path / "s.db", configs=RATES[:1])).close()
-    x, y = data.test
-    other = replace(data, test=(x * 0 + 1, y))
-    with pytest.raises(js.IncompatibleSweepError, match="was made with other test examples"):
-        js.run(sweep_of(other, tmp_path / "s.db", configs=RATES[:1]))
-
-
 # -- the protocol as a whole ----------------------------------------------------------------------------------------------
 
 

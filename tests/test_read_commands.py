@@ -56,7 +56,7 @@ def test_open_gives_the_latest_sweep_or_the_one_of_a_name(path):
         js.open(path, "lime")
     with pytest.raises(js.StoreError, match="does not exist"):
         js.open("missing.db")
-    record([], path="other.db")[0].drop_sweep(1)
+    record([], path="other.db")[0].drop("made", None, lambda _: False)
     with pytest.raises(js.StoreError, match="other.db has no sweeps yet"):
         js.open("other.db")
 
