@@ -19,6 +19,7 @@ from jsweep.planning import Group, Tile
 from jsweep.storage import Checkpoint, Store
 from jsweep.storage.arrays import named_arrays, restore
 from jsweep.storage.checkpoints import file_name, owner_of, read_checkpoint, remove_checkpoint, write_checkpoint
+from jsweep.storage.locks import remove_dead
 from jsweep.storage.standing import resumes_from
 
 KEPT = 2  # checkpoints of a tile: if the last one is damaged, there is the one before
@@ -62,9 +63,7 @@ class Checkpointing:
         for step in sorted({row.step for row in rows}, reverse=True):
             if not all(resumes_from(step, states[t].recorded, end, self.evaluate_every) for t, end in ends.items()):
                 continue
-            lanes: dict[str, Carry] = {}
-            for row in {row.file: row for row in rows if row.step == step}.values():
-                lanes |= self._read(row, group)
+            lanes = self._lanes([row for row in rows if row.step == step], group)
             if ends.keys() <= lanes.keys():
                 found = [lanes[trial.id] for trial in tile.lanes]
                 if len({lane.since for lane in found}) == 1:
@@ -128,11 +127,21 @@ class Checkpointing:
         for name, owner in files.items():
             if owner in ended and name not in named:
                 remove_checkpoint(self.folder, name)
+        remove_dead(self.folder)
 
     def _write(self, tile: str, carry: Carry, trials: list[str], arrays: Mapping[str, np.ndarray]) -> Checkpoint:
         name, step = file_name(self.owner, next(self._numbers)), carry.step
         sha256 = write_checkpoint(self.folder, name, arrays, step=step, since=carry.since, trials=trials)
         return Checkpoint(tile, step, name, sha256, trials, finished=False)
+
+    def _lanes(self, rows: Sequence[Checkpoint], group: Group) -> dict[str, Carry]:
+        """The carry of each trial that these checkpoints are kept for, each file being read once."""
+        found: dict[str, Carry] = {}
+        for file in dict.fromkeys(row.file for row in rows):
+            own = [row for row in rows if row.file == file]
+            members = {trial for row in own for trial in row.members}
+            found |= {trial: carry for trial, carry in self._read(own[0], group).items() if trial in members}
+        return found
 
     def _read(self, row: Checkpoint, group: Group) -> dict[str, Carry]:
         """Each trial's part of a checkpoint; nothing if it is of another program, or, with a warning, if it is damaged."""

@@ -230,7 +230,8 @@ class _Run:
                 self._record_failure(claims, [trial], prepared.untraceable[trial.id])
             left = free - prepared.untraceable.keys()
             if left:
-                checkpoints = self.store.checkpoints(self.record.key) if checkpointing else ()
+                begun = [trial for trial in left if view.states[trial].recorded]
+                checkpoints = self.store.checkpoints_of(self.record.key, begun) if checkpointing else ()
                 self._train(Remaining(prepared, left, view.states, checkpoints), claims, checkpointing)
         self._check_end(claims.look())
 

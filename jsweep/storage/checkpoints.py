@@ -186,7 +186,9 @@ def _sync_folder(folder: Path) -> None:
 
 def _read_file(path: Path) -> bytes:
     """The content of a regular file: a record from elsewhere may have put a pipe or a link to a device in its place."""
-    opened = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    opened = os.open(
+        path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    )
     with open(opened, "rb") as file:
         if not stat.S_ISREG(os.fstat(opened).st_mode):
             raise OSError(f"{path} is not a regular file")

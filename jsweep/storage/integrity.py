@@ -100,8 +100,8 @@ def drop(store: str | os.PathLike[str], sweep: str, trials: Iterable[str] | None
     with open_store(store) as opened:
         alive = functools.cache(functools.partial(is_alive, opened.folder))
         count, outdated = opened.drop(sweep, None if trials is None else list(trials), alive)
-        for checkpoint in outdated:
-            remove_checkpoint(opened.folder, checkpoint.file)
+        for file in {checkpoint.file for checkpoint in outdated} - opened.checkpoint_files():
+            remove_checkpoint(opened.folder, file)
     return count
 
 
