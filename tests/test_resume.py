@@ -131,8 +131,10 @@ def test_a_damaged_checkpoint_is_reported_and_not_used(data, tmp_path, monkeypat
         file.write_bytes({"cut": content[: len(content) // 2], "flip": content, "remove": b""}[damage])
         if damage == "remove":
             file.unlink()
-    with pytest.warns(UserWarning, match="missing or damaged"):
-        result = js.run(sweep)
+    with pytest.warns(
+        UserWarning, match="missing or damaged"
+    ):  # one worker: what JAX does in others can hide a warning
+        result = js.run(sweep, workers=jax.devices()[:1])
     assert rows_of(result) == rows_of(undisturbed)
 
 
@@ -145,6 +147,16 @@ def test_finished_trials_are_extended_from_their_last_step(data, tmp_path, monke
     assert rows_of(longer) == rows_of(undisturbed)
     with pytest.raises(js.JsweepError, match="at 100 steps, and 60 are asked for"):
         js.run(sweep_of(data, tmp_path / "s.db", steps=60))
+
+
+def test_trials_are_found_by_their_ids_when_a_sweep_is_extended(data, tmp_path, monkeypatch):
+    """And not by comparing each with each: a sweep of many trials would take minutes."""
+    sweep = lambda steps: js.Sweep(
+        make_task(data), js.grid({"learning_rate": js.linspace(0.01, 0.1, 20)}), steps=steps, store=tmp_path / "s.db"
+    )
+    js.run(sweep(1))
+    monkeypatch.setattr("jsweep.storage.Trial.__eq__", lambda self, other: pytest.fail("compared"))
+    assert all(trial.done == 2 for trial in js.run(sweep(2)).trials())
 
 
 def test_a_task_that_reads_its_steps_is_not_extended(data, tmp_path):

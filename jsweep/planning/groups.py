@@ -79,7 +79,7 @@ class Group:
         return check_count("batch_size", trial.config.get("batch_size", self.rows))
 
     def functions(self, task: Task) -> LaneFunctions:
-        """The task's three functions for one lane of this group."""
+        """The task's three functions for one lane of this group, to be traced again."""
         return LaneFunctions(task, self.static, self.lanes, self.traced.template)
 
     def lane_values(self, trials: Sequence[Trial]) -> dict[str, np.ndarray]:

@@ -1,15 +1,15 @@
 """The plan: what a sweep will compile, hold and take, before anything runs."""
 
 import heapq
-import resource
-import sys
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 import jax
 
 from jsweep._runtime.backend import cores
+from jsweep._runtime.limits import peak_bytes
 from jsweep._runtime.types import Value
+from jsweep.engine.executors.programs import AHEAD
 from jsweep.engine.executors.threads import default_workers
 from jsweep.engine.input_pipeline import WINDOW_BYTES, device_memory, streams
 from jsweep.engine.tile import count_stops
@@ -224,13 +224,9 @@ def _peak_bytes(prepared: Prepared, groups: Sequence[GroupPlan], workers: Sequen
         return held + in_flight // len(workers)
     programs = sorted((COMPILE_BYTES + COMPILE_BYTES_A_SECOND * g.compile_seconds for g in groups), reverse=True)
     at_once = min(2, cores())
-    compiling = sum(programs[:at_once]) + KEPT_BYTES * len(programs[at_once:])
-    return int(_process_bytes() + compiling + held + in_flight)
-
-
-def _process_bytes() -> float:
-    """The most this process has held so far (``ru_maxrss`` is in KiB on Linux, in bytes on macOS)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    kept = programs[at_once : len(workers) + AHEAD]  # a program is dropped when its tiles are done
+    compiling = sum(programs[:at_once]) + KEPT_BYTES * len(kept)
+    return int(peak_bytes() + compiling + held + in_flight)
 
 
 def _warnings(prepared: Prepared, groups: Sequence[GroupPlan], finished: Set[str]) -> list[str]:

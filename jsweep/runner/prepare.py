@@ -1,7 +1,7 @@
 """A sweep checked and analysed before anything is compiled."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,6 +13,7 @@ from jsweep.engine.tile import Setting
 from jsweep.errors import StoreError
 from jsweep.planning import Annotations, Group, RecordedRoles, Role, RoleKind, make_groups, make_trials
 from jsweep.planning.identity import data_hash, test_hash
+from jsweep.planning.trained_hyperparameters import trained_hyperparameters
 from jsweep.results.objective import DEFAULT_METRIC, Objective, check_recorded
 from jsweep.runner.sweep import Sweep
 from jsweep.space import Configs
@@ -90,6 +91,7 @@ def prepare(sweep: Sweep, record: SweepRecord | None = None, lengths: Mapping[st
         share_batches=sweep.share_batches,
     )
     _warn_of_unused(grouped.roles, _annotations(configs))
+    _warn_of_trained(grouped.groups)
     setting = Setting(task, np.asarray(root), sweep.pairing, _evaluate_every(sweep, trials, record))
     prepared = Prepared(
         sweep=sweep,
@@ -115,6 +117,7 @@ def recorded_roles(record: SweepRecord) -> RecordedRoles:
         buckets = {
             str(name): {int(value): int(size) for value, size in pairs} for name, pairs in settings["buckets"].items()
         }
+        programs = frozenset(map(str, settings["programs"]))
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise StoreError(
             f"the record's settings of the sweep {record.name!r} are damaged ({type(error).__name__}: {error}): "
@@ -122,7 +125,11 @@ def recorded_roles(record: SweepRecord) -> RecordedRoles:
         ) from error
     kept = {name: role for name, role in roles.items() if role[0] in (RoleKind.LANE, RoleKind.STATIC)}
     return RecordedRoles(
-        {name: kind for name, (kind, _) in kept.items()}, {name: why for name, (_, why) in kept.items()}, types, buckets
+        {name: kind for name, (kind, _) in kept.items()},
+        {name: why for name, (_, why) in kept.items()},
+        types,
+        buckets,
+        programs,
     )
 
 
@@ -149,5 +156,17 @@ def _warn_of_unused(roles: Mapping[str, Role], annotations: Annotations) -> None
     warnings.warn(
         f"some hyperparameters have no effect ({reasons}): trials that differ in them alone are the same trial; take them "
         "out of the space, or use them in the task.",
+        stacklevel=5,
+    )
+
+
+def _warn_of_trained(groups: Sequence[Group]) -> None:
+    found = trained_hyperparameters(groups)
+    if not found:
+        return
+    starts = "; ".join(f"params{path} starts as {start}" for path, start in found.items())
+    warnings.warn(
+        f"some hyperparameters are trained ({starts}): the optimizer changes what is among the parameters that init returns; "
+        "leave out what is to stay as it is, and read it from config in apply. If it is to be learned, filter this warning.",
         stacklevel=5,
     )

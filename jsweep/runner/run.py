@@ -20,9 +20,17 @@ from jsweep.engine.events import Callback, Failed, Halved, Trained, dispatched
 from jsweep.engine.executors.threads import default_workers
 from jsweep.engine.executors.threads import run as run_tiles
 from jsweep.errors import ConfigError, StoreError
+from jsweep.results.ranking import ConfigScore
 from jsweep.runner.checkpointing import Checkpointing
 from jsweep.runner.claims import Claims, View
-from jsweep.runner.compatibility import check_environment, check_lengths, check_same, enter_sweep, reads_length
+from jsweep.runner.compatibility import (
+    check_environment,
+    check_lengths,
+    check_same,
+    enter_sweep,
+    reads_length,
+    warn_of_unchecked,
+)
 from jsweep.runner.plan import plan_of
 from jsweep.runner.prepare import Prepared, prepare
 from jsweep.runner.progress import Progress, ProgressMode, check_progress, progress_callback
@@ -105,6 +113,7 @@ def run(
             display = progress_callback(progress, session)
             _Run(store, record, session, workers or default_workers(), callbacks, display).train()
             session = Session(store, name, prepared)  # with the sweep's row as it is now
+        warn_of_unchecked(store, record, prepared)
         on_error.pop_all()
     _warn_of_failures(session)
     return session
@@ -121,12 +130,13 @@ def attach(sweep: Sweep) -> Session:
         store = on_error.enter_context(open_store(sweep.store, write=_can_write(sweep)))
         record = store.sweep(sweep.record_name)
         if record is None:
-            raise ConfigError(f"{store.path} has no sweep {sweep.record_name!r}: run it first.")
-        lengths = {
-            trial: state.own.steps for trial, state in store.states(record.key).items()
-        }  # whatever is asked for now
+            memory = "" if store.file else "; a record in memory is that of its own session alone"
+            raise ConfigError(f"{store.path} has no sweep {sweep.record_name!r}: run it first{memory}.")
+        # Whatever lengths are asked for now.
+        lengths = {trial: state.own.steps for trial, state in store.states(record.key).items()}
         prepared = prepare(sweep, record, lengths)
         check_same(store, record, prepared)
+        warn_of_unchecked(store, record, prepared)
         on_error.pop_all()
     return Session(store, record.name, prepared)
 
@@ -159,13 +169,17 @@ def _warn_of_failures(session: Session) -> None:
             stacklevel=3,
         )
     diverged = [trial for trial in rows if trial.nonfinite is not None]
-    if diverged and len(diverged) == len(rows):
+    if diverged and len(diverged) == len(rows) and not any(score.complete for score in _ranking(session)):
         first = min(trial.nonfinite or 0 for trial in diverged)
         warnings.warn(
             f"every trial became infinite or NaN, the first at step {first}: look for labels out of range, inputs that are "
             "not scaled, or learning rates that are too large.",
             stacklevel=3,
         )
+
+
+def _ranking(session: Session) -> Sequence[ConfigScore]:
+    return () if session.prepared.objective is None else session.ranking()
 
 
 @dataclass(frozen=True)

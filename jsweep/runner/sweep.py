@@ -28,7 +28,7 @@ def plain_number(value: object) -> float:
     return value if isinstance(value, int | float) else float(str(value))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sweep:
     """What is to be swept, and how; nothing runs until `run` (or the command ``jsweep run``) is given it.
 
@@ -121,10 +121,8 @@ class Sweep:
             )
         mode = chosen.mode or self.task.modes.get(chosen.metric.partition("/")[2])
         if mode is None:
-            split, _, name = chosen.metric.rpartition("/")
-            close = difflib.get_close_matches(name, list(self.task.modes), n=1)
-            meant = f"{split}/{close[0]}" if split else "".join(close)
-            hint = f" (did you mean {meant!r}?)" if close else ""
+            close = difflib.get_close_matches(chosen.metric.rpartition("/")[2], list(self.task.modes), n=1)
+            hint = f" (did you mean 'validation/{close[0]}'?)" if close else ""
             raise ConfigError(
                 f"objective={chosen.metric!r}{hint} has no known direction; the task's metrics that have one are "
                 f"{', '.join(sorted(self.task.modes)) or 'none'}: correct the name, or pass "

@@ -170,6 +170,7 @@ class _Worker:
             claimed = self.shared.claims.claim(tile.trials)
             if claimed:
                 self._train(number, Tile(claimed, tile.width))
+            self.shared.programs.done(number, tile.width)
 
     def _train(self, number: int, tile: Tile) -> None:
         try:
@@ -217,18 +218,22 @@ class _Worker:
 
     def _failed(self, number: int, tile: Tile, error: Exception, left: tuple[Trial, ...]) -> None:
         """Put the trials that are ``left`` back in two halves, or give them up."""
-        emit, tiles = self.shared.inbox.events.put, self.shared.tiles
+        emit = self.shared.inbox.events.put
         half = -(-len(left) // 2)
         if left and _out_of_memory(error) and tile.width > 1:
             width = -(-tile.width // 2)
             emit(Halved(number, width))
             for start in range(0, len(left), width):
-                tiles.put((number, Tile(left[start : start + width], width)))
+                self._put_back(number, Tile(left[start : start + width], width))
         elif len(left) > 1:
-            tiles.put((number, Tile(left[:half], tile.width)))
-            tiles.put((number, Tile(left[half:], tile.width)))
+            self._put_back(number, Tile(left[:half], tile.width))
+            self._put_back(number, Tile(left[half:], tile.width))
         else:
             emit(Failed(number, left or tile.trials, error))
+
+    def _put_back(self, number: int, tile: Tile) -> None:
+        self.shared.programs.add(number, tile.width)
+        self.shared.tiles.put((number, tile))
 
 
 def threads_are_busy() -> bool:
