@@ -33,7 +33,7 @@ class Parking:
             return gather(lanes)
         return self.checkpointing.resume(group, tile)
 
-    def save(self, tile: Tile, segment: Segment) -> Sequence[Checkpoint]:
+    def save(self, tile: Tile, segment: Segment, stopping: bool) -> Sequence[Checkpoint]:
         """Save a segment, and keep its lanes if a decision follows; what was kept of them before is given up."""
         ids, step = [trial.id for trial in tile.trials], segment.carry.step
         kept: dict[str, tuple[Carry, int]] = {}
@@ -44,7 +44,7 @@ class Parking:
             for trial in ids:
                 self._lanes.pop(trial, None)
             self._lanes.update(kept)
-        return self.checkpointing.save(tile, segment)
+        return self.checkpointing.save(tile, segment, stopping or step == tile.until)
 
     def forget(self, trials: Iterable[str]) -> None:
         """Give up the lanes of trials that go no further, and the memory of tiles of which few lanes are left."""
