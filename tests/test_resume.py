@@ -11,7 +11,15 @@ import pytest
 from small import make_task, optimizer, rows_of
 
 import jsweep as js
+from jsweep.storage import open_store
 from jsweep.storage.checkpoints import folder_of
+
+
+@pytest.fixture(autouse=True)
+def saved_at_every_segment(monkeypatch):
+    """However short the segments are."""
+    monkeypatch.setattr("jsweep.runner.checkpointing.LEAST_SECONDS", 0.0)
+
 
 SPACE = {"learning_rate": [0.03, 0.1, 0.3], "width": [8, 16], "dropout": [0.1, 0.3]}
 
@@ -67,6 +75,30 @@ def test_a_sweep_resumes_from_its_last_segment_and_not_from_the_start(data, tmp_
     js.run(sweep)
     assert any(step > 0 for step in steps)
     assert not folder_of(str(sweep.store)).exists()  # there is nothing left to resume from
+
+
+def test_a_tile_that_trains_for_less_than_a_second_is_saved_only_where_it_is_stopped(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("jsweep.runner.checkpointing.LEAST_SECONDS", 3600.0)
+    sweep = sweep_of(data, tmp_path / "s.db", steps=2000)  # far more segments than pass before a worker hears of it
+    saved = []
+
+    class Stop(js.Callback):
+        def on_segment(self, event):
+            saved.append([row.step for row in event.saved])
+            if len(saved) == 2:
+                raise RuntimeError("stopped after the second segment")
+
+    with pytest.raises(RuntimeError):
+        js.run(sweep, callbacks=[Stop()], workers=jax.devices()[:1])
+    assert saved == [[], []]
+    left = open_store(sweep.store, write=False)
+    with left:
+        (row,) = left.checkpoints(1)  # of the segment that was trained when it was stopped
+        assert 40 <= row.step < 2000
+        assert js.verify(sweep.store).faults == ()
+    steps = resumed_at(monkeypatch)
+    js.run(sweep).close()
+    assert max(steps) == row.step
 
 
 def resumed_at(monkeypatch):

@@ -92,7 +92,6 @@ def train_tile(
     context: TileContext,
     tile: Tile,
     begin: Carry | None = None,
-    should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Segment]:
     """Train the trials of one tile, yielding at each segment's end.
 
@@ -101,7 +100,6 @@ def train_tile(
         tile: the trials.
         begin: the carry of a checkpoint to resume from; None starts from the seeds. Trials that end where it stands are
             evaluated there.
-        should_stop: asked after every segment; training ends when it answers True.
     """
     lanes, carry, pipeline = _start(context, tile)
     if begin is not None:
@@ -118,8 +116,6 @@ def train_tile(
         scores = _evaluate(context, tile, lanes, carry)
         stop = next_stop(carry.step, tile.trials, every, more)
         yield Segment(scores, carry, stop is None, (carry.step - begun) * len(running))
-        if should_stop():
-            return
 
 
 def _start(context: TileContext, tile: Tile) -> tuple[Lanes, Carry, InputPipeline]:

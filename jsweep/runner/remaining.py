@@ -57,7 +57,7 @@ def _interrupted(group: Group, left: dict[str, Trial], widths: Mapping[str, int]
         return resumes_from(step, recorded, end, every)
 
     for row in remaining.checkpoints:  # those of the most steps first
-        members = [left.pop(trial) for trial in row.trials if resumes(trial, row.step)]
+        members = [left.pop(trial) for trial in row.members if resumes(trial, row.step)]
         if members and row.finished:
             ended_alike.setdefault((row.step, widths[members[0].id]), []).extend(members)
         elif members:

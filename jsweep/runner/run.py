@@ -38,7 +38,7 @@ from jsweep.runner.remaining import Remaining, divide
 from jsweep.runner.session import Session
 from jsweep.runner.sweep import Sweep
 from jsweep.storage import Status, Store, SweepRecord, Trial, open_store
-from jsweep.storage.locks import is_alive, others_alive, owner
+from jsweep.storage.locks import is_alive, owner
 from jsweep.storage.paths import resolve
 from jsweep.storage.standing import ENDED, Wanted, ended_at
 from jsweep.task.task import Task
@@ -221,12 +221,12 @@ class _Run:
         if self.store.file is None:
             return Claims(self.store, sweep, "this", lambda _: True, describe_environment(), wanted), None
         name = stack.enter_context(owner(folder))
-        claims = Claims(self.store, sweep, name, partial(is_alive, folder), describe_environment(), wanted)
+        alive = partial(is_alive, folder)
+        claims = Claims(self.store, sweep, name, alive, describe_environment(), wanted)
         every = prepared.setting.evaluate_every
-        checkpointing = Checkpointing(self.store, sweep, prepared.sweep.checkpoints, every)
-        alone = lambda: not others_alive(folder, name)
-        checkpointing.tidy(alone)
-        _at_end(stack, checkpointing.tidy, alone)
+        checkpointing = Checkpointing(self.store, sweep, prepared.sweep.checkpoints, every, name)
+        checkpointing.tidy(alive)
+        _at_end(stack, checkpointing.tidy, alive)
         _at_end(stack, claims.release)
         return claims, checkpointing
 
@@ -244,7 +244,8 @@ class _Run:
                 self._record_failure(claims, [trial], prepared.untraceable[trial.id])
             left = free - prepared.untraceable.keys()
             if left:
-                checkpoints = self.store.checkpoints(self.record.key) if checkpointing else ()
+                begun = [trial for trial in left if view.states[trial].recorded]
+                checkpoints = self.store.checkpoints_of(self.record.key, begun) if checkpointing else ()
                 self._train(Remaining(prepared, left, view.states, checkpoints), claims, checkpointing)
         self._check_end(claims.look())
 

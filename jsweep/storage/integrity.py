@@ -75,7 +75,7 @@ def _check(opened: Store) -> tuple[Verified, list[tuple[SweepRecord, Checkpoint]
         faults += _missing_scores(opened, row, recorded)
         for checkpoint in opened.checkpoints(row.key):
             checkpoints += 1
-            if read_checkpoint(opened.folder, checkpoint.file, checkpoint.sha256) is None:
+            if read_checkpoint(opened.folder, checkpoint) is None:
                 suspects.append((row, checkpoint))
     return Verified(len(sweeps), trials, scores, checkpoints, 0, tuple(faults)), suspects
 
@@ -100,8 +100,8 @@ def drop(store: str | os.PathLike[str], sweep: str, trials: Iterable[str] | None
     with open_store(store) as opened:
         alive = functools.cache(functools.partial(is_alive, opened.folder))
         count, outdated = opened.drop(sweep, None if trials is None else list(trials), alive)
-        for checkpoint in outdated:
-            remove_checkpoint(opened.folder, checkpoint.file)
+        for file in {checkpoint.file for checkpoint in outdated} - opened.checkpoint_files():
+            remove_checkpoint(opened.folder, file)
     return count
 
 

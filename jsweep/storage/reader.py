@@ -6,7 +6,7 @@ import hashlib
 import sqlite3
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
@@ -25,7 +25,7 @@ from jsweep.storage.rows import (
 )
 from jsweep.storage.settings import checked_settings
 from jsweep.storage.standing import TrialState
-from jsweep.storage.transitions import read_states
+from jsweep.storage.transitions import read_states, unfinished_checkpoints
 
 _R = TypeVar("_R")
 _P = ParamSpec("_P")
@@ -194,6 +194,21 @@ class StoreReader:
             (sweep,),
         ).fetchall()
         return [checkpoint_from_row(row) for row in rows]
+
+    @_reads
+    def checkpoints_of(self, sweep: int, trials: Iterable[str]) -> list[Checkpoint]:
+        """The checkpoints that some trials may resume from; those of other trials at their ends are not read."""
+        select = "SELECT tile, step, file, sha256, trials, finished FROM checkpoints "
+        select += "WHERE sweep = ? AND tile = ? AND finished = 1"
+        wanted = dict.fromkeys(trials)
+        ends = [row for trial in wanted for row in self._db.execute(select, (sweep, trial)).fetchall()]
+        rows = [*unfinished_checkpoints(self._db, sweep), *map(checkpoint_from_row, ends)]
+        return sorted((row for row in rows if not wanted.keys().isdisjoint(row.members)), key=lambda row: -row.step)
+
+    @_reads
+    def checkpoint_files(self) -> set[str]:
+        """The files that any sweep's checkpoints are in."""
+        return {str(file) for (file,) in self._db.execute("SELECT DISTINCT file FROM checkpoints")}
 
     @_reads
     def final_checkpoint(self, sweep: int, trial: str) -> Checkpoint | None:

@@ -73,7 +73,11 @@ class Score:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint file: of one trial at its end if ``finished``, else of a tile's stacked state."""
+    """A checkpoint: where the state of a trial at its end is, if ``finished``, else that of a tile's trials on their way.
+
+    ``trials`` are those whose states are in ``file``, in the order of the lanes; "" stands for one that was dropped. ``tile``
+    is the finished trial's id, or a hash of the tile's trials. Trials that finish together share a file.
+    """
 
     tile: str
     step: int
@@ -81,6 +85,11 @@ class Checkpoint:
     sha256: str
     trials: Sequence[str]
     finished: bool
+
+    @property
+    def members(self) -> Sequence[str]:
+        """The trials that it is kept for."""
+        return [self.tile] if self.finished else self.trials
 
 
 @dataclass(frozen=True, kw_only=True)

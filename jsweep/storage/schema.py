@@ -55,12 +55,14 @@ CREATE TABLE checkpoints (       -- files in STORE.checkpoints, written before t
     sweep INTEGER NOT NULL REFERENCES sweeps,
     tile TEXT NOT NULL,          -- a hash of its trials; for a finished trial's own state, the trial's id
     step INTEGER NOT NULL,
-    file TEXT NOT NULL,
+    file TEXT NOT NULL,          -- trials that finish together share one
     sha256 TEXT NOT NULL,
     trials TEXT NOT NULL,        -- JSON: trial ids in the order of the lanes; "" for one that was dropped
     finished INTEGER NOT NULL,   -- 1 for one trial's state at its end
     PRIMARY KEY (sweep, tile, step)
 ) WITHOUT ROWID;
+
+CREATE INDEX unfinished_checkpoints ON checkpoints (sweep) WHERE finished = 0;
 
 CREATE TABLE tests (             -- the ledger: every look at a test split; it outlives the sweeps
     id INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -163,12 +163,9 @@ class Store(StoreReader):
                     lost.append(score.trial)
                 elif key:
                     self._db.execute("UPDATE trials SET digest = ? WHERE key = ?", (self._digest(key), key))
-            for row in checkpoints if not lost or len(lost) < len(scores) else ():
-                self._db.execute(
-                    "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (sweep, row.tile, row.step, row.file, row.sha256, dump(list(row.trials)), int(row.finished)),
-                )
-            self._forget(sweep, outdated)
+            if not lost or len(lost) < len(scores):
+                transitions.name_checkpoints(self._db, sweep, checkpoints)
+            transitions.forget_checkpoints(self._db, sweep, outdated)
         return lost
 
     def record_failure(
@@ -216,7 +213,7 @@ class Store(StoreReader):
             outdated = transitions.drop(self._db, row.key, states)
             if trials is None:
                 outdated += self.checkpoints(row.key)
-                self._forget(row.key, outdated)
+                transitions.forget_checkpoints(self._db, row.key, outdated)
                 self._db.execute("DELETE FROM sweeps WHERE id = ?", (row.key,))
         return len(states), outdated
 
@@ -224,8 +221,9 @@ class Store(StoreReader):
         """Forget the checkpoints of tiles that there is nothing to train of; their files may be removed afterwards."""
         with self._transaction():
             idle = {trial for trial, state in transitions.read_states(self._db, sweep).items() if state.idle}
-            rows = self.checkpoints(sweep)
-            self._forget(sweep, [row for row in rows if not row.finished and idle.issuperset(filter(None, row.trials))])
+            rows = transitions.unfinished_checkpoints(self._db, sweep)
+            ended = [row for row in rows if idle.issuperset(filter(None, row.trials))]
+            transitions.forget_checkpoints(self._db, sweep, ended)
 
     def reserve_look(self, asked: TestOpening, owner: str, again: bool, alive: Alive) -> Reservation:
         """Enter a look at a test split that is about to happen; see `jsweep.storage.ledger.reserve`."""
@@ -269,12 +267,6 @@ class Store(StoreReader):
             self._db.execute("INSERT OR IGNORE INTO metrics (name) VALUES (?)", (name,))
             self._metrics[name] = self._db.execute("SELECT id FROM metrics WHERE name = ?", (name,)).fetchone()[0]
         return self._metrics[name]
-
-    def _forget(self, sweep: int, rows: Iterable[Checkpoint]) -> None:
-        self._db.executemany(
-            "DELETE FROM checkpoints WHERE sweep = ? AND tile = ? AND step = ?",
-            ((sweep, row.tile, row.step) for row in rows),
-        )
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -126,17 +126,42 @@ def leave_checkpoints(db: sqlite3.Connection, sweep: int, kept: Mapping[str, int
     no other trial, which are forgotten.
     """
     left = []
-    select = "SELECT tile, step, file, sha256, trials, finished FROM checkpoints WHERE sweep = ?"
-    for row in map(checkpoint_from_row, db.execute(select, (sweep,)).fetchall()):
+    for trial, done in kept.items():
+        select = "SELECT tile, step, file, sha256, trials, finished FROM checkpoints WHERE sweep = ? AND tile = ? AND step > ?"
+        left += map(checkpoint_from_row, db.execute(select, (sweep, trial, done)).fetchall())
+    for row in unfinished_checkpoints(db, sweep):
         trials = ["" if row.step > kept.get(trial, row.step) else trial for trial in row.trials]
-        place = (sweep, row.tile, row.step)
         if not any(trials):
             left.append(row)
-            db.execute("DELETE FROM checkpoints WHERE sweep = ? AND tile = ? AND step = ?", place)
         elif trials != list(row.trials):
-            changed = (dump(trials), *place)
+            changed = (dump(trials), sweep, row.tile, row.step)
             db.execute("UPDATE checkpoints SET trials = ? WHERE sweep = ? AND tile = ? AND step = ?", changed)
+    forget_checkpoints(db, sweep, left)
     return left
+
+
+def unfinished_checkpoints(db: sqlite3.Connection, sweep: int) -> list[Checkpoint]:
+    """The checkpoints of tiles that were still training."""
+    select = "SELECT tile, step, file, sha256, trials, finished FROM checkpoints WHERE sweep = ? AND finished = 0"
+    return [*map(checkpoint_from_row, db.execute(select, (sweep,)).fetchall())]
+
+
+def forget_checkpoints(db: sqlite3.Connection, sweep: int, rows: Iterable[Checkpoint]) -> None:
+    """Remove the rows of checkpoints, whose files may be removed afterwards if no other row names them."""
+    places = ((sweep, row.tile, row.step) for row in rows)
+    db.executemany("DELETE FROM checkpoints WHERE sweep = ? AND tile = ? AND step = ?", places)
+
+
+def name_checkpoints(db: sqlite3.Connection, sweep: int, rows: Iterable[Checkpoint]) -> None:
+    """Enter checkpoints whose files are written; of a trial's final states the last one is kept."""
+    for row in rows:
+        db.execute(
+            "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (sweep, row.tile, row.step, row.file, row.sha256, dump(list(row.trials)), int(row.finished)),
+        )
+        if row.finished:
+            earlier = (sweep, row.tile, row.step)
+            db.execute("DELETE FROM checkpoints WHERE sweep = ? AND tile = ? AND finished = 1 AND step < ?", earlier)
 
 
 def _replace(db: sqlite3.Connection, own: int, extension: int) -> None:

@@ -183,7 +183,7 @@ class _Worker:
         program, fingerprint = compiled
         begin = self.shared.checkpointing.resume(self.shared.work[number].group, tile)
         context = self._context(number, program)
-        segments = train_tile(context, tile, begin, self.shared.inbox.should_stop)
+        segments = train_tile(context, tile, begin)
         finished: set[str] = set()
         while True:
             try:
@@ -194,8 +194,11 @@ class _Worker:
             if segment is None or self.shared.claims.lost(tile.trials):
                 return
             finished |= {score.trial for score in segment.scores if score.finished}
-            saved = self.shared.checkpointing.save(tile, segment)
+            stopping = self.shared.inbox.should_stop()
+            saved = self.shared.checkpointing.save(tile, segment, stopping)
             self.shared.inbox.events.put(Trained(number, tile, segment, fingerprint, saved))
+            if stopping:
+                return
 
     def _context(self, number: int, program: TileProgram) -> TileContext:
         share, watchdog = self.shared.work[number], self.shared.inbox.watchdog
