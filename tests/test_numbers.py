@@ -56,6 +56,7 @@ LANES = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Bitwise inversion:DeprecationWarning")  # by Python 3.12 and newer
 @pytest.mark.parametrize("use", STATIC)
 def test_a_number_that_would_not_be_pythons_is_static(data, use):
     values, rate = STATIC[use]

@@ -79,7 +79,7 @@ def test_a_sweep_resumes_from_its_last_segment_and_not_from_the_start(data, tmp_
 
 def test_a_tile_that_trains_for_less_than_a_second_is_saved_only_where_it_is_stopped(data, tmp_path, monkeypatch):
     monkeypatch.setattr("jsweep.runner.checkpointing.LEAST_SECONDS", 3600.0)
-    sweep = sweep_of(data, tmp_path / "s.db")
+    sweep = sweep_of(data, tmp_path / "s.db", steps=2000)  # far more segments than pass before a worker hears of it
     saved = []
 
     class Stop(js.Callback):
@@ -94,7 +94,7 @@ def test_a_tile_that_trains_for_less_than_a_second_is_saved_only_where_it_is_sto
     left = open_store(sweep.store, write=False)
     with left:
         (row,) = left.checkpoints(1)  # of the segment that was trained when it was stopped
-        assert row.step in (60, 20, 40)
+        assert 40 <= row.step < 2000
         assert js.verify(sweep.store).faults == ()
     steps = resumed_at(monkeypatch)
     js.run(sweep).close()

@@ -75,9 +75,9 @@ def contents(store):
         ).fetchall()
         files = db.execute("SELECT tile, file, trials FROM checkpoints WHERE finished ORDER BY tile").fetchall()
     states = {}
-    for trial, file, trials in files:
+    for trial, file, members in files:
         arrays, _ = from_bytes((folder_of(str(store)) / file).read_bytes())
-        lane = json.loads(trials).index(trial)
+        lane = json.loads(members).index(trial)
         states[trial] = {name: value[lane].tobytes() for name, value in arrays.items()}
     return {"trials": trials, "scores": scores, "states": states}
 
