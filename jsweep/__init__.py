@@ -63,6 +63,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.runner.sweep import Sweep as Sweep
     from jsweep.runner.verbs import params as params
     from jsweep.runner.verbs import test as test
+    from jsweep.search import rules as rules
     from jsweep.search.grid import grid as grid
     from jsweep.search.quasi_random import latin_hypercube as latin_hypercube
     from jsweep.search.quasi_random import sobol as sobol
@@ -183,6 +184,7 @@ _MODULES = {
     "losses": "jsweep.losses",
     "metrics": "jsweep.metrics",
     "models": "jsweep.models",
+    "rules": "jsweep.search.rules",
     "schedules": "jsweep.schedules",
     "statistics": "jsweep.results.statistics",
 }

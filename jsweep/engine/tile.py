@@ -40,7 +40,7 @@ class Segment:
     Attributes:
         scores: of the trials that were evaluated.
         carry: what training goes on from.
-        last: whether the tile has no further segment.
+        last: whether all of the tile's trials have trained to their ends.
         steps_done: the steps trained in this segment, summed over the trials.
     """
 
@@ -93,7 +93,7 @@ def train_tile(
     tile: Tile,
     begin: Carry | None = None,
 ) -> Iterator[Segment]:
-    """Train the trials of one tile, yielding at each segment's end.
+    """Train the trials of one tile, to their ends or until ``tile.until``, yielding at each segment's end.
 
     Args:
         context: the program, the data and the device.
@@ -109,7 +109,7 @@ def train_tile(
     more = {step for trial in tile.trials for step in context.also.get(trial.id, ()) if step % every}
     ends_here = begin is not None and any(trial.steps == carry.step for trial in tile.trials)
     stop = carry.step if ends_here else next_stop(carry.step, tile.trials, every, more)
-    while stop is not None:
+    while stop is not None and (tile.until is None or stop <= tile.until):
         begun = carry.step
         carry = _train_to(stop, context, lanes, carry, pipeline) if stop > begun else carry
         running = [trial for trial in tile.trials if trial.steps >= stop]

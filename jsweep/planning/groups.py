@@ -19,10 +19,14 @@ from jsweep.task.task import Task
 
 @dataclass(frozen=True)
 class Tile:
-    """Trials that are trained together in a program of ``width`` lanes; the first trial has the first lane."""
+    """Trials that are trained together in a program of ``width`` lanes; the first trial has the first lane.
+
+    ``until`` is the evaluation, in steps, after which a rule decides who goes on; None trains them to their ends.
+    """
 
     trials: tuple[Trial, ...]
     width: int
+    until: int | None = None
 
     @property
     def lanes(self) -> list[Trial]:

@@ -110,6 +110,10 @@ class Checkpointing:
         for row in rows:
             remove_checkpoint(self.folder, row.file)
 
+    def forget_superseded(self) -> None:
+        """Remove what no trial needs once a rule has put the trials into other tiles."""
+        self.remove(self.store.forget_superseded_checkpoints(self.sweep, KEPT))
+
     def tidy(self, alive: Callable[[str], bool]) -> None:
         """Forget the checkpoints of trials that have finished, and remove files that nobody needs.
 

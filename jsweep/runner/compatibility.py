@@ -15,6 +15,7 @@ from jsweep.planning.host_code import code_hash
 from jsweep.planning.identity import FunctionIdentity, ProgramIdentity
 from jsweep.planning.lane_types import kind_of_lane
 from jsweep.runner.prepare import Prepared
+from jsweep.space import config_id
 from jsweep.storage import Store, SweepRecord, Trial
 from jsweep.storage.records import JsonObject
 from jsweep.storage.rows import dump
@@ -75,6 +76,8 @@ def _identity(prepared: Prepared) -> dict[str, Any]:
         "share_batches": sweep.share_batches,
         "evaluate_every": prepared.setting.evaluate_every,
         "batch_size": task.batch_size,
+        "rule": prepared.rule and prepared.rule.name,
+        "judged": prepared.rule and config_id({trial.id: trial.steps for trial in prepared.trials}),
     }
 
 
@@ -92,11 +95,16 @@ def _differs(key: str, before: Any, now: Any) -> bool:
     return before != now
 
 
-_WORDS = {"key": "root key", "test": "test examples", "loader": "code of the loader of its batches"}
+_WORDS = {
+    "key": "root key",
+    "judged": "configs, seeds or steps for its rule to judge",
+    "test": "test examples",
+    "loader": "code of the loader of its batches",
+}
 
 
 def _values(key: str, before: object, now: object) -> str:
-    return "" if key in ("data", "test", "key", "loader") else f" ({before!r}, now {now!r})"
+    return "" if key in ("judged", "data", "test", "key", "loader") else f" ({before!r}, now {now!r})"
 
 
 def check_programs(store: Store, record: SweepRecord, prepared: Prepared) -> None:

@@ -1,5 +1,6 @@
 """A sweep checked and analysed before anything is compiled."""
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,12 +11,14 @@ from jsweep._runtime.backend import configure
 from jsweep._runtime.prng import root_key_data
 from jsweep.data.splits import check_data, epoch_examples
 from jsweep.engine.tile import Setting
-from jsweep.errors import StoreError
+from jsweep.errors import ConfigError, StoreError
 from jsweep.planning import Annotations, Group, RecordedRoles, Role, RoleKind, make_groups, make_trials
 from jsweep.planning.identity import data_hash, test_hash
 from jsweep.planning.trained_hyperparameters import trained_hyperparameters
 from jsweep.results.objective import DEFAULT_METRIC, Objective, check_recorded
+from jsweep.runner.judge import check_rungs
 from jsweep.runner.sweep import Sweep
+from jsweep.search.rules._rule import Rule, as_rule
 from jsweep.space import Configs
 from jsweep.space import configs as checked
 from jsweep.storage.records import SweepRecord, Trial
@@ -55,6 +58,11 @@ class Prepared:
             return chosen
         mode = self.sweep.task.modes.get("loss")
         return Objective(DEFAULT_METRIC, mode) if mode and DEFAULT_METRIC in self.metrics else None
+
+    @property
+    def rule(self) -> Rule | None:
+        """The rule that stops trials, if there is one."""
+        return as_rule(self.sweep.rule) if self.sweep.rule else None
 
     def group_of(self, trial: str) -> Group:
         """The compile group of a trial, by its id; KeyError for one that is not in the sweep or cannot be traced."""
@@ -105,6 +113,7 @@ def prepare(sweep: Sweep, record: SweepRecord | None = None, lengths: Mapping[st
     )
     if isinstance(sweep.objective, Objective):
         check_recorded(sweep.objective.metric, prepared.metrics, sweep.name or task.name or "sweep")
+    _check_rule(prepared)
     return prepared
 
 
@@ -139,13 +148,31 @@ def _annotations(configs: Configs) -> Annotations:
 
 
 def _evaluate_every(sweep: Sweep, trials: tuple[Trial, ...], record: SweepRecord | None) -> int:
-    """Steps between evaluations; a record keeps its own, which a longer sweep must not shift."""
+    """Steps between evaluations; a record keeps its own, which a longer sweep must not shift, and a rule its rungs."""
     if sweep.evaluate_every is not None:
         return sweep.evaluate_every
     recorded = None if record is None else record.identity.get("evaluate_every")
     if isinstance(recorded, int) and recorded > 0:
         return recorded
-    return max(1, -(-max(trial.steps for trial in trials) // EVALUATIONS))
+    longest = max(trial.steps for trial in trials)
+    rungs = sweep.rule.rungs(longest) if isinstance(sweep.rule, Rule) and sweep.rule.rungs else ()
+    return math.gcd(*rungs) if rungs else max(1, -(-longest // EVALUATIONS))
+
+
+def _check_rule(prepared: Prepared) -> None:
+    """ConfigError unless the sweep's rule can judge its trials."""
+    if prepared.rule is None:
+        return
+    rule, seeds = prepared.rule, len({trial.seed for trial in prepared.trials})
+    if prepared.objective is None or prepared.objective.mode is None:
+        raise ConfigError(
+            f"rule={rule.name} needs an objective to judge by: pass objective=, such as 'validation/loss'."
+        )
+    if seeds < rule.least_seeds:
+        raise ConfigError(
+            f"rule={rule.name} can stop nothing with {seeds} seeds: pass seeds={rule.least_seeds} or more."
+        )
+    check_rungs(rule, [trial.steps for trial in prepared.trials], prepared.setting.evaluate_every)
 
 
 def _warn_of_unused(roles: Mapping[str, Role], annotations: Annotations) -> None:

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jsweep._runtime.text import clean
-from jsweep.engine.events import Callback, Compiled, Failed, Plan, Trained
+from jsweep.engine.events import Callback, Compiled, Failed, Plan, Stopped, Trained
 from jsweep.errors import ConfigError
 from jsweep.runner.session import Session
 from jsweep.runner.tally import Scoreboard, Tally
@@ -76,6 +76,7 @@ def _tally(result: Session) -> Tally:
     states = result.states()
     scoreboard = Scoreboard(prepared.trials, objective.metric, objective.mode)
     tally = Tally(prepared.trials, len(prepared.groups), scoreboard)
+    tally.may_stop = prepared.rule is not None
     traced = {trial.id for group in prepared.groups for trial in group.trials}
     tally.fail(trial.id for trial in prepared.trials if trial.id not in traced)
     finished = ended_at(states, prepared.trials)
@@ -101,6 +102,9 @@ class _Counting(Progress):
 
     def on_failed(self, event: Failed) -> None:
         self.tally.fail(trial.id for trial in event.trials)
+
+    def on_stopped(self, event: Stopped) -> None:
+        self.tally.stop(stop.trial for stop in event.stops)
 
     def on_record(self, result: Session, states: Mapping[str, TrialState]) -> None:
         wanted, ended = result.prepared.trials, self.tally.ended
@@ -213,9 +217,10 @@ def line_text(name: str, tally: Tally) -> str:
 
 
 def trials_text(tally: Tally) -> str:
-    """ "412/960 trials", with the failed ones."""
-    failed = f" ({tally.failed} failed)" if tally.failed else ""
-    return f"{len(tally.ended)}/{tally.total_trials} trials{failed}"
+    """ "412/960 trials", with those that were stopped or failed."""
+    counts = {"stopped": tally.stopped, "failed": tally.failed}
+    shown = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    return f"{len(tally.ended)}/{tally.total_trials} trials{shown and f' ({shown})'}"
 
 
 def speed_texts(tally: Tally) -> list[str]:
@@ -224,7 +229,7 @@ def speed_texts(tally: Tally) -> list[str]:
     if tally.speed is not None:
         texts.append(f"{tally.speed:,.0f} steps/s")
     if tally.seconds_left:
-        texts.append(f"{duration(tally.seconds_left)} left")
+        texts.append(f"{'at most ' * tally.may_stop}{duration(tally.seconds_left)} left")
     texts.append(f"{duration(tally.elapsed)} elapsed")
     if tally.compiled < tally.programs and len(tally.ended) < tally.total_trials:
         texts.append(f"{tally.compiled} of {tally.programs} programs compiled")

@@ -16,12 +16,13 @@ from jsweep.storage.standing import TrialState, Wanted, recorded_of, resumes_fro
 
 @dataclass(frozen=True)
 class Remaining:
-    """A sweep, the trials of it that are ``left`` to train, and what the record has of them."""
+    """A sweep, the trials of it that are ``left`` to train, those that others hold, and what the record has of them."""
 
     prepared: Prepared
     left: Set[str]
     states: Mapping[str, TrialState] = field(default_factory=dict)
     checkpoints: Sequence[Checkpoint] = ()
+    held: Set[str] = frozenset()
 
 
 def divide(remaining: Remaining, workers: Sequence[jax.Device]) -> list[Work]:

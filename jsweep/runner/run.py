@@ -16,9 +16,11 @@ import jax
 from jsweep._runtime.environment import describe_environment
 from jsweep._runtime.interrupts import interrupts_set
 from jsweep._runtime.types import Value
-from jsweep.engine.events import Callback, Failed, Halved, Trained, dispatched
+from jsweep.engine.events import Callback, Failed, Halved, Stopped, Trained, dispatched
 from jsweep.engine.executors.threads import default_workers
 from jsweep.engine.executors.threads import run as run_tiles
+from jsweep.engine.parking import Parking
+from jsweep.engine.persistence import NoCheckpointing
 from jsweep.errors import ConfigError, StoreError
 from jsweep.results.ranking import ConfigScore
 from jsweep.runner.checkpointing import Checkpointing
@@ -35,12 +37,13 @@ from jsweep.runner.plan import plan_of
 from jsweep.runner.prepare import Prepared, prepare
 from jsweep.runner.progress import Progress, ProgressMode, check_progress, progress_callback
 from jsweep.runner.remaining import Remaining, divide
+from jsweep.runner.ruling import make_ruling
 from jsweep.runner.session import Session
 from jsweep.runner.sweep import Sweep
 from jsweep.storage import Status, Store, SweepRecord, Trial, open_store
 from jsweep.storage.locks import is_alive, owner
 from jsweep.storage.paths import resolve
-from jsweep.storage.standing import ENDED, Wanted, ended_at
+from jsweep.storage.standing import Wanted, ended_at
 from jsweep.task.task import Task
 
 POLL_SECONDS = 0.3  # between two looks at trials that another process trains
@@ -161,7 +164,7 @@ def _warn_of_failures(session: Session) -> None:
             "Result.trial(id).traceback.",
             stacklevel=3,
         )
-    stuck = [trial for trial in rows if trial.status in ENDED and trial.reason]
+    stuck = [trial for trial in rows if trial.status == Status.FINISHED and trial.reason]
     if stuck:
         warnings.warn(
             f"{len(stuck)} of {len(rows)} trials could not be trained further and stay as they were, the first "
@@ -232,7 +235,8 @@ class _Run:
 
     def _train_all(self, claims: Claims, checkpointing: Checkpointing | None) -> None:
         prepared = self.session.prepared
-        claims.retry_failed()
+        if prepared.rule is None:  # a rule has judged those that failed
+            claims.retry_failed()
         untraceable = tuple(trial for trial in prepared.trials if trial.id in prepared.untraceable)
         for view in claims.passes():
             self.display.on_record(self.session, view.states)
@@ -246,7 +250,8 @@ class _Run:
             if left:
                 begun = [trial for trial in left if view.states[trial].recorded]
                 checkpoints = self.store.checkpoints_of(self.record.key, begun) if checkpointing else ()
-                self._train(Remaining(prepared, left, view.states, checkpoints), claims, checkpointing)
+                remaining = Remaining(prepared, left, view.states, checkpoints, frozenset(view.held))
+                self._train(remaining, claims, checkpointing)
         self._check_end(claims.look())
 
     def _check_end(self, view: View) -> None:
@@ -269,13 +274,19 @@ class _Run:
         return ended_at(self.store.states(self.record.key), self.session.prepared.trials)
 
     def _train(self, remaining: Remaining, claims: Claims, checkpointing: Checkpointing | None) -> None:
-        work = divide(remaining, self.workers)
-        stop = threading.Event()
-        setting = remaining.prepared.setting
-        with (
-            interrupts_set(stop),
-            contextlib.closing(run_tiles(setting, work, self.workers, stop, claims, checkpointing)) as events,
-        ):
+        prepared, stop = remaining.prepared, threading.Event()
+        if prepared.rule is None:
+            saving, ruling, work = checkpointing, None, divide(remaining, self.workers)
+            events = run_tiles(prepared.setting, work, self.workers, stop, claims, saving)
+        else:
+            saving = Parking(checkpointing or NoCheckpointing())
+            ruling = make_ruling(prepared, self.store, self.record, saving, held=remaining.held, workers=self.workers)
+            if ruling.waits():
+                time.sleep(POLL_SECONDS)
+                return
+            work = ruling.work(self.workers)
+            events = run_tiles(prepared.setting, work, self.workers, stop, claims, saving, ruling.more)
+        with interrupts_set(stop), contextlib.closing(events):
             for event in dispatched(events, (*self.callbacks, self.display), stop):
                 match event:
                     case Trained(group, tile, segment, _, saved):
@@ -286,11 +297,17 @@ class _Run:
                             checkpointing.remove(outdated)
                     case Failed(_, trials, error):
                         self._record_failure(claims, trials, error)
+                    case Stopped(stops):
+                        claims.stop(stops)
+                        if checkpointing:
+                            checkpointing.forget_superseded()
                     case Halved(group, width):
                         warnings.warn(
                             f"[{work[group].group.label}] did not fit the memory: its trials train {width} at a time.",
                             stacklevel=2,
                         )
+                if ruling is not None:
+                    ruling.note(event)
         if stop.is_set():
             raise KeyboardInterrupt
 

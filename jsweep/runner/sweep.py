@@ -13,6 +13,7 @@ from jsweep._runtime.prng import Key
 from jsweep._runtime.types import Value
 from jsweep.errors import ConfigError
 from jsweep.results.objective import Objective
+from jsweep.search.rules._rule import Decide, Rule, as_rule
 from jsweep.storage.paths import pin, resolve
 from jsweep.task.config import check_count
 from jsweep.task.task import Task
@@ -48,6 +49,9 @@ class Sweep:
             pairwise; "independent" gives each config its own.
         share_batches: True trains in tiles of one seed, whose lanes see the same batches, gathered once for all of them.
             It is faster for layers of fewer than 32 units and many configs a seed; with few it leaves lanes empty.
+        rule: decides between evaluations which configs stop, from `jsweep.rules` or a function of your own; None trains all to
+            their ends. A trial that stops has trained as it would have without the rule: its schedule sees its whole length
+            and is cut. The rule judges by the objective, and its configs, seeds and lengths cannot change once it is run.
         tile: lanes trained together: a number, "measure" to time the candidates now, or "auto", which keeps what the record
             has for a program, or takes what was measured on this machine, or measures where that pays.
         checkpoints: "running" keeps the state of tiles at their last two segments, to resume from after a crash, until they
@@ -71,6 +75,7 @@ class Sweep:
     key: Key = 0
     pairing: Pairing = "common"
     share_batches: bool = False
+    rule: Rule | Decide | None = None
     tile: int | Literal["auto", "measure"] = "auto"
     checkpoints: CheckpointPolicy = "running"
 
@@ -95,6 +100,8 @@ class Sweep:
         self._check_lengths()
         if not isinstance(self.seeds, str) and isinstance(self.seeds, Iterable):
             object.__setattr__(self, "seeds", tuple(self.seeds))  # an iterator can be read only once
+        if self.rule is not None:
+            object.__setattr__(self, "rule", as_rule(self.rule))
         object.__setattr__(self, "objective", self._objective())
         object.__setattr__(self, "store", pin(self.store))
 

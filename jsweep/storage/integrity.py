@@ -123,9 +123,9 @@ def _missing_scores(store: Store, sweep: SweepRecord, trials: Iterable[Trial]) -
     """A sentence for each score that a finished trial lacks at its last step."""
     last, metrics = store.last_scores(sweep.key), store.metrics(sweep.key)
     return [
-        f"sweep {sweep.name!r}: trial {trial.id} is finished, but has no {metric} at step {trial.steps}"
+        f"sweep {sweep.name!r}: trial {trial.id} is {trial.status}, but has no {metric} at step {trial.done}"
         for trial in trials
-        if trial.status == "finished"
+        if trial.status == "finished" or (trial.status == "stopped" and trial.done)
         for metric in metrics
         if metric not in last.get(trial.key, {})
     ]

@@ -166,12 +166,12 @@ class StoreReader:
 
     @_reads
     def last_scores(self, sweep: int) -> dict[int, dict[str, float]]:
-        """Each finished trial's metrics at its last step, by trial key; how long its curves are does not matter."""
+        """The metrics of each trial that finished or was stopped after its last step, by trial key; its curves are not read."""
         found: dict[int, dict[str, float]] = {}
         rows = self._db.execute(
             "SELECT scores.trial, metrics.name, scores.value FROM trials CROSS JOIN metrics CROSS JOIN scores "
-            "ON scores.trial = trials.key AND scores.metric = metrics.id AND scores.step = trials.steps "
-            "WHERE trials.sweep = ? AND trials.status = 'finished' "
+            "ON scores.trial = trials.key AND scores.metric = metrics.id AND scores.step = trials.done "
+            "WHERE trials.sweep = ? AND trials.status IN ('finished', 'stopped') "
             "AND metrics.name IN (SELECT value FROM sweeps, json_each(settings, '$.metrics') WHERE sweeps.id = ?)",
             (sweep, sweep),
         )
@@ -233,9 +233,9 @@ class StoreReader:
 
     @_reads
     def damaged(self, sweep: int) -> list[str]:
-        """The finished trials whose rows are not what was written when they finished."""
+        """The trials whose rows are not what was written when they finished or were stopped."""
         rows = self._db.execute(
-            "SELECT key, id, digest FROM trials WHERE sweep = ? AND status = 'finished'", (sweep,)
+            "SELECT key, id, digest FROM trials WHERE sweep = ? AND status IN ('finished', 'stopped')", (sweep,)
         ).fetchall()
         return [str(trial) for key, trial, digest in rows if self._digest(key) != digest]
 

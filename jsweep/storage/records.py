@@ -30,6 +30,7 @@ class Status(StrEnum):
     WAITING = "waiting"
     RUNNING = "running"
     FINISHED = "finished"
+    STOPPED = "stopped"  # by the sweep's rule, before its end
     FAILED = "failed"
 
 
@@ -39,7 +40,8 @@ class Trial:
 
     ``id`` is a stable hash of the task's name, the config and the seed. ``steps`` is how long the trial trains, ``done``
     how many of these steps are recorded. In a trial that was read from a store, ``config`` holds each callable as a
-    `jsweep.space.Named`, so that reading runs no code. ``reason`` and ``traceback`` say why a trial failed.
+    `jsweep.space.Named`, so that reading runs no code. ``reason`` says why a trial failed or was stopped,
+    ``traceback`` where it failed.
     """
 
     id: str
@@ -69,6 +71,15 @@ class Score:
     metrics: Mapping[str, float]
     nonfinite: int | None
     finished: bool
+
+
+@dataclass(frozen=True)
+class Stop:
+    """That a rule stopped a trial after ``step`` steps, and why."""
+
+    trial: str
+    step: int
+    reason: str
 
 
 @dataclass(frozen=True)

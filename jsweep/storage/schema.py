@@ -29,9 +29,9 @@ CREATE TABLE trials (
     seed INTEGER NOT NULL,
     steps INTEGER NOT NULL,      -- how long the trial trains
     done INTEGER NOT NULL DEFAULT 0,  -- steps trained and recorded
-    status TEXT NOT NULL DEFAULT 'waiting' CHECK (status IN ('waiting', 'running', 'finished', 'failed')),
+    status TEXT NOT NULL DEFAULT 'waiting' CHECK (status IN ('waiting', 'running', 'finished', 'stopped', 'failed')),
     nonfinite INTEGER,           -- the first step at which a metric was not finite
-    reason TEXT,                 -- why it failed, in one line
+    reason TEXT,                 -- why it failed or was stopped, in one line
     traceback TEXT,              -- of the error that it failed with
     program TEXT,                -- fingerprint of the tile program
     width INTEGER,               -- lanes of the tile

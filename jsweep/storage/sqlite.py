@@ -12,7 +12,7 @@ from jsweep.storage.connection import connect
 from jsweep.storage.ledger import Reservation
 from jsweep.storage.paths import resolve, shown
 from jsweep.storage.reader import StoreReader
-from jsweep.storage.records import Checkpoint, JsonObject, Score, SweepRecord, TestOpening, Trial, now
+from jsweep.storage.records import Checkpoint, JsonObject, Score, Stop, SweepRecord, TestOpening, Trial, now
 from jsweep.storage.rows import dump, dump_config
 from jsweep.storage.standing import TrialState, Wanted
 from jsweep.storage.transitions import Alive
@@ -168,6 +168,20 @@ class Store(StoreReader):
             transitions.forget_checkpoints(self._db, sweep, outdated)
         return lost
 
+    def record_stops(self, sweep: int, stops: Sequence[Stop], owner: str, alive: Alive) -> None:
+        """Mark trials as stopped by the sweep's rule.
+
+        Args:
+            sweep: The sweep's key.
+            stops: The trials, each with its steps and why.
+            owner: The process that asks.
+            alive: Whether the process of a name is running; trials that another one holds stay as they are.
+        """
+        with self._transaction():
+            states = transitions.read_states(self._db, sweep, [stop.trial for stop in stops])
+            for key in transitions.stop(self._db, states, stops, owner, alive):
+                self._db.execute("UPDATE trials SET digest = ? WHERE key = ?", (self._digest(key), key))
+
     def record_failure(
         self,
         sweep: int,
@@ -224,6 +238,21 @@ class Store(StoreReader):
             rows = transitions.unfinished_checkpoints(self._db, sweep)
             ended = [row for row in rows if idle.issuperset(filter(None, row.trials))]
             transitions.forget_checkpoints(self._db, sweep, ended)
+
+    def forget_superseded_checkpoints(self, sweep: int, kept: int) -> list[Checkpoint]:
+        """Forget the checkpoints of tiles whose every trial has ended, or has ``kept`` later ones; returns them."""
+        with self._transaction():
+            states = transitions.read_states(self._db, sweep)
+            found: dict[str, int] = {}
+            superseded = []
+            rows = transitions.unfinished_checkpoints(self._db, sweep)
+            for row in sorted(rows, key=lambda row: -row.step):
+                open_ = [trial for trial in row.trials if trial in states and not states[trial].idle]
+                if all(found.get(trial, 0) >= kept for trial in open_):
+                    superseded.append(row)
+                found |= {trial: found.get(trial, 0) + 1 for trial in row.trials}
+            transitions.forget_checkpoints(self._db, sweep, superseded)
+        return superseded
 
     def reserve_look(self, asked: TestOpening, owner: str, again: bool, alive: Alive) -> Reservation:
         """Enter a look at a test split that is about to happen; see `jsweep.storage.ledger.reserve`."""

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from jsweep.storage.records import Checkpoint, Score, Status
+from jsweep.storage.records import Checkpoint, Score, Status, Stop
 from jsweep.storage.rows import checkpoint_from_row, dump
 from jsweep.storage.standing import ENDED, Row, Standing, TrialState, Wanted, begins_again, standing
 
@@ -102,6 +102,27 @@ def fail(
                 "UPDATE trials SET reason = ?, traceback = ? WHERE key IN (?, ?)",
                 (reason, traceback, state.open.key, state.own.key),
             )
+
+
+def stop(
+    db: sqlite3.Connection, states: Mapping[str, TrialState], stops: Iterable[Stop], owner: str, alive: Alive
+) -> list[int]:
+    """Stop trials by a rule, but those that have ended or failed, or that a living process other than ``owner`` holds.
+
+    Every process comes to the same stops, so what one may not enter its holder does. Returns the keys of those entered.
+    """
+    entered = []
+    for each in stops:
+        state = states.get(each.trial)
+        if state is None or state.own.status in ENDED or state.own.status == Status.FAILED:
+            continue
+        if state.own.owner in (None, owner) or not alive(state.own.owner):
+            db.execute(
+                "UPDATE trials SET status = 'stopped', done = ?, reason = ?, owner = NULL WHERE key = ?",
+                (each.step, each.reason, state.own.key),
+            )
+            entered.append(state.own.key)
+    return entered
 
 
 def release(db: sqlite3.Connection, owner: str) -> None:

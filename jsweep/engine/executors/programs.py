@@ -27,12 +27,14 @@ _Key = tuple[int, int]  # a group's number, and the lanes of a tile
 class Work:
     """One group's share of a sweep: the tiles still to train.
 
-    ``window`` is the rows of a streamed window; None where the training split stays on the device.
+    ``window`` is the rows of a streamed window; None where the training split stays on the device. ``width`` is that of
+    tiles that will come later; None where there are none.
     """
 
     group: Group
     tiles: tuple[Tile, ...]
     window: int | None = None
+    width: int | None = None
 
 
 class Programs:
@@ -55,6 +57,7 @@ class Programs:
         self._devices = tuple(devices)
         self._lock = threading.Lock()
         self._tiles = Counter((number, tile.width) for number, share in enumerate(work) for tile in share.tiles)
+        self._tiles.update((number, share.width) for number, share in enumerate(work) if share.width)  # to the end
         self._asked: set[_Key] = set()
         self._cancelled = False
         self._futures: dict[_Key, dict[jax.Device, Future[tuple[TileProgram, str]]]] = {}

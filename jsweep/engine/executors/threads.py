@@ -11,8 +11,8 @@ import queue
 import sys
 import threading
 import warnings
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import jax
 
@@ -23,6 +23,7 @@ from jsweep.engine.concurrency import COMPILER, BackgroundPool
 from jsweep.engine.events import Event, Failed, Halved, Trained
 from jsweep.engine.executors.programs import Programs
 from jsweep.engine.executors.programs import Work as Work
+from jsweep.engine.executors.tiles import TileQueue
 from jsweep.engine.executors.watchdog import Watchdog
 from jsweep.engine.persistence import Checkpointing, Claims, NoCheckpointing, NoClaims
 from jsweep.engine.program import TileProgram
@@ -32,6 +33,10 @@ from jsweep.storage.records import Trial
 
 WORKER = "jsweep-tile"  # the name of a worker's thread
 POLL_SECONDS = 5.0  # between two looks at whether a worker hangs
+
+
+More = tuple[Sequence[Event], Sequence[tuple[int, Tile]]]
+"""Events, and then tiles to train, each with the number of its compile group."""
 
 
 def default_workers() -> list[jax.Device]:
@@ -56,6 +61,7 @@ def run(
     stop: threading.Event,
     claims: Claims | None = None,
     checkpointing: Checkpointing | None = None,
+    more: Callable[[], More] = lambda: ((), ()),
 ) -> Generator[Event, None, None]:
     """Train all tiles, yielding events as they come.
 
@@ -66,13 +72,14 @@ def run(
         stop: once it is set, tiles end after their current segment.
         claims: which trials are this process's to train; None for all.
         checkpointing: where tiles are saved and resumed from; None for nowhere.
+        more: asked whenever all tiles are done, once their events have been consumed; the run ends when there is no more.
     """
-    tiles: queue.SimpleQueue[tuple[int, Tile]] = queue.SimpleQueue()
-    for number, share in enumerate(work):
-        for tile in share.tiles:
-            tiles.put((number, tile))
     devices = list(dict.fromkeys(workers))
     inbox, pool = _Inbox(stop), BackgroundPool(min(2, cores()))
+    tiles = TileQueue(lambda: inbox.events.put(_IDLE))
+    for number, share in enumerate(work):
+        for tile in share.tiles:
+            tiles.put(number, tile)
     with monitor_cache() as monitor:
         programs = Programs(setting, work, devices, pool, inbox.events.put, monitor)
         shared = _Shared(
@@ -88,15 +95,25 @@ def run(
             thread.start()
         ended = False
         try:
-            yield from inbox.receive(len(threads))
+            if not any(share.tiles for share in work):
+                tiles.on_idle()
+            yield from inbox.receive(len(threads), shared, more)
             ended = True
         finally:
             inbox.abandoned.set()
+            tiles.close()
             programs.cancel()
             # A second Ctrl-C ends the run at once; after an error the workers have time to end their segments.
             for thread in () if stop.is_set() and not ended else threads:
                 thread.join()
             pool.close(wait=not stop.is_set())
+
+
+class _Idle:
+    """All tiles are done."""
+
+
+_IDLE = _Idle()
 
 
 @dataclass(frozen=True)
@@ -105,13 +122,15 @@ class _Inbox:
 
     stop: threading.Event
     abandoned: threading.Event = field(default_factory=threading.Event)  # the caller has gone
-    events: "queue.Queue[Event | BaseException | None]" = field(default_factory=queue.Queue)  # None: a worker ended
+    events: "queue.Queue[Event | BaseException | _Idle | None]" = field(
+        default_factory=queue.Queue
+    )  # None: a worker ended
     watchdog: Watchdog = field(default_factory=Watchdog)
 
     def should_stop(self) -> bool:
         return self.stop.is_set() or self.abandoned.is_set()
 
-    def receive(self, workers: int) -> Generator[Event, None, None]:
+    def receive(self, workers: int, shared: "_Shared", more: Callable[[], More]) -> Generator[Event, None, None]:
         """Yield events until as many workers have ended; raise what one of them raised."""
         while workers:
             for message in self.watchdog.report():
@@ -122,10 +141,24 @@ class _Inbox:
                 continue
             if event is None:
                 workers -= 1
+            elif isinstance(event, _Idle):
+                yield from self._refill(shared, more)
             elif isinstance(event, BaseException):
                 raise event
             else:
                 yield event
+
+    def _refill(self, shared: "_Shared", more: Callable[[], More]) -> Generator[Event, None, None]:
+        """Put more tiles in the queue, or close it."""
+        if self.should_stop():
+            return shared.tiles.close()
+        events, following = more()
+        yield from events
+        for number, tile in following:
+            shared.put(number, tile)
+        if not following:
+            shared.tiles.close()
+        return None
 
 
 @dataclass(frozen=True)
@@ -134,11 +167,16 @@ class _Shared:
 
     setting: Setting
     work: Sequence[Work]
-    tiles: "queue.SimpleQueue[tuple[int, Tile]]"
+    tiles: TileQueue
     programs: Programs
     inbox: _Inbox
     claims: Claims
     checkpointing: Checkpointing
+
+    def put(self, number: int, tile: Tile) -> None:
+        """Add a tile to those that are to be trained."""
+        self.programs.add(number, tile.width)
+        self.tiles.put(number, tile)
 
 
 @dataclass(frozen=True)
@@ -162,15 +200,14 @@ class _Worker:
             events.put(None)
 
     def _take_tiles(self) -> None:
-        while not self.shared.inbox.should_stop():
-            try:
-                number, tile = self.shared.tiles.get_nowait()
-            except queue.Empty:
-                return
+        tiles = self.shared.tiles
+        while taken := tiles.take(self.shared.inbox.should_stop):
+            number, tile = taken
             claimed = self.shared.claims.claim(tile.trials)
             if claimed:
-                self._train(number, Tile(claimed, tile.width))
+                self._train(number, replace(tile, trials=claimed))
             self.shared.programs.done(number, tile.width)
+            tiles.done()
 
     def _train(self, number: int, tile: Tile) -> None:
         try:
@@ -224,16 +261,12 @@ class _Worker:
             width = -(-tile.width // 2)
             emit(Halved(number, width))
             for start in range(0, len(left), width):
-                self._put_back(number, Tile(left[start : start + width], width))
+                self.shared.put(number, replace(tile, trials=left[start : start + width], width=width))
         elif len(left) > 1:
-            self._put_back(number, Tile(left[:half], tile.width))
-            self._put_back(number, Tile(left[half:], tile.width))
+            self.shared.put(number, replace(tile, trials=left[:half]))
+            self.shared.put(number, replace(tile, trials=left[half:]))
         else:
             emit(Failed(number, left or tile.trials, error))
-
-    def _put_back(self, number: int, tile: Tile) -> None:
-        self.shared.programs.add(number, tile.width)
-        self.shared.tiles.put((number, tile))
 
 
 def threads_are_busy() -> bool:
