@@ -64,6 +64,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.runner.sweep import Sweep as Sweep
     from jsweep.runner.verbs import params as params
     from jsweep.runner.verbs import test as test
+    from jsweep.search import rules as rules
     from jsweep.search.grid import grid as grid
     from jsweep.search.model_based import Search as Search
     from jsweep.search.model_based import cma_es as cma_es
@@ -197,6 +198,7 @@ _MODULES = {
     "losses": "jsweep.losses",
     "metrics": "jsweep.metrics",
     "models": "jsweep.models",
+    "rules": "jsweep.search.rules",
     "schedules": "jsweep.schedules",
     "statistics": "jsweep.results.statistics",
 }

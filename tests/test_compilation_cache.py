@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+# The environment as a user has it: the tests themselves share a cache of JAX's own.
+OURS = ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_", "XLA_FLAGS")
+WITHOUT_CACHE = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
 AGAIN = "were compiled again although an earlier run had compiled them"
 START = """
 import jax, numpy as np, pathlib, os, sys
@@ -29,9 +32,7 @@ print(len(misses))
 
 def python(script, cache, **variables):
     """What a script prints, and what it warns of, in a process with a cache folder of its own."""
-    environment = {**os.environ, "JSWEEP_CACHE": str(cache), **variables}
-    for name in {"JAX_COMPILATION_CACHE_DIR", "XLA_FLAGS"} - variables.keys():
-        environment.pop(name, None)
+    environment = WITHOUT_CACHE | {"JSWEEP_CACHE": str(cache), **variables}
     text = START.format(tests=str(Path(__file__).parent)) + script
     done = subprocess.run([sys.executable, "-c", text], env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -104,6 +105,5 @@ from jsweep._runtime.jax_internals import backend_started
 assert not backend_started()
 """
     text = START.split("task =")[0].split("from small")[0].format(tests=str(Path(__file__).parent))
-    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    done = subprocess.run([sys.executable, "-c", text + script], env=environment, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", text + script], env=WITHOUT_CACHE, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

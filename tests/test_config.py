@@ -21,6 +21,7 @@ READS = {
     "in": lambda c: "rate" in c,
     "copy": lambda c: c.copy()["rate"],
     "copy.copy": lambda c: copy.copy(c)["rate"],
+    "pickle": lambda c: pickle.loads(pickle.dumps(c))["rate"],
     "deepcopy": lambda c: copy.deepcopy(c)["rate"],
     "or": lambda c: (c | {})["rate"],
     "ror": lambda c: ({"other": 1} | c)["rate"],

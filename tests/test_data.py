@@ -10,6 +10,7 @@ import polars
 import pytest
 import scipy.sparse
 from sklearn.model_selection import train_test_split
+from small import make_task
 
 import jsweep as js
 from jsweep.data.shuffle import CACHE_BYTES, batch_indices, cached_bytes
@@ -278,3 +279,12 @@ def test_permutations_are_kept_up_to_a_bound_in_bytes_and_have_the_same_bits():
     assert np.array_equal(batch_indices((0, 1), 3_000_000, 64, 0, 2), whole)
     bits = np.random.Philox(key=np.array([1, 0], np.uint64))
     assert np.array_equal(whole.ravel(), np.random.Generator(bits).permutation(3_000_000)[:128])
+
+
+def test_splits_and_sweeps_are_equal_to_themselves_alone(data):
+    again = js.Splits(data.train, data.validation, data.test)
+    assert data == data
+    assert data != again
+    sweeps = [js.Sweep(make_task(data), [{"learning_rate": 0.1}], steps=1, key=jax.random.key(0)) for _ in range(2)]
+    assert sweeps[0] != sweeps[1]
+    assert len({data, again, *sweeps}) == 4

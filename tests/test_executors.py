@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import jaxlib
 import numpy as np
 import pytest
+from small import apply, make_task
 
 import jsweep as js
 from jsweep.engine.carry import Carry, clone, merge, split, stack, take
@@ -241,3 +242,18 @@ def test_an_error_in_a_callback_ends_a_run_after_what_was_trained_is_recorded():
     with pytest.raises(RuntimeError, match="the plot has no window"):
         record()
     assert recorded == EVENTS
+
+
+@pytest.mark.parametrize("tile", ["measure", "auto"])
+def test_a_function_on_the_host_is_not_handed_data_that_there_is_not(data, monkeypatch, tile):
+    """As it would be where widths of tiles are measured, which a large sweep does by itself."""
+    monkeypatch.setattr("jsweep.engine.tile_size.WORTH_MEASURING", 0.0)
+    seen = []
+
+    def looked_at(config, params, x, key):
+        jax.debug.callback(lambda total: seen.append(float(total)), x.sum())
+        return apply(config, params, x, key)
+
+    js.sweep(make_task(data, apply=looked_at), [{"learning_rate": 0.1}], steps=2, tile=tile)
+    assert len(seen) == 4  # two batches, the validation split twice
+    assert 0.0 not in seen

@@ -271,6 +271,29 @@ def test_a_nan_in_a_pooling_window_does_not_stop_the_gradient(place):
     np.testing.assert_array_equal(jax.jit(optimize_layout(jax.grad(loss)))(x), jax.grad(loss)(x))
 
 
+def test_a_loop_that_writes_to_a_reference_is_left_as_it_is():
+    def function(x):
+        total = jax.new_ref(jnp.zeros(x.shape))
+
+        def body(i, carry):
+            total[...] += x * i
+            return carry + 1
+
+        rounds = jax.lax.fori_loop(0, 3, body, 0)
+        return total[...] + rounds
+
+    def branching(x):
+        total = jax.new_ref(x)
+        jax.lax.cond(x.sum() > 0, lambda: total.__setitem__(..., total[...] * 2), lambda: None)
+        return total[...]
+
+    x = jnp.abs(normal(4))
+    np.testing.assert_allclose(jax.jit(optimize_layout(branching))(x), 2 * x, rtol=1e-6)
+    np.testing.assert_allclose(jax.jit(optimize_layout(function))(x), function(x), rtol=1e-6)
+    both = jnp.stack([x, -x])
+    np.testing.assert_allclose(jax.jit(optimize_layout(jax.vmap(function)))(both), jax.vmap(function)(both), rtol=1e-6)
+
+
 def test_effects_stay_and_unused_operations_are_left_out():
     seen = []
 

@@ -8,7 +8,7 @@ import pytest
 
 from jsweep.errors import StoreError
 from jsweep.storage import locks
-from jsweep.storage.locks import is_alive, others_alive, owner
+from jsweep.storage.locks import is_alive, owner, remove_dead
 
 
 def test_an_owner_that_is_found_while_it_starts_is_alive(tmp_path, monkeypatch):
@@ -16,14 +16,14 @@ def test_an_owner_that_is_found_while_it_starts_is_alive(tmp_path, monkeypatch):
 
     def found_first(file):
         monkeypatch.setattr(locks, "_try_lock", lock)
-        seen.append(others_alive(tmp_path / "folder", "another"))  # the file exists and is not locked yet
+        remove_dead(tmp_path / "folder")  # the file exists and is not locked yet
+        seen.append([*(tmp_path / "folder").glob("*")])
         return lock(file)
 
     monkeypatch.setattr(locks, "_try_lock", found_first)
     with owner(tmp_path / "folder") as name:
-        assert seen == [False]
+        assert seen == [[]]
         assert is_alive(tmp_path / "folder", name)
-        assert others_alive(tmp_path / "folder", "another")
     assert not is_alive(tmp_path / "folder", name)
 
 
@@ -34,7 +34,7 @@ def test_no_owner_counts_as_dead_while_others_start_and_end(tmp_path):
         try:
             for _ in range(60):
                 with owner(folder) as name:
-                    others_alive(folder, name)
+                    remove_dead(folder)
                     if not is_alive(folder, name):
                         dead.append(name)
         except BaseException as error:

@@ -9,7 +9,7 @@ from records import LOSS, SETTINGS, curves, record
 
 import jsweep as js
 from jsweep.storage import Checkpoint, open_store
-from jsweep.storage.checkpoints import folder_of, remove_checkpoint, write_checkpoint
+from jsweep.storage.checkpoints import file_name, folder_of, remove_checkpoint, write_checkpoint
 from jsweep.storage.reader import StoreReader
 from jsweep.storage.records import Score
 
@@ -70,7 +70,8 @@ def test_a_checkpoint_that_is_outdated_while_it_is_verified_is_no_fault(path, mo
     rows = []
     with open_store(path) as store:
         for step in (10, 20):
-            name, digest = write_checkpoint(folder, "0123456789abcdef", step, arrays, {})
+            name = file_name("a" * 32, step)
+            digest = write_checkpoint(folder, name, arrays, step=step, since=0, trials=["x"])
             rows.append(Checkpoint("tile", step, name, digest, ["x"], False))
         store.record_segment(1, "program", 1, [], rows)
     assert js.verify(path).faults == ()

@@ -15,9 +15,9 @@ import jsweep as js
 from jsweep.errors import StoreError
 from jsweep.runner.checkpointing import Checkpointing
 from jsweep.runner.claims import Claims
-from jsweep.storage import Score, Store, Trial, open_store
-from jsweep.storage.checkpoints import folder_of
-from jsweep.storage.locks import others_alive, owner
+from jsweep.storage import Checkpoint, Score, Store, Trial, open_store
+from jsweep.storage.checkpoints import file_name, folder_of
+from jsweep.storage.locks import is_alive, owner
 from jsweep.storage.standing import Wanted
 
 RATES = [{"learning_rate": rate} for rate in (0.03, 0.1)]
@@ -206,12 +206,12 @@ def test_trials_dropped_while_a_sweep_runs_are_not_trained(data, tmp_path, monke
 
     def drop():
         with open_store(store, write=False) as opened:
-            waiting.extend(trial.id for trial in opened.trials(1) if trial.owner is None)
+            waiting.extend(trial.id for trial in opened.trials(1)[2:])
         js.drop(store, "small", waiting)
 
     configs = [{"learning_rate": 0.01 * i} for i in range(1, 5)]
     with monkeypatch.context() as patch:
-        meanwhile(patch, Store, "record_segment", drop)
+        meanwhile(patch, Store, "claim", drop)  # of the first tile, the two trials before these
         with pytest.warns(UserWarning, match="2 trials, the first .* were dropped from .* and were not trained"):
             result = js.run(sweep_of(data, store, configs=configs), workers=jax.devices()[:1])
     with result:
@@ -285,20 +285,24 @@ def test_what_a_process_has_lost_it_does_not_record():
         assert one.claim((trial,)) == ()
 
 
-def test_files_of_a_process_that_starts_while_another_tidies_stay(tmp_path):
-    with open_store(tmp_path / "s.db") as store, owner(folder_of(tmp_path / "s.db")) as name:
+def test_files_are_tidied_of_the_dead_and_not_of_the_living(tmp_path):
+    """Also where another process starts, writes or ends meanwhile, as a name says whose a file is and is never used again."""
+    folder = folder_of(tmp_path / "s.db")
+    with open_store(tmp_path / "s.db") as store, owner(folder) as name, owner(folder) as other:
         row = store.add_sweep("made", "task", {}, {})
-        folder, started = folder_of(tmp_path / "s.db"), ["0" * 16 + "-10.safetensors", ".1-10.safetensors.1.partial"]
-        (folder / ("1" * 16 + "-10.safetensors")).write_bytes(b"left by a crash")
+        named = Checkpoint("tile", 10, file_name("d" * 32, 0), "", ["t"], False)
+        store.record_segment(row.key, "p", 1, [], [named])
+        kept = [named.file, file_name(other, 0), file_name(other, 1), "notes.safetensors"]
+        gone = [file_name("d" * 32, 1), file_name(name, 0)]
+        for file in [*kept[:2], kept[3], *gone]:
+            (folder / file).write_bytes(b"")
 
-        def alone():
-            found = not others_alive(folder, name)
-            for file in started:
-                (folder / file).write_bytes(b"of another process, which starts now")
-            return found
+        def alive(who):
+            (folder / kept[2]).write_bytes(b"written while the first one looks")
+            return is_alive(folder, who)
 
-        Checkpointing(store, row.key, "running", 10).tidy(alone)
-        assert sorted(os.listdir(folder)) == sorted([*started, f"{name}.owner"])
+        Checkpointing(store, row.key, "running", 10, name).tidy(alive)
+        assert sorted(os.listdir(folder)) == sorted([*kept, f"{name}.owner", f"{other}.owner"])
 
 
 # -- the test ledger ----------------------------------------------------------------------------------------------------

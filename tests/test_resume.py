@@ -11,7 +11,15 @@ import pytest
 from small import make_task, optimizer, rows_of
 
 import jsweep as js
+from jsweep.storage import open_store
 from jsweep.storage.checkpoints import folder_of
+
+
+@pytest.fixture(autouse=True)
+def saved_at_every_segment(monkeypatch):
+    """However short the segments are."""
+    monkeypatch.setattr("jsweep.runner.checkpointing.LEAST_SECONDS", 0.0)
+
 
 SPACE = {"learning_rate": [0.03, 0.1, 0.3], "width": [8, 16], "dropout": [0.1, 0.3]}
 
@@ -69,6 +77,30 @@ def test_a_sweep_resumes_from_its_last_segment_and_not_from_the_start(data, tmp_
     assert not folder_of(str(sweep.store)).exists()  # there is nothing left to resume from
 
 
+def test_a_tile_that_trains_for_less_than_a_second_is_saved_only_where_it_is_stopped(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("jsweep.runner.checkpointing.LEAST_SECONDS", 3600.0)
+    sweep = sweep_of(data, tmp_path / "s.db", steps=2000)  # far more segments than pass before a worker hears of it
+    saved = []
+
+    class Stop(js.Callback):
+        def on_segment(self, event):
+            saved.append([row.step for row in event.saved])
+            if len(saved) == 2:
+                raise RuntimeError("stopped after the second segment")
+
+    with pytest.raises(RuntimeError):
+        js.run(sweep, callbacks=[Stop()], workers=jax.devices()[:1])
+    assert saved == [[], []]
+    left = open_store(sweep.store, write=False)
+    with left:
+        (row,) = left.checkpoints(1)  # of the segment that was trained when it was stopped
+        assert 40 <= row.step < 2000
+        assert js.verify(sweep.store).faults == ()
+    steps = resumed_at(monkeypatch)
+    js.run(sweep).close()
+    assert max(steps) == row.step
+
+
 def resumed_at(monkeypatch):
     """The steps from which tiles resume from now on; 0 for tiles that start from their seeds."""
     from jsweep.runner.checkpointing import Checkpointing
@@ -99,8 +131,10 @@ def test_a_damaged_checkpoint_is_reported_and_not_used(data, tmp_path, monkeypat
         file.write_bytes({"cut": content[: len(content) // 2], "flip": content, "remove": b""}[damage])
         if damage == "remove":
             file.unlink()
-    with pytest.warns(UserWarning, match="missing or damaged"):
-        result = js.run(sweep)
+    with pytest.warns(
+        UserWarning, match="missing or damaged"
+    ):  # one worker: what JAX does in others can hide a warning
+        result = js.run(sweep, workers=jax.devices()[:1])
     assert rows_of(result) == rows_of(undisturbed)
 
 
@@ -113,6 +147,16 @@ def test_finished_trials_are_extended_from_their_last_step(data, tmp_path, monke
     assert rows_of(longer) == rows_of(undisturbed)
     with pytest.raises(js.JsweepError, match="at 100 steps, and 60 are asked for"):
         js.run(sweep_of(data, tmp_path / "s.db", steps=60))
+
+
+def test_trials_are_found_by_their_ids_when_a_sweep_is_extended(data, tmp_path, monkeypatch):
+    """And not by comparing each with each: a sweep of many trials would take minutes."""
+    sweep = lambda steps: js.Sweep(
+        make_task(data), js.grid({"learning_rate": js.linspace(0.01, 0.1, 20)}), steps=steps, store=tmp_path / "s.db"
+    )
+    js.run(sweep(1))
+    monkeypatch.setattr("jsweep.storage.Trial.__eq__", lambda self, other: pytest.fail("compared"))
+    assert all(trial.done == 2 for trial in js.run(sweep(2)).trials())
 
 
 def test_a_task_that_reads_its_steps_is_not_extended(data, tmp_path):

@@ -324,3 +324,60 @@ def test_what_is_not_an_array_in_a_state_is_carried_along(data, tmp_path):
     assert state["activation"] is jnp.tanh
     assert state["name"] == "linear"
     np.testing.assert_allclose(_loss(state, data.validation), best.values[0], rtol=1e-6)
+
+
+def threefry(partitionable):
+    def noisy(config, params, x, key):
+        if key is None:
+            return apply(config, params, x, None)
+        with jax.threefry_partitionable(partitionable(config)):
+            return apply(config, params, x * jax.random.bernoulli(key, 0.5, x.shape), None)
+
+    return noisy
+
+
+def on_host(function):
+    def scaled(config, params, x, key):
+        call = lambda: jax.pure_callback(
+            function(config), jax.ShapeDtypeStruct((), jnp.float32), vmap_method="sequential"
+        )
+        return apply(config, params, x, key) * call()
+
+    return scaled
+
+
+GAINS = {"one": lambda: np.float32(1.0), "two": lambda: np.float32(2.0)}
+
+
+@pytest.mark.parametrize(
+    ("values", "changed"),
+    [
+        ([False, True], threefry(lambda config: config["kind"])),
+        (["one", "two"], on_host(lambda config: GAINS[config["kind"]])),
+        (["one", "two"], on_host(lambda config: lambda kind=config["kind"]: np.float32(len(kind) + (kind == "two")))),
+    ],
+)
+def test_programs_that_differ_in_more_than_their_operations_are_not_shared(data, values, changed):
+    """In how random bits are drawn, or in a function on the host: no operation shows either."""
+    task = make_task(data, apply=changed, optimizer=lambda config: optax.sgd(0.1))
+    together = final(js.sweep(task, js.grid({"kind": js.static(values)}), steps=5, tile=1))
+    apart = [final(js.sweep(task, [{"kind": value}], steps=5, tile=1)) for value in values]
+    assert together == apart[0] | apart[1]
+    assert len(set(together.values())) == 2
+
+
+def test_metrics_are_recorded_under_the_names_that_each_config_gives_them(data):
+    def evaluate(config, state, split):
+        return {"loss": state["w"], config["called"]: 2 * state["w"]}
+
+    task = js.Task(
+        lambda config, key: {"w": jnp.zeros(())},
+        lambda config, state, batch, key: ({"w": state["w"] + 1}, {}),
+        evaluate,
+        data=data,
+    )
+    session = js.sweep(task, js.grid({"called": ["a", "b"]}), steps=3, evaluate_every=3)
+    for trial in session.trials():
+        mine, other = trial.config["called"], "b" if trial.config["called"] == "a" else "a"
+        assert session.curves(f"validation/{mine}")[trial.id] == [(3, 6.0)]
+        assert session.curves(f"validation/{other}")[trial.id] == []

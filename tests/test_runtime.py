@@ -1,6 +1,7 @@
 """What the runtime finds out about JAX and the machine."""
 
 import re
+import sys
 from pathlib import Path
 
 import jax
@@ -70,3 +71,12 @@ def test_cores_are_those_of_the_control_group(files, expected, tmp_path, monkeyp
     monkeypatch.setattr(limits.os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
     fake_cgroup(tmp_path, monkeypatch, files)
     assert limits.cores() == expected
+
+
+def test_what_windows_does_not_tell_is_done_without(tmp_path, monkeypatch):
+    fake_cgroup(tmp_path, monkeypatch, {})
+    assert limits.peak_bytes() > 1 << 20
+    monkeypatch.delattr(limits.os, "sysconf")
+    monkeypatch.setitem(sys.modules, "resource", None)  # importing it raises ImportError
+    assert limits.memory_bytes() > 1 << 30
+    assert limits.peak_bytes() == 0

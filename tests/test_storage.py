@@ -25,8 +25,8 @@ from test_faults import without_privileges
 
 import jsweep as js
 from jsweep.errors import JsweepError
-from jsweep.storage import Score, Status, Trial, open_store, records
-from jsweep.storage.checkpoints import folder_of, from_bytes, read_checkpoint, to_bytes
+from jsweep.storage import Checkpoint, Score, Status, Trial, open_store, records
+from jsweep.storage.checkpoints import file_name, folder_of, from_bytes, read_checkpoint, to_bytes
 from jsweep.storage.paths import pin, resolve
 
 RATES = [{"learning_rate": rate} for rate in (0.01, 0.1)]
@@ -381,7 +381,7 @@ ONE = {"a": {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]}}
     ],
 )
 def test_a_hostile_checkpoint_counts_as_damaged(capsys, filled, content):
-    name = "0123456789abcdef-1.safetensors"
+    name = file_name("a" * 32, 1)
     folder_of(filled).mkdir()
     (folder_of(filled) / name).write_bytes(content)
     with contextlib.closing(sqlite3.connect(filled)) as db, db:
@@ -396,7 +396,8 @@ def test_a_store_cannot_name_a_file_elsewhere(tmp_path):
     (tmp_path / "secret.safetensors").write_bytes(to_bytes({"a": np.zeros(2)}, {}))
     (tmp_path / "folder").mkdir()
     digest = hashlib.sha256((tmp_path / "secret.safetensors").read_bytes()).hexdigest()
-    assert read_checkpoint(tmp_path / "folder", "../secret.safetensors", digest) is None
+    row = Checkpoint("tile", 1, "../secret.safetensors", digest, [], False)
+    assert read_checkpoint(tmp_path / "folder", row) is None
 
 
 def test_checkpoints_hold_every_dtype_exactly():

@@ -32,6 +32,12 @@ GOOD = [{"learning_rate": 0.1}]
         ),
         ({"configs": [{"learning_rate": 0.1, "steps": 5, "epochs": 1}]}, "both steps and epochs"),
         ({"evaluate_every": 0}, "evaluate_every=0"),
+        (
+            {"objective": "validation/acuracy"},
+            r"objective='validation/acuracy' \(did you mean 'validation/accuracy'\?\) has no",
+        ),
+        ({"objective": "accuracy"}, r"objective='accuracy' \(did you mean 'validation/accuracy'\?\)"),
+        ({"objective": "validation/f1"}, "objective='validation/f1' has no known direction; the task's metrics that"),
         ({"tile": 0}, "tile=0"),
         ({"pairing": "random"}, "pairing='random' is not valid"),
         ({"key": "seed"}, "key='seed' is not a key"),

@@ -302,6 +302,9 @@ def test_values_that_differ_in_the_fifth_digit_are_shown_apart():
     assert distinct([0.1, 0.1 + 2**-52 * 4]) == [f"{0.1:.17g}", f"{0.1 + 2**-52 * 4:.17g}"]
     long = ["x" * 70 + "1", "x" * 70 + "2"]
     assert len(set(distinct(long))) == 2
+    shown = str(record(last_scores({(0.10001, 0): (0.1, 0.5), (0.10002, 0): (0.2, 0.5)}))[1])
+    assert "rate=0.10001" in shown
+    assert "rate=0.10002" in shown
 
 
 def test_plots_draw_a_line_for_each_value_though_their_first_four_digits_agree():

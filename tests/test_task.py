@@ -482,6 +482,10 @@ def test_directions_come_from_metrics_that_have_one():
     assert js.Task(**parts, modes={"auc": "max"}, batch_size=np.int64(3)).batch_size == 3
     with pytest.raises(js.ConfigError, match=r"modes\['auc'\]='maximum' is not valid"):
         js.Task(**parts, modes={"auc": "maximum"})
+    with pytest.raises(js.ConfigError, match="modes names 'validation/auc': leave out the split, as in 'auc'"):
+        js.Task(**parts, modes={"validation/auc": "max"})
+    with pytest.raises(js.ConfigError, match=r'modes=.auc. is not valid: pass a dict, such as \{"accuracy": "max"\}'):
+        js.Task(**parts, modes="auc")
     with pytest.raises(js.ConfigError, match="step is of type NoneType: pass a function"):
         js.Task(**(parts | {"step": None}))
 

@@ -54,7 +54,8 @@ def alarm(*_):
 def attempt(function):
     """The outcome of an input: "accepted", "refused" or "fault"; and a description of a fault."""
     out, err = io.StringIO(), io.StringIO()
-    signal.alarm(3)
+    signal.setitimer(signal.ITIMER_PROF, 3)  # of the processor: other programs may be busy
+    signal.alarm(60)
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -71,6 +72,7 @@ def attempt(function):
     except BaseException as error:
         outcome, why = "fault", f"{type(error).__name__}: {str(error)[:200]}"
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
     text = out.getvalue() + err.getvalue()
     if "Traceback" in text or "\x1b" in text or "\x00" in text:
@@ -214,6 +216,7 @@ def main():
     given = parser.parse_args()
     rng = random.Random(given.seed)
     signal.signal(signal.SIGALRM, alarm)
+    signal.signal(signal.SIGPROF, alarm)
     counts, faults, begun = Counter(), [], time.monotonic()
     with tempfile.TemporaryDirectory() as name, contextlib.chdir(name):
         folder = Path(name)

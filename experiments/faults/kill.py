@@ -8,6 +8,7 @@ lanes, and a checkpoint at every segment. All trials, all scores and the final s
 
 import argparse
 import contextlib
+import json
 import os
 import random
 import signal
@@ -19,8 +20,11 @@ from pathlib import Path
 
 from mixed import mixed
 
+from jsweep.runner import checkpointing
 from jsweep.runner.run import run
 from jsweep.storage.checkpoints import folder_of, from_bytes
+
+checkpointing.LEAST_SECONDS = 0.0  # a checkpoint at every segment, however short
 
 
 def in_a_child(sweep):
@@ -69,11 +73,12 @@ def contents(store):
             "SELECT trials.id, metrics.name, step, value FROM scores JOIN trials ON trials.key = trial "
             "JOIN metrics ON metrics.id = metric ORDER BY 1, 2, 3"
         ).fetchall()
-        files = db.execute("SELECT tile, file FROM checkpoints WHERE finished ORDER BY tile").fetchall()
+        files = db.execute("SELECT tile, file, trials FROM checkpoints WHERE finished ORDER BY tile").fetchall()
     states = {}
-    for trial, file in files:
+    for trial, file, members in files:
         arrays, _ = from_bytes((folder_of(str(store)) / file).read_bytes())
-        states[trial] = {name: value.tobytes() for name, value in arrays.items()}
+        lane = json.loads(members).index(trial)
+        states[trial] = {name: value[lane].tobytes() for name, value in arrays.items()}
     return {"trials": trials, "scores": scores, "states": states}
 
 

@@ -141,8 +141,8 @@ class Record(RuleBasedStateMachine):
         alive = lambda name: locks.is_alive(folder_of(self.path), name)
         with contextlib.suppress(JsweepError):
             _, outdated = self.reader.drop(sweep, dropped or None, alive)
-            for checkpoint in outdated:
-                (folder_of(self.path) / checkpoint.file).unlink(missing_ok=True)
+            for file in {checkpoint.file for checkpoint in outdated} - self.reader.checkpoint_files():
+                (folder_of(self.path) / file).unlink(missing_ok=True)
             gone = {(row.key, trial) for trial in dropped or TRIALS}
             for trial in gone:
                 self.finished.pop(trial, None)
@@ -200,7 +200,7 @@ class Record(RuleBasedStateMachine):
                     resumable = [
                         resumes_from(c.step, state.recorded, state.open.steps, EVERY)
                         for c in saved
-                        if trial.id in c.trials
+                        if trial.id in c.members
                     ]
                     assert any(resumable), f"nothing lost: the checkpoint of {trial.id}"
                 extension = state.extension
@@ -220,7 +220,7 @@ class Record(RuleBasedStateMachine):
     def checkpoints_are_there(self):
         for row in self.reader.sweeps():
             for saved in self.reader.checkpoints(row.key):
-                found = read_checkpoint(folder_of(self.path), saved.file, saved.sha256)
+                found = read_checkpoint(folder_of(self.path), saved)
                 assert found is not None, "nothing lost: a checkpoint that the record names"
 
     @invariant()

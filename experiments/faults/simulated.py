@@ -5,6 +5,7 @@ What a trial's training gives is a chain of checksums, so that a wrong checkpoin
 """
 
 import functools
+import itertools
 import os
 import zlib
 
@@ -14,7 +15,14 @@ from jsweep.errors import ConfigError, StoreError
 from jsweep.runner.claims import Claims
 from jsweep.runner.looks import look_of
 from jsweep.storage import Checkpoint, Score, TestOpening, Trial, locks, open_store
-from jsweep.storage.checkpoints import folder_of, read_checkpoint, remove_checkpoint, write_checkpoint
+from jsweep.storage.checkpoints import (
+    file_name,
+    folder_of,
+    owner_of,
+    read_checkpoint,
+    remove_checkpoint,
+    write_checkpoint,
+)
 from jsweep.storage.ledger import Reply
 from jsweep.storage.standing import ENDED, Wanted, recorded_of, resumes_from
 
@@ -56,6 +64,7 @@ class Process:
             pass
         self.name, self.lock = held
         self.claims = None
+        self.numbers = itertools.count()
         self.found_dead = False  # someone has removed its lock file
         self.evaluated = []  # looks at a test split
         self.dropped = set()  # what others have dropped of what it holds
@@ -126,23 +135,26 @@ class Process:
             assert reached or state.open.status == "failed", f"nothing stuck: {trial} ended as {own} in {key}"
 
     def tidy(self, key):
-        files = list(self.folder.glob("*.safetensors"))
-        alone = not locks.others_alive(self.folder, self.name)
+        files = {path.name: owner_of(path.name) for path in self.folder.glob("*.safetensors")}
+        ended = {owner for owner in set(files.values()) if owner == self.name or not self.alive(owner)}
         yield
-        if alone:
-            self.store.forget_ended_checkpoints(key)
-            named = {row.file for sweep in self.store.sweeps() for row in self.store.checkpoints(sweep.key)}
-            for path in files:
-                if path.name not in named:
-                    remove_checkpoint(self.folder, path.name)
-            yield
+        self.store.forget_ended_checkpoints(key)
+        yield
+        named = self.store.checkpoint_files()
+        for name, owner in files.items():
+            if owner in ended and name not in named:
+                remove_checkpoint(self.folder, name)
+        locks.remove_dead(self.folder)
+        yield
 
     def tiles(self, key, view, trials):
         """The free trials two by two, those that resume from one checkpoint together."""
         left = {trial.id: trial for trial in trials if trial.id in view.free}
         found = []
         for row in self.store.checkpoints(key):
-            own = [t for t in row.trials if t in left and self.resumes(view.states[t], self.claims.wanted[t], row.step)]
+            own = [
+                t for t in row.members if t in left and self.resumes(view.states[t], self.claims.wanted[t], row.step)
+            ]
             if own:
                 found.append(tuple(left.pop(trial) for trial in own))
         rest = list(left.values())
@@ -168,9 +180,10 @@ class Process:
             due = [t for t in mine if t.steps == stop or (t.steps > stop and stop % EVERY == 0)]
             scores = [Score(t.id, stop, {METRIC: value_of(states[t.id])}, None, t.steps == stop) for t in due]
             last = stop == max(trial.steps for trial in mine)
-            files = [] if last else [self.save(mine, step, states)]
-            if keeps:
-                files += [self.save((t,), step, states, finished=True) for t in due if t.steps == stop]
+            files = [] if last else self.save(mine, step, states)
+            ended = [t for t in due if t.steps == stop]
+            if keeps and ended:
+                files += self.save(ended, step, states, finished=True)
             yield  # the files are written, and no row names them
             written += [row for row in files if not row.finished]
             outdated = written[:] if last else written[:-2]
@@ -191,16 +204,17 @@ class Process:
 
     def save(self, trials, step, states, finished=False):
         ids = [trial.id for trial in trials]
-        stem = f"{zlib.crc32(f'{self.claims.sweep} {ids} {finished}'.encode()):016x}"
+        tile = f"{zlib.crc32(f'{self.claims.sweep} {ids} {finished}'.encode()):016x}"
         content = {"state": np.array([states[trial] for trial in ids], np.int64)}
-        file, digest = write_checkpoint(self.folder, stem, step, content, {})
-        return Checkpoint(ids[0] if finished else stem, step, file, digest, ids, finished)
+        file = file_name(self.name, next(self.numbers))
+        digest = write_checkpoint(self.folder, file, content, step=step, since=0, trials=ids)
+        return [Checkpoint(one, step, file, digest, ids, finished) for one in (ids if finished else [tile])]
 
     def resume(self, mine):
         """The step and the states to go on from."""
         ids = [trial.id for trial in mine]
         recorded = self.store.states(self.claims.sweep, ids)
-        rows = [row for row in self.store.checkpoints(self.claims.sweep) if set(ids) & set(row.trials)]
+        rows = self.store.checkpoints_of(self.claims.sweep, ids)
         for step in sorted({row.step for row in rows}, reverse=True):
             found = {}
             if recorded.keys() < set(ids) or not all(
@@ -208,8 +222,9 @@ class Process:
             ):
                 continue
             for row in (row for row in rows if row.step == step):
-                arrays = read_checkpoint(self.folder, row.file, row.sha256)
-                found |= dict(zip(row.trials, map(int, arrays[0]["state"]))) if arrays else {}
+                arrays = read_checkpoint(self.folder, row)
+                lanes = dict(zip(row.trials, map(int, arrays[0]["state"]))) if arrays else {}
+                found |= {trial: state for trial, state in lanes.items() if trial in row.members}
             if found.keys() >= set(ids):
                 return step, {trial: found[trial] for trial in ids}
         return 0, dict.fromkeys(ids, 0)

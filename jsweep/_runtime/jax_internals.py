@@ -7,15 +7,13 @@ A release of JAX that moves one of these breaks this file alone; ``tests/test_co
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import jax
-import numpy as np
 from jax._src import config as _config
 from jax._src import xla_bridge as _xla_bridge
 from jax.experimental.compilation_cache import compilation_cache as _compilation_cache
 from jax.extend import core
 from jax.interpreters import partial_eval
-from jax.typing import ArrayLike
 
 
 def backend_started() -> bool:
@@ -51,7 +49,7 @@ def close_persistent_cache() -> None:
     _compilation_cache.reset_cache()
 
 
-def generator_name(dtype: np.dtype) -> str:
+def generator_name(dtype: object) -> str:
     """The name of the random-number generator of a typed key's dtype, such as "threefry2x32".
 
     `jax.random.key_impl` takes arrays only, and jsweep has the shape of a state before it has the state. Without it,
@@ -60,10 +58,10 @@ def generator_name(dtype: np.dtype) -> str:
     return str(dtype._impl.name)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def bind_equation(
-    equation: core.JaxprEqn, arrays: Sequence[ArrayLike], params: Mapping[str, object]
-) -> Sequence[jax.Array]:
+def bind_equation(equation: core.JaxprEqn, arrays: Sequence[Any], params: Mapping[str, object]) -> Sequence[Any]:
     """Apply a traced operation to other arrays, with other parameters, in the context it was traced in.
+
+    Arrays and results may be references to arrays, too.
 
     ``ctx`` holds the settings of the trace (such as the precision of products), and ``get_bind_params`` rebuilds the
     functions that loops and branches are called with. Without them, steps with loops could not be rewritten for the CPU.
@@ -74,10 +72,27 @@ def bind_equation(
     return results if primitive.multiple_results else [results]
 
 
-def used_inputs(jaxpr: core.Jaxpr) -> list[bool]:
-    """For each input of a jaxpr whether an output, or an effect, depends on it.
+def used_inputs(jaxpr: core.Jaxpr, outputs: Sequence[bool] | None = None) -> list[bool]:
+    """For each input of a jaxpr whether one of ``outputs`` (default: any), or an effect, depends on it.
 
     JAX has no public way to ask. Without it a lane that a task reads and throws away would go unnoticed.
     """
-    _, used = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
+    _, used = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars) if outputs is None else list(outputs))
     return [bool(each) for each in used]
+
+
+def draws_in_any_order(equation: core.JaxprEqn) -> bool:
+    """Whether random bits of this operation are those of ``jax_threefry_partitionable``, as they are by default.
+
+    A trace keeps that setting in ``ctx`` alone. Without it, two programs that draw other numbers would count as one.
+    """
+    return bool(equation.ctx.threefry_partitionable)
+
+
+def loop_constants(equation: core.JaxprEqn) -> int:
+    """How many of a scan's first operands are given to every round unchanged.
+
+    JAX 0.11 moved the number into a private tree. Without it, numbers in lanes would be lost sight of in loops.
+    """
+    tree = equation.params.get("ft_in")
+    return equation.params["num_consts"] if tree is None else len(tree.unpack()[0].vals)

@@ -1,11 +1,13 @@
 """What this process may use of its machine: CPU cores and memory, within the limits of its control group."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
 _OWN_CGROUP = Path("/proc/self/cgroup")
+_ASSUMED = 8 << 30  # bytes of memory where a machine does not tell
 
 
 def cores() -> int:
@@ -21,7 +23,24 @@ def cores() -> int:
 
 def memory_bytes() -> int:
     """Bytes of memory this process may use: the machine's, at most the control group's limit."""
-    return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_memory_limits()])
+    return min([_machine_bytes(), *_memory_limits()])
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has held so far, in bytes; 0 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # in bytes on macOS, in KiB elsewhere
+
+
+def _machine_bytes() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except AttributeError:  # Windows, where the standard library does not tell
+        return _ASSUMED
 
 
 def _cpu_quotas() -> Iterator[tuple[int, int]]:

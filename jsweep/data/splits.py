@@ -20,7 +20,7 @@ from jsweep.errors import ConfigError
 PARTS = ("train", "validation", "test")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Splits:
     """Train, validation and test examples: each a pytree of arrays with the examples on the first axis.
 

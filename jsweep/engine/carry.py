@@ -69,6 +69,31 @@ def clone(carry: Carry, lanes: Sequence[int]) -> Carry:
     return jax.tree.map(lambda array: array[chosen], carry)
 
 
+def gather(lanes: Sequence[tuple[Carry, int]]) -> Carry:
+    """A carry on the host whose lane i is a lane of another carry, given as (carry, its lane).
+
+    ValueError where they stand at different steps.
+    """
+    places: dict[int, list[int]] = {}
+    for place, (carry, _) in enumerate(lanes):
+        places.setdefault(id(carry), []).append(place)
+    sources = [lanes[own[0]][0] for own in places.values()]
+    _check_alike(sources)
+    into = [(own, [lanes[place][1] for place in own]) for own in places.values()]
+    return jax.tree.map(lambda *arrays: _gathered(arrays, into), *sources)
+
+
+def _gathered(arrays: Sequence[Array | np.ndarray], into: Sequence[tuple[list[int], list[int]]]) -> Array | np.ndarray:
+    """Rows of several arrays in one: from each array its rows ``lanes``, at ``places``."""
+    if jax.dtypes.issubdtype(arrays[0].dtype, jax.dtypes.prng_key):
+        data = _gathered([jax.random.key_data(array) for array in arrays], into)
+        return jax.random.wrap_key_data(jnp.asarray(data), impl=str(jax.random.key_impl(arrays[0])))
+    found = np.empty((sum(len(places) for places, _ in into), *arrays[0].shape[1:]), arrays[0].dtype)
+    for array, (places, lanes) in zip(arrays, into, strict=True):
+        found[places] = np.asarray(array)[lanes]
+    return found
+
+
 def _check_alike(carries: Sequence[Carry]) -> None:
     positions = {(carry.step, carry.since) for carry in carries}
     if len(positions) != 1:

@@ -81,6 +81,7 @@ class BackgroundPool:
     def _run(self) -> None:
         while (call := self._calls.get()) is not None:
             _call(*call)
+            del call  # which holds the result
 
 
 def _call(future: Future[R], function: Callable[[], R]) -> None:

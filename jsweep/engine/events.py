@@ -7,7 +7,7 @@ from typing import Protocol
 
 from jsweep.engine.tile import Segment
 from jsweep.planning import Tile
-from jsweep.storage.records import Checkpoint, Trial
+from jsweep.storage.records import Checkpoint, Stop, Trial
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,18 @@ class Halved:
     width: int
 
 
-Event = Compiled | Trained | Failed | Halved
+@dataclass(frozen=True)
+class Stopped:
+    """The sweep's rule has decided: these trials train no further, the others that were judged go on or wait.
+
+    Attributes:
+        stops: each trial, the steps it has trained, and why it was stopped.
+    """
+
+    stops: tuple[Stop, ...]
+
+
+Event = Compiled | Trained | Failed | Halved | Stopped
 
 
 class Plan(Protocol):
@@ -108,6 +119,9 @@ class Callback:
     def on_failed(self, event: Failed) -> None:
         """Trials failed."""
 
+    def on_stopped(self, event: Stopped) -> None:
+        """The sweep's rule stopped trials."""
+
     def on_halved(self, event: Halved) -> None:
         """A tile did not fit the memory and is trained in narrower ones."""
 
@@ -131,6 +145,8 @@ def dispatch(event: Event, callbacks: Iterable[Callback]) -> None:
                 callback.on_failed(event)
             case Halved():
                 callback.on_halved(event)
+            case Stopped():
+                callback.on_stopped(event)
 
 
 def dispatched(events: Iterable[Event], callbacks: Sequence[Callback], stop: threading.Event) -> Iterator[Event]:

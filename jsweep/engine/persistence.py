@@ -28,8 +28,8 @@ class Checkpointing(Protocol):
         """The carry of all of a tile's lanes to resume from; None to start from the seeds."""
         ...
 
-    def save(self, tile: Tile, segment: Segment) -> Sequence[Checkpoint]:
-        """Save the end of a segment; returns the checkpoints that the record is to name."""
+    def save(self, tile: Tile, segment: Segment, stopping: bool) -> Sequence[Checkpoint]:
+        """Save the end of a segment, after which training may be ``stopping``; the checkpoints that the record is to name."""
         ...
 
 
@@ -49,5 +49,5 @@ class NoCheckpointing:
     def resume(self, group: Group, tile: Tile) -> Carry | None:
         return None
 
-    def save(self, tile: Tile, segment: Segment) -> Sequence[Checkpoint]:
+    def save(self, tile: Tile, segment: Segment, stopping: bool) -> Sequence[Checkpoint]:
         return ()

@@ -117,7 +117,7 @@ def compiler_options(device: jax.Device) -> dict[str, str | bool] | None:
 
 
 def lower_tile(task: Task, group: Group, width: int, device: jax.Device, window: int | None = None) -> LoweredTile:
-    """Trace and lower the three programs of a tile.
+    """Lower the three programs of a tile, from the traces that the plan was made of.
 
     Args:
         task: the task.
@@ -127,10 +127,10 @@ def lower_tile(task: Task, group: Group, width: int, device: jax.Device, window:
         window: rows of a window of training examples where they are streamed; None where they are all on the device.
     """
     shapes = _Shapes(group, width, device)
-    init = jax.jit(_init(task, group, width)).lower(
+    init = jax.jit(_init(group, width)).lower(
         shapes.array((2,), jnp.uint32), shapes.array((width,), jnp.uint32), shapes.noise, shapes.values
     )
-    evaluate = jax.jit(_evaluate(task, group, width, device)).lower(
+    evaluate = jax.jit(_evaluate(group.traced.run_evaluate, width, device)).lower(
         shapes.values, shapes.state, shapes.like(task.data.validation)
     )
     return LoweredTile(init, lower_train(task, group, width, device, window), evaluate, width, device)
@@ -144,7 +144,7 @@ def lower_train(
     sums = {name: shapes.array((width,), jnp.float32) for name in group.traced.train_metrics}
     rows = shapes.array((STEPS_PER_CALL, *([] if group.shared else [width]), group.rows), jnp.int32)
     scalar = shapes.array((), jnp.int32)
-    return jax.jit(_train(task, group, width, device), donate_argnums=1).lower(
+    return jax.jit(_train(group, width, device), donate_argnums=1).lower(
         Lanes(shapes.values, shapes.noise),
         shapes.state,
         Tally(sums, shapes.array((width,), jnp.int32)),
@@ -154,9 +154,9 @@ def lower_train(
 
 
 def lower_test(task: Task, group: Group, width: int, device: jax.Device) -> jax.stages.Lowered:
-    """The evaluation program for the test split, lowered only when that is opened."""
+    """The evaluation program for the test split, traced and lowered only when that is opened."""
     shapes = _Shapes(group, width, device)
-    evaluate = jax.jit(_evaluate(task, group, width, device))
+    evaluate = jax.jit(_evaluate(group.functions(task).evaluate, width, device))
     return evaluate.lower(shapes.values, shapes.state, shapes.like(task.data.test))
 
 
@@ -195,22 +195,18 @@ def over_lanes(function: Callable[..., PyTree], width: int, shared: int = 0) -> 
     return alone
 
 
-def _init(task: Task, group: Group, width: int) -> Callable[..., PyTree]:
-    functions = group.functions(task)
-
+def _init(group: Group, width: int) -> Callable[..., PyTree]:
     def init(root: Array, seeds: Array, config_data: Array, values: Mapping[str, Array]) -> PyTree:
         def one(seed: Array, data: Array, values: Mapping[str, Array]) -> PyTree:
             for_init, order, noise = trial_keys(root, seed, data)
-            return functions.init(values, for_init), jax.random.key_data(noise), jax.random.key_data(order)
+            return group.traced.run_init(values, for_init), jax.random.key_data(noise), jax.random.key_data(order)
 
         return over_lanes(one, width)(seeds, config_data, values)
 
     return init
 
 
-def _train(task: Task, group: Group, width: int, device: jax.Device) -> Callable[..., PyTree]:
-    functions = group.functions(task)
-
+def _train(group: Group, width: int, device: jax.Device) -> Callable[..., PyTree]:
     def train(lanes: Lanes, state: PyTree, tally: Tally, batches: Batches, steps: Steps) -> PyTree:
         def gather(indices: Int32[Array, " rows"]) -> PyTree:
             return jax.tree.map(lambda a: a.at[indices].get(mode="promise_in_bounds"), batches.examples)
@@ -221,7 +217,7 @@ def _train(task: Task, group: Group, width: int, device: jax.Device) -> Callable
 
             def one(values: Mapping[str, Array], noise: Array, state: PyTree, seen: PyTree) -> PyTree:
                 batch = seen if group.shared else gather(seen)
-                return functions.step(values, state, batch, step_key(noise, step))
+                return group.traced.run_step(values, state, batch, step_key(noise, step))
 
             indices = jax.lax.dynamic_index_in_dim(batches.rows, i, axis=0, keepdims=False)
             seen = gather(indices) if group.shared else indices
@@ -238,12 +234,10 @@ def _train(task: Task, group: Group, width: int, device: jax.Device) -> Callable
     return train
 
 
-def _evaluate(task: Task, group: Group, width: int, device: jax.Device) -> Callable[..., PyTree]:
-    functions = group.functions(task)
-
+def _evaluate(function: Callable[..., Mapping[str, Array]], width: int, device: jax.Device) -> Callable[..., PyTree]:
     def evaluate(values: Mapping[str, Array], state: PyTree, split: PyTree) -> dict[str, Float32[Array, " lanes"]]:
         def one(values: Mapping[str, Array], state: PyTree, split: PyTree) -> dict[str, Float32[Array, ""]]:
-            metrics = functions.evaluate(values, state, split)
+            metrics = function(values, state, split)
             return {name: jnp.asarray(value, jnp.float32) for name, value in metrics.items()}
 
         return _for_device(over_lanes(one, width, shared=1), device)(values, state, split)

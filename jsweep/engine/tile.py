@@ -40,7 +40,7 @@ class Segment:
     Attributes:
         scores: of the trials that were evaluated.
         carry: what training goes on from.
-        last: whether the tile has no further segment.
+        last: whether all of the tile's trials have trained to their ends.
         steps_done: the steps trained in this segment, summed over the trials.
     """
 
@@ -92,16 +92,14 @@ def train_tile(
     context: TileContext,
     tile: Tile,
     begin: Carry | None = None,
-    should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Segment]:
-    """Train the trials of one tile, yielding at each segment's end.
+    """Train the trials of one tile, to their ends or until ``tile.until``, yielding at each segment's end.
 
     Args:
         context: the program, the data and the device.
         tile: the trials.
         begin: the carry of a checkpoint to resume from; None starts from the seeds. Trials that end where it stands are
             evaluated there.
-        should_stop: asked after every segment; training ends when it answers True.
     """
     lanes, carry, pipeline = _start(context, tile)
     if begin is not None:
@@ -111,15 +109,13 @@ def train_tile(
     more = {step for trial in tile.trials for step in context.also.get(trial.id, ()) if step % every}
     ends_here = begin is not None and any(trial.steps == carry.step for trial in tile.trials)
     stop = carry.step if ends_here else next_stop(carry.step, tile.trials, every, more)
-    while stop is not None:
+    while stop is not None and (tile.until is None or stop <= tile.until):
         begun = carry.step
         carry = _train_to(stop, context, lanes, carry, pipeline) if stop > begun else carry
         running = [trial for trial in tile.trials if trial.steps >= stop]
         scores = _evaluate(context, tile, lanes, carry)
         stop = next_stop(carry.step, tile.trials, every, more)
         yield Segment(scores, carry, stop is None, (carry.step - begun) * len(running))
-        if should_stop():
-            return
 
 
 def _start(context: TileContext, tile: Tile) -> tuple[Lanes, Carry, InputPipeline]:

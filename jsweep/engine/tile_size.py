@@ -58,6 +58,7 @@ def choose_width(
 ) -> int:
     """The lanes of a tile of ``group``.
 
+    A program that calls functions on the host is never measured: they would be handed data that there is not. For others,
     "auto" takes the first of these that there is: the width recorded with the sweep, the width measured on this machine
     before, a measurement now if the group is so large that it pays, or a guess from the state's size. All but the recorded
     width are reduced where they would leave fewer than `LEAST_TILES` tiles.
@@ -76,7 +77,9 @@ def choose_width(
     if workers[0].platform != "cpu":
         return _width_on_accelerator(task, group, workers)
     cached = _read_cache().get(_key(task, group))
-    if cached is not None and wanted == "auto":
+    if group.traced.calls_host:
+        width = guess_width(group)
+    elif cached is not None and wanted == "auto":
         width = int(cached["width"])
     elif wanted == "measure" or _work(group) > WORTH_MEASURING:
         width = measure_width(task, group, workers)

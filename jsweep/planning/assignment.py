@@ -30,12 +30,16 @@ class Annotations:
 
 @dataclass(frozen=True)
 class RecordedRoles:
-    """What the record of a sweep has settled: each name's kind and reason, its lane types, and what sizes are padded to."""
+    """What the record of a sweep has settled: each name's kind and reason, its lane types, and what sizes are padded to.
+
+    ``programs`` are the digests of the programs that it has.
+    """
 
     kinds: Mapping[str, str] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
     types: Mapping[str, Sequence[str]] = field(default_factory=dict)
     buckets: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    programs: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

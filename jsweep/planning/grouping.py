@@ -13,11 +13,13 @@ from jsweep.errors import ConfigError, IncompatibleSweepError
 from jsweep.planning.assignment import Annotations, Assignment, RecordedRoles, Signature, first_assignment
 from jsweep.planning.bucketing import decide_buckets
 from jsweep.planning.groups import Group, seen_by_task
+from jsweep.planning.hidden_inputs import check_repeatable
 from jsweep.planning.identity import identity_of
 from jsweep.planning.lane_types import INT, LaneType, exceeds
+from jsweep.planning.numbers import why_not_numbers
 from jsweep.planning.padding import why_rows_mix
 from jsweep.planning.roles import ENGINE_NAMES, Role, RoleKind, reason_of
-from jsweep.planning.traced import LaneFunctions, Traced, trace
+from jsweep.planning.traced import LaneFunctions, Traced, retracing, trace
 from jsweep.space import config_id
 from jsweep.storage.records import Trial
 from jsweep.task.task import Task
@@ -81,12 +83,14 @@ def make_groups(
         The groups, the roles and what cannot be traced.
 
     Raises:
-        ConfigError: where a name was annotated as a lane and cannot be one, or a number does not fit its lane. Where no
-            trial can be traced, the error of the first one.
+        ConfigError: where a name was annotated as a lane and cannot be one, a number does not fit its lane, or the task
+            computes something else when it is traced again. Where no trial can be traced, the error of the first one.
     """
-    planner = _Planner(task, trials, annotations or Annotations(), recorded or RecordedRoles())
+    recorded = recorded or RecordedRoles()
+    planner = _Planner(task, trials, annotations or Annotations(), recorded)
     planner.traces = {} if traces is None else traces
-    drafts, failed = planner.settle()
+    with retracing():
+        drafts, failed = planner.settle()
     groups = []
     for draft in drafts:
         members = tuple(trial for number in draft.members for trial in planner.trials_of[number])
@@ -95,6 +99,7 @@ def make_groups(
     untraceable = {t.id: error for number, error in failed.items() for t in planner.trials_of[number]}
     if not groups:
         raise next(iter(untraceable.values()))
+    check_repeatable(task, groups, recorded.programs)
     order = {trial.id: place for place, trial in enumerate(trials)}
     groups = [replace(g, trials=tuple(sorted(g.trials, key=lambda t: order[t.id]))) for g in groups]
     return Grouped(tuple(groups), planner.roles(drafts), untraceable)
@@ -124,6 +129,8 @@ class _Planner:
             try:
                 drafts, failed = self._drafts()
                 self._check_used(drafts)
+                if bucketed:
+                    self._check_numbers(drafts)
             except _Refused as refused:
                 self.assignment = self._without(refused)
                 continue
@@ -133,12 +140,8 @@ class _Planner:
                 self._check_range()
                 return _merged(drafts), failed
             steps = [sum(t.steps for t in trials) for trials in self.trials_of]
-            decided = decide_buckets(self.task, self.configs, steps, drafts, self.assignment)
+            self.assignment = decide_buckets(self.task, self.configs, steps, drafts, self.assignment)
             bucketed = True
-            if decided == self.assignment:
-                self._check_range()
-                return _merged(drafts), failed
-            self.assignment = decided
 
     def _drafts(self) -> tuple[list[Draft], dict[int, Exception]]:
         """The groups under the present assignment; _Refused where a lane must go."""
@@ -236,6 +239,14 @@ class _Planner:
         if dropped:
             raise _Refused(dropped)
 
+    def _check_numbers(self, drafts: Sequence[Draft]) -> None:
+        """Refuse lanes with which the task computes something else than with the Python numbers that they stand for."""
+        reasons: dict[str, str] = {}
+        for draft in drafts:
+            reasons |= why_not_numbers(draft, self.configs, self._trace)
+        if reasons:
+            raise _Refused(reasons)
+
     def _check_padding(self, drafts: Sequence[Draft]) -> None:
         """Raise ConfigError where batches are to be padded on request and the rows of a batch see one another."""
         for draft in drafts:
@@ -299,13 +310,15 @@ def _tells_apart(drafts: Sequence[Draft]) -> frozenset[str]:
 
 
 def _merged(drafts: Sequence[Draft]) -> list[Draft]:
-    """The drafts, those whose jaxprs are equal as one."""
+    """The drafts, those whose jaxprs are equal as one, unless functions on the host decide what they compute."""
     if len(drafts) < 2:
         return list(drafts)
     found: dict[object, Draft] = {}
     for draft in drafts:
         lanes = tuple(sorted((name, str(lane)) for name, lane in draft.lanes.items()))
-        key = (identity_of(draft.traced).digest, lanes, draft.rows, frozenset(draft.static))
+        key = (identity_of(draft.traced).digest, lanes, draft.rows, frozenset(draft.static), draft.traced.names)
+        if draft.traced.calls_host:
+            key = draft.members
         same = found.get(key)
         if same is None:
             found[key] = draft

@@ -19,10 +19,14 @@ from jsweep.task.task import Task
 
 @dataclass(frozen=True)
 class Tile:
-    """Trials that are trained together in a program of ``width`` lanes; the first trial has the first lane."""
+    """Trials that are trained together in a program of ``width`` lanes; the first trial has the first lane.
+
+    ``until`` is the evaluation, in steps, after which a rule decides who goes on; None trains them to their ends.
+    """
 
     trials: tuple[Trial, ...]
     width: int
+    until: int | None = None
 
     @property
     def lanes(self) -> list[Trial]:
@@ -79,7 +83,7 @@ class Group:
         return check_count("batch_size", trial.config.get("batch_size", self.rows))
 
     def functions(self, task: Task) -> LaneFunctions:
-        """The task's three functions for one lane of this group."""
+        """The task's three functions for one lane of this group, to be traced again."""
         return LaneFunctions(task, self.static, self.lanes, self.traced.template)
 
     def lane_values(self, trials: Sequence[Trial]) -> dict[str, np.ndarray]:

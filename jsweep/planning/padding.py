@@ -12,6 +12,7 @@ import jax
 from jax.extend import core
 from jaxtyping import PyTree
 
+from jsweep._runtime.jax_internals import draws_in_any_order
 from jsweep._runtime.prng import GENERATOR
 from jsweep.data.splits import train_like
 from jsweep.planning.traced import LaneFunctions, inner_jaxprs, shape_of
@@ -92,7 +93,7 @@ def _check_pair(pair: Pair) -> None:
             _check(one, other)
         return
     if all(axis is None for axis in operands):
-        _check_source(name, results)
+        _check_source(small, results)
         return
     if any(axis is None for axis in results):
         raise RowsMixed(f"{name} goes over the rows of a batch")
@@ -135,13 +136,13 @@ def _same_parameters(pair: Pair) -> bool:
     return True
 
 
-def _check_source(name: str, results: Sequence[int | None]) -> None:
+def _check_source(equation: core.JaxprEqn, results: Sequence[int | None]) -> None:
     """An array that has rows without being made from one: what its row i holds must not depend on how many there are."""
+    name = equation.primitive.name
     varying = [axis for axis in results if axis is not None]
     if not varying or name in ("broadcast_in_dim", "iota", "empty", "empty2"):
         return
-    partitionable = bool(jax.config.jax_threefry_partitionable)  # pyright: ignore[reportAttributeAccessIssue]
-    if name in ("random_bits", "threefry2x32") and varying == [0] and partitionable:
+    if name in ("random_bits", "threefry2x32") and varying == [0] and draws_in_any_order(equation):
         return  # the bits of the first rows are the same however many there are
     raise RowsMixed(f"{name} draws or makes an array by the number of rows")
 

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from jsweep._runtime.types import Value
+from jsweep.errors import JsweepError
 from jsweep.planning.lane_types import LaneType
 from jsweep.task.lanes import ChoiceUsedAsText, WidthUsedAsNumber
 
@@ -43,7 +44,7 @@ class Role:
 
 def reason_of(error: BaseException) -> str:
     """Why a tracer was refused, in a few words, with the place in the user's code."""
-    place = _user_frame(error)
+    place = user_frame(traceback.extract_tb(error.__traceback__))
     text = str(error)
     if isinstance(error, ChoiceUsedAsText):
         why = "used as a string"
@@ -57,6 +58,8 @@ def reason_of(error: BaseException) -> str:
         why = "needed as a Python number"
     elif isinstance(error, TypeError) and "Tracer" in text:
         why = "needed as a Python value"
+    elif isinstance(error, JsweepError):
+        why = text.rstrip(".")
     else:
         why = f"{type(error).__name__}: {text.splitlines()[0][:80] if text else 'no message'}"
     hint = _hint(error)
@@ -102,10 +105,11 @@ def kind_of_value(value: Value) -> str:
     return names.get(type(value), f"of type {type(value).__name__}")
 
 
-def _user_frame(error: BaseException) -> str | None:
+def user_frame(frames: traceback.StackSummary) -> str | None:
+    """The innermost frame in the user's code, as "function (file.py:line)"; None where there is none."""
     libraries = [os.path.dirname(module.__file__ or "") for module in (jax, np, optax)]
     ours = os.path.dirname(os.path.dirname(__file__))
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+    for frame in reversed(frames):
         inside = any(frame.filename.startswith(folder + os.sep) for folder in (*libraries, ours))
         if not inside and not frame.filename.startswith("<"):
             return f"{frame.name} ({os.path.basename(frame.filename)}:{frame.lineno})"

@@ -4,6 +4,7 @@ Model libraries keep functions and strings among a state's leaves, and transform
 A program carries arrays only; everything else comes from one trace of ``init`` and is put back around each call.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
+from jsweep._runtime.types import Value
 from jsweep.errors import ConfigError
 
-_NUMBERS = (bool, int, float, complex)
+_ATTRIBUTES = (jax.tree_util.GetAttrKey, jax.tree_util.FlattenedIndexKey)
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,22 @@ def template_of(state: PyTree) -> StateTemplate:
     """What is static in a state that ``init`` returned."""
     leaves, tree = jax.tree.flatten(state)
     return StateTemplate(tree, tuple(None if _is_array(leaf) else leaf for leaf in leaves))
+
+
+def python_numbers(state: PyTree, static: Mapping[str, Value]) -> dict[str, str]:
+    """The Python floats in ``state["params"]`` that are hyperparameters, by path: a config's values, and objects' attributes.
+
+    Other floats in dicts, lists and tuples are parameters that need no array, as for `jax.grad`.
+    """
+    found: dict[str, str] = {}
+    params = state.get("params") if isinstance(state, Mapping) else None
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if type(leaf) is float:
+            names = [name for name, value in static.items() if value is leaf]
+            is_attribute = bool(path) and isinstance(path[-1], _ATTRIBUTES)
+            if names or is_attribute:
+                found[jax.tree_util.keystr(path)] = f"config[{names[0]!r}]" if names else f"the number {leaf!r}"
+    return found
 
 
 def _is_array(leaf: Any) -> bool:

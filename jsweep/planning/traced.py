@@ -1,6 +1,7 @@
 """One compile group traced: the jaxprs of init, step and evaluate at their shapes, which every decision reads."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -16,10 +17,13 @@ from jsweep._runtime.types import Value
 from jsweep.data.splits import train_like
 from jsweep.errors import ConfigError
 from jsweep.planning.lane_types import LaneType
-from jsweep.planning.state import StateTemplate, template_of
+from jsweep.planning.state import StateTemplate, python_numbers, template_of
 from jsweep.task.config import Config
 from jsweep.task.lanes import Width
 from jsweep.task.task import Task
+
+_tracing = jax.make_user_context()  # JAX keeps what it has traced of jitted functions, for each value of this one apart
+_HOST_CALLS = ("pure_callback", "io_callback", "debug_callback", "debug_print")
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,26 @@ class Traced:
     evaluation_metrics: tuple[str, ...]
     masks: bool
     """Whether the step masks every width that travels padded."""
+    numbers: Mapping[str, str] = field(repr=False)
+    """See `python_numbers`."""
+
+    def run_init(self, values: Mapping[str, jax.Array], key: jax.Array) -> PyTree:
+        """The arrays of the state that a trial starts from: ``init`` as it was traced, whatever the task would do now."""
+        leaves = core.jaxpr_as_fun(self.init)(*jax.tree.leaves((values, key)))
+        return jax.tree.unflatten(jax.tree.structure(self.state), leaves)
+
+    def run_step(
+        self, values: Mapping[str, jax.Array], state: PyTree, batch: PyTree, key: jax.Array
+    ) -> tuple[PyTree, Mapping[str, jax.Array]]:
+        """One training step as it was traced: the new state's arrays, and the metrics."""
+        leaves = core.jaxpr_as_fun(self.step)(*jax.tree.leaves((values, state, batch, key)))
+        tree = jax.tree.structure((self.state, dict.fromkeys(self.train_metrics, 0)))
+        return jax.tree.unflatten(tree, leaves)
+
+    def run_evaluate(self, values: Mapping[str, jax.Array], state: PyTree, split: PyTree) -> Mapping[str, jax.Array]:
+        """The metrics of a state on the validation split, as traced."""
+        leaves = core.jaxpr_as_fun(self.evaluate)(*jax.tree.leaves((values, state, split)))
+        return jax.tree.unflatten(jax.tree.structure(dict.fromkeys(self.evaluation_metrics, 0)), leaves)
 
     @cached_property
     def used(self) -> frozenset[str]:
@@ -82,10 +106,30 @@ class Traced:
             found |= {name for name, is_used in zip(self.lanes, used_inputs(traced.jaxpr)) if is_used}
         return frozenset(found)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the task calls its metrics, and the arrays of its state."""
+        paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(self.state)]
+        return (*self.train_metrics, *self.evaluation_metrics, *paths)
+
     @cached_property
     def convolves(self) -> bool:
         """Whether a step convolves, which on CPU is slower under vmap than one lane at a time."""
         return mentions(self.step.jaxpr, "conv_general_dilated")
+
+    @cached_property
+    def calls_host(self) -> bool:
+        """Whether a function of the user's runs on the host meanwhile: what it does, no trace shows."""
+        jaxprs = (self.init.jaxpr, self.step.jaxpr, self.evaluate.jaxpr)
+        return any(mentions(jaxpr, name) for jaxpr in jaxprs for name in _HOST_CALLS)
+
+
+def retracing() -> AbstractContextManager[None]:
+    """Within it, functions under `jax.jit` are traced again although JAX has traced them before.
+
+    JAX keeps those traces; a global that such a function reads may have been changed since.
+    """
+    return _tracing(object())
 
 
 def traced_config(
@@ -117,11 +161,13 @@ def trace(task: Task, static: Mapping[str, Value], lanes: Mapping[str, LaneType]
     reads: set[str] = set()
     masks: list[bool] = []
     templates: list[StateTemplate] = []
+    numbers: dict[str, str] = {}
     config_of = lambda values: traced_config(static, lanes, values, reads)
 
     def init(values: Mapping[str, jax.Array], key: jax.Array) -> PyTree:
         state = task.init(config_of(values), key)
         templates.append(template_of(state))
+        numbers.update(python_numbers(state, static))
         return templates[-1].arrays(state)
 
     def step(values: Mapping[str, jax.Array], state: PyTree, batch: PyTree, key: jax.Array) -> Any:
@@ -156,6 +202,7 @@ def trace(task: Task, static: Mapping[str, Value], lanes: Mapping[str, LaneType]
         tuple(train),
         tuple(evaluation),
         all(masks),
+        numbers,
     )
 
 

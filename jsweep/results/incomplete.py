@@ -17,7 +17,12 @@ def why_nothing_is_complete(
 
     ``scores`` holds the whole curves of the metric and the losses.
     """
-    causes = [failures(sweep, trials), _divergences(trials, objective.metric, at, scores), _unfinished(trials)]
+    causes = [
+        failures(sweep, trials),
+        _divergences(trials, objective.metric, at, scores),
+        _stopped(trials),
+        _unfinished(trials),
+    ]
     if not trials:
         causes.append("it has no trials")
     elif not any(causes):
@@ -58,6 +63,14 @@ def _divergences(trials: Sequence[Trial], metric: str, at: Evaluation, scores: S
         f"{number} became NaN or infinite, the first at step {min(steps)} (look for labels out of range, inputs that are "
         "not finite or not scaled, or a learning rate that is too large)"
     )
+
+
+def _stopped(trials: Sequence[Trial]) -> str:
+    stopped = [trial for trial in trials if trial.status == Status.STOPPED]
+    if not stopped:
+        return ""
+    were = "was" if len(stopped) == 1 else "were"
+    return f"{_count(stopped)} {were} stopped by the sweep's rule (at='best' selects among these, too)"
 
 
 def _unfinished(trials: Sequence[Trial]) -> str:

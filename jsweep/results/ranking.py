@@ -3,7 +3,7 @@
 import math
 import operator
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, SupportsIndex, TypeAlias
 
@@ -13,6 +13,7 @@ from jsweep.errors import ConfigError, UnknownNameError
 from jsweep.results.objective import Objective
 from jsweep.space import format_config
 from jsweep.storage import Status, TestOpening, Trial
+from jsweep.storage.standing import ENDED
 
 At: TypeAlias = Literal["last", "best"] | SupportsIndex
 """The evaluation that counts: the last, each config's best, or the one after that many steps."""
@@ -34,7 +35,8 @@ class ConfigScore:
 
     ``values`` are the seeds' scores after ``step`` steps, in order of seed; ``std`` is their sample standard deviation
     (0.0 for one seed). ``complete`` says that every seed has finished, and that at this step both the metric and the
-    loss are finite; a config for which it is False is never selected. ``mode`` is "min" or "max".
+    loss are finite; a config for which it is False is never selected. ``mode`` is "min" or "max". ``stopped``: the sweep's
+    rule stopped it before its end, so it is complete only at a step, or at its best one, and not at the last.
     """
 
     config_id: str
@@ -48,6 +50,7 @@ class ConfigScore:
     complete: bool
     step: int
     mode: Mode
+    stopped: bool = False
 
     @property
     def standard_error(self) -> float:
@@ -143,6 +146,8 @@ def _check_simplest(simplest: Any) -> None:
 def rank(trials: Sequence[Trial], objective: Objective, at: Evaluation, scores: Scores) -> list[ConfigScore]:
     """Score every config and order them, best first; incomplete ones come last, and ties keep the order of the trials.
 
+    Of the incomplete ones those that a rule stopped come first, by their last step and then by their score.
+
     Args:
         trials: The trials, in the order of the record.
         objective: The metric, with its direction.
@@ -158,7 +163,13 @@ def rank(trials: Sequence[Trial], objective: Objective, at: Evaluation, scores: 
         members.setdefault(trial.config_id, []).append(trial)
     scored = [_score(sorted(own, key=lambda t: t.seed), objective, at, scores) for own in members.values()]
     sign = -1 if objective.mode == "max" else 1
-    return sorted(scored, key=lambda s: (not s.complete, sign * s.mean if s.complete else 0.0))
+    return sorted(scored, key=lambda score: _place(score, sign))
+
+
+def _place(score: ConfigScore, sign: int) -> tuple[bool, bool, int, float]:
+    """What configs are ranked by."""
+    shown = score.complete or (score.stopped and math.isfinite(score.mean))
+    return not score.complete, not shown, 0 if score.complete else -score.step, sign * score.mean if shown else 0.0
 
 
 def select(ranking: Sequence[ConfigScore], selection: Selection) -> ConfigScore:
@@ -215,14 +226,22 @@ def _score(trials: Sequence[Trial], objective: Objective, at: Evaluation, scores
         values=values,
         seeds=tuple(trial.seed for trial in trials),
         trials=tuple(trial.id for trial in trials),
-        complete=finite and healthy and all(trial.status == Status.FINISHED for trial in trials),
+        complete=finite and healthy and all(trial.status in _counting(at) for trial in trials),
         step=max(steps),
         mode=objective.mode or "min",
+        stopped=any(trial.status == Status.STOPPED for trial in trials),
     )
+
+
+def _counting(at: Evaluation) -> Collection[Status]:
+    """The states in which a trial's score counts: a stopped trial has no last one that compares with the others'."""
+    return (Status.FINISHED,) if at == "last" else ENDED
 
 
 def _steps(trials: Sequence[Trial], objective: Objective, at: Evaluation, scores: Scores) -> list[int]:
     """The step each seed is looked at: the same for all, except where ``at`` is "last" and they differ in length."""
+    if at == "last" and any(trial.status == Status.STOPPED for trial in trials):
+        return [min(trial.done for trial in trials)] * len(trials)
     if at == "last":
         return [trial.steps for trial in trials]
     if at != "best":

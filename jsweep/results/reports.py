@@ -11,7 +11,7 @@ from jsweep.results.ranking import ConfigScore
 from jsweep.results.summary import counts_of
 from jsweep.results.text_table import config_columns, config_lines, format_table, spread
 from jsweep.space import format_config
-from jsweep.storage import SweepRecord, TestOpening, Trial
+from jsweep.storage import Status, SweepRecord, TestOpening, Trial
 
 WIDTH = 80
 TOP = 20
@@ -27,6 +27,7 @@ class SweepSummary:
     task: str
     trials: int
     finished: int
+    stopped: int
     failed: int
     tested: int
     created: str
@@ -87,7 +88,9 @@ class TrialReport:
             state += f", NaN or infinite from step {trial.nonfinite}"
         lines = [
             f"trial {clean(trial.id)}: {state}",
-            f"{clean(trial.reason, 500)} (--traceback shows where)" if trial.reason else "",
+            clean(trial.reason, 500) + (" (--traceback shows where)" * (trial.status == Status.FAILED))
+            if trial.reason
+            else "",
         ]
         steps = sorted({step for curve in self.curves.values() for step in curve})
         rows = [[step, *(curve.get(step, math.nan) for curve in self.curves.values())] for step in steps]
@@ -111,7 +114,7 @@ def ranking_text(title: str, ranking: Sequence[ConfigScore], width: int = WIDTH,
     if len({score.step for score in ranking}) > 1:
         columns["step"] = [score.step for score in shown]
     if not all(score.complete for score in shown):
-        columns["note"] = ["" if score.complete else "incomplete" for score in shown]
+        columns["note"] = [_note(score) for score in shown]
     headings, cells = [*columns], [*columns.values()]
     fixed = _fixed([score.config for score in ranking])
     for name, texts in config_columns([score.config for score in shown]).items():
@@ -130,6 +133,10 @@ def _fixed(configs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     texts = config_columns(configs)
     everywhere = [name for name in configs[0] if all(name in config for config in configs)]
     return {name: configs[0][name] for name in everywhere if len(set(texts[name])) == 1}
+
+
+def _note(score: ConfigScore) -> str:
+    return "" if score.complete else "stopped" if score.stopped else "incomplete"
 
 
 def _roles_text(settings: Mapping[str, Any], width: int) -> str:

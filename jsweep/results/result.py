@@ -35,7 +35,7 @@ from jsweep.results.ranking import (
 from jsweep.results.summary import Summary, counts_of, time_of
 from jsweep.results.table import Table, table_of
 from jsweep.storage import Checkpoint, Status, Store, SweepRecord, TestOpening, Trial
-from jsweep.storage.standing import TrialState
+from jsweep.storage.standing import ENDED, TrialState
 
 _OF_A_SESSION = ("test", "params", "state", "prepared")
 
@@ -161,7 +161,7 @@ class Result:
     def table(self) -> Table:
         """A row a trial: ids, seed, hyperparameters, status, steps and every metric after the last step recorded."""
         trials, metrics = self.trials(), self.metrics()
-        if all(trial.status == Status.FINISHED for trial in trials):
+        if all(trial.status in ENDED for trial in trials):
             last = self._store.last_scores(self._row.key)
             found = {metric: {key: own[metric] for key, own in last.items() if metric in own} for metric in metrics}
         else:
@@ -253,7 +253,8 @@ class Result:
         """Select a config by a validation metric.
 
         A config can be selected where every seed has finished and has, at the step looked at, a finite metric and a
-        finite loss. A metric that was not finite before, or another that is not finite there, does not count.
+        finite loss. A metric that was not finite before, or another that is not finite there, does not count. One that the
+        sweep's rule stopped can be selected at a step or at its best one, but not at the last, which it did not reach.
 
         Args:
             metric: The metric's name, or an `Objective`, which says its direction; default: the sweep's objective.
@@ -344,7 +345,7 @@ class Result:
                     f"at={at} is not a step of an evaluation of {self.name!r}: pass one of {shown or 'none'}."
                 )
             return scores
-        steps = {trial.key: trial.steps for trial in trials}
+        steps = {trial.key: trial.done if trial.status == Status.STOPPED else trial.steps for trial in trials}
         found: dict[str, dict[int, dict[int, float]]] = {name: {} for name in (metric, *LOSSES)}
         for key, values in self._store.last_scores(self._row.key).items():
             for name in found.keys() & values.keys() if key in steps else ():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from jsweep._runtime.text import clean
 from jsweep.results.objective import Objective
 from jsweep.results.ranking import ConfigScore
-from jsweep.space import format_value
+from jsweep.results.text_table import config_columns
 from jsweep.storage import Trial
 
 
@@ -28,15 +28,15 @@ class Summary:
         lines = [f"{clean(self.name)}: {self.counts}", self.time]
         if self.top:
             lines.append(self._heading())
-            lines += [f"  {_score(score)}  {_config(score)}" for score in self.top]
+            lines += [f"  {_score(score)}  {config}" for score, config in zip(self.top, _configs(self.top))]
         lines += [self.note] if self.note else []
         return "\n".join([*(line for line in lines if line), f"store: {clean(self.path, 500)}"])
 
     def html(self) -> str:
         """The same as HTML, every text escaped."""
         rows = "".join(
-            f"<tr><td>{html.escape(_score(score))}</td><td>{html.escape(_config(score))}</td></tr>"
-            for score in self.top
+            f"<tr><td>{html.escape(_score(score))}</td><td>{html.escape(config)}</td></tr>"
+            for score, config in zip(self.top, _configs(self.top))
         )
         table = (
             f"<table><thead><tr><th>{html.escape(self._heading())}</th><th>config</th></tr></thead>"
@@ -78,6 +78,11 @@ def _score(score: ConfigScore) -> str:
     return f"{score.mean:.5g}{spread}"
 
 
-def _config(score: ConfigScore) -> str:
-    pairs = (f"{clean(name)}={clean(format_value(value))}" for name, value in score.config.items())
-    return clean(", ".join(pairs) or "(no hyperparameters)", 200)
+def _configs(scores: Sequence[ConfigScore]) -> list[str]:
+    """The configs in words that tell them apart."""
+    columns = config_columns([score.config for score in scores])
+    texts = []
+    for row, score in enumerate(scores):
+        pairs = (f"{clean(name)}={clean(columns[name][row])}" for name in score.config)
+        texts.append(clean(", ".join(pairs) or "(no hyperparameters)", 200))
+    return texts

@@ -147,5 +147,6 @@ def _trial_report(result: Result, start: str) -> TrialReport:
 
 
 def _summary(counts: Mapping[Status, int], ledger: Sequence[TestOpening], sweep: SweepRecord) -> SweepSummary:
-    finished, failed = counts.get(Status.FINISHED, 0), counts.get(Status.FAILED, 0)
-    return SweepSummary(sweep.name, sweep.task, sum(counts.values()), finished, failed, len(ledger), sweep.created)
+    finished, stopped, failed = (counts.get(s, 0) for s in (Status.FINISHED, Status.STOPPED, Status.FAILED))
+    total, tested = sum(counts.values()), len(ledger)
+    return SweepSummary(sweep.name, sweep.task, total, finished, stopped, failed, tested, sweep.created)

@@ -1,9 +1,11 @@
 """Checkpointing: saving the state of tiles while they train, and resuming from it."""
 
 import hashlib
+import itertools
 import json
+import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -16,26 +18,32 @@ from jsweep.engine.tile import Segment
 from jsweep.planning import Group, Tile
 from jsweep.storage import Checkpoint, Store
 from jsweep.storage.arrays import named_arrays, restore
-from jsweep.storage.checkpoints import read_checkpoint, remove_checkpoint, write_checkpoint
+from jsweep.storage.checkpoints import file_name, owner_of, read_checkpoint, remove_checkpoint, write_checkpoint
+from jsweep.storage.locks import remove_dead
 from jsweep.storage.standing import resumes_from
 
 KEPT = 2  # checkpoints of a tile: if the last one is damaged, there is the one before
+LEAST_SECONDS = 1.0  # of training between two checkpoints of a tile, as writing one waits for the disk
 
 
 @dataclass(frozen=True)
 class Checkpointing:
     """Saves and resumes the tiles of a sweep.
 
-    ``policy`` says what is saved: with "running" the state of tiles at their last two segments until they end, with "all"
-    also the final state of every trial, with "off" nothing. ``evaluate_every`` are the steps between evaluations. Files lie
-    in the store's ``folder``. Workers share one object.
+    ``policy`` says what is saved: with "running" the state of tiles that train for long, at the last two segments before
+    which they trained for `LEAST_SECONDS`, until they end; with "all" also the final state of every trial; with "off"
+    nothing. ``evaluate_every`` are the steps between evaluations. Files lie in the store's ``folder``, each under a name of
+    its own that begins with ``owner``, the name of this process. Workers share one object.
     """
 
     store: Store
     sweep: int
     policy: Literal["running", "all", "off"]
     evaluate_every: int
+    owner: str
     _kept: dict[str, list[Checkpoint]] = field(default_factory=dict, init=False, repr=False)
+    _since: dict[str, float] = field(default_factory=dict, init=False, repr=False)  # by tile: its start, or last saving
+    _numbers: Iterator[int] = field(default_factory=itertools.count, init=False, repr=False)
 
     @property
     def folder(self) -> Path:
@@ -44,54 +52,54 @@ class Checkpointing:
 
     def resume(self, group: Group, tile: Tile) -> Carry | None:
         """What a tile's trials resume from: the latest intact checkpoint of all of them, or None for their seeds."""
+        self._since[self._id(tile)] = time.monotonic()
         ends = {trial.id: trial.steps for trial in tile.trials}
         states = self.store.states(self.sweep, list(ends))
         if states.keys() < ends.keys():
             return None  # one was dropped
-        rows = [row for row in self.store.checkpoints(self.sweep) if not ends.keys().isdisjoint(row.trials)]
+        if not any(state.recorded for state in states.values()):
+            return None
+        rows = self.store.checkpoints_of(self.sweep, list(ends))
         for step in sorted({row.step for row in rows}, reverse=True):
             if not all(resumes_from(step, states[t].recorded, end, self.evaluate_every) for t, end in ends.items()):
                 continue
-            lanes: dict[str, Carry] = {}
-            for row in rows:
-                if row.step == step:
-                    lanes |= self._read(row, group)
+            lanes = self._lanes([row for row in rows if row.step == step], group)
             if ends.keys() <= lanes.keys():
                 found = [lanes[trial.id] for trial in tile.lanes]
                 if len({lane.since for lane in found}) == 1:
                     return stack(found)
         return None
 
-    def save(self, tile: Tile, segment: Segment) -> list[Checkpoint]:
-        """Write the files that the policy asks for; their rows are to be recorded with the segment's scores."""
-        if self.policy == "off":
+    def save(self, tile: Tile, segment: Segment, stopping: bool) -> list[Checkpoint]:
+        """Write the files that the policy asks for; their rows are to be recorded with the segment's scores.
+
+        Args:
+            tile: the tile.
+            segment: where it stands.
+            stopping: whether it is not trained any further now.
+        """
+        name, now = self._id(tile), time.monotonic()
+        running = not segment.last and (stopping or now - self._since.get(name, now) >= LEAST_SECONDS)
+        finished = {score.trial for score in segment.scores if score.finished and self.policy == "all"}
+        if self.policy == "off" or not (running or finished):
             return []
         self.store.check_file()
-        carry = segment.carry
-        sums = {f"sums.{name}": value for name, value in carry.sums.items()}
-        arrays = jax.device_get(
-            {**named_arrays(carry.state), **sums, "first_nonfinite_step": carry.first_nonfinite_step}
-        )
-        texts = {"step": str(carry.step), "since": str(carry.since)}
+        arrays = _arrays(segment.carry)
         written = []
-        if not segment.last:
+        if running:
             ids = [trial.id for trial in tile.trials]
-            name = tile_id(self.sweep, ids)
-            file, sha256 = write_checkpoint(self.folder, name, carry.step, arrays, texts)
-            written.append(Checkpoint(name, carry.step, file, sha256, ids, finished=False))
-        if self.policy == "all":
-            ended = {score.trial for score in segment.scores if score.finished}
-            for lane, trial in enumerate(tile.trials):
-                if trial.id in ended:
-                    own = {name: np.asarray(value[lane]) for name, value in arrays.items()}
-                    stem = tile_id(self.sweep, ["finished", trial.id])  # a trial's id may occur in several sweeps
-                    file, sha256 = write_checkpoint(self.folder, stem, carry.step, own, texts)
-                    written.append(Checkpoint(trial.id, carry.step, file, sha256, [trial.id], finished=True))
+            written.append(self._write(name, segment.carry, ids, arrays))
+            self._since[name] = time.monotonic()
+        if finished:
+            lanes = [lane for lane, trial in enumerate(tile.trials) if trial.id in finished]
+            ids = [tile.trials[lane].id for lane in lanes]
+            one = self._write("", segment.carry, ids, {name: value[lanes] for name, value in arrays.items()})
+            written += [Checkpoint(trial, one.step, one.file, one.sha256, ids, finished=True) for trial in ids]
         return written
 
     def outdated(self, tile: Tile, segment: Segment, written: Sequence[Checkpoint]) -> list[Checkpoint]:
         """The tile's checkpoints that are no longer needed: all but the last two, and all of them once it has ended."""
-        kept = self._kept.setdefault(tile_id(self.sweep, [trial.id for trial in tile.trials]), [])
+        kept = self._kept.setdefault(self._id(tile), [])
         kept += [row for row in written if not row.finished]
         old = kept[:] if segment.last else kept[:-KEPT]
         del kept[: len(old)]
@@ -102,49 +110,81 @@ class Checkpointing:
         for row in rows:
             remove_checkpoint(self.folder, row.file)
 
-    def tidy(self, alone: Callable[[], bool]) -> None:
-        """Remove the checkpoints of trials that have finished, and files that the store does not name.
+    def forget_superseded(self) -> None:
+        """Remove what no trial needs once a rule has put the trials into other tiles."""
+        self.remove(self.store.forget_superseded_checkpoints(self.sweep, KEPT))
 
-        ``alone`` says whether no other process uses the store; nothing is removed otherwise. It is asked after the files
-        are listed, so that those of a process that starts meanwhile are not among them.
+    def tidy(self, alive: Callable[[str], bool]) -> None:
+        """Forget the checkpoints of trials that have finished, and remove files that nobody needs.
+
+        Those are files of this process, which trains nothing now, and of dead ones, that the store does not name. Whose a
+        file is its name says, and a name is never used again: neither a process that starts meanwhile nor one that ends
+        can lose a file by this.
+
+        Args:
+            alive: whether the process of a name is running.
         """
-        files = [*self.folder.glob("*.safetensors"), *self.folder.glob(".*.partial")]
-        if not alone():
-            return
+        files = {path.name: owner_of(path.name) for path in self.folder.glob("*.safetensors")}
+        ended = {owner for owner in set(files.values()) if owner and (owner == self.owner or not alive(owner))}
         self.store.forget_ended_checkpoints(self.sweep)
-        named = {row.file for sweep in self.store.sweeps() for row in self.store.checkpoints(sweep.key)}
-        for path in files:
-            if path.suffix == ".partial":
-                path.unlink(missing_ok=True)
-            elif path.name not in named:
-                remove_checkpoint(self.folder, path.name)
+        named = self.store.checkpoint_files()
+        for name, owner in files.items():
+            if owner in ended and name not in named:
+                remove_checkpoint(self.folder, name)
+        remove_dead(self.folder)
+
+    def _write(self, tile: str, carry: Carry, trials: list[str], arrays: Mapping[str, np.ndarray]) -> Checkpoint:
+        name, step = file_name(self.owner, next(self._numbers)), carry.step
+        sha256 = write_checkpoint(self.folder, name, arrays, step=step, since=carry.since, trials=trials)
+        return Checkpoint(tile, step, name, sha256, trials, finished=False)
+
+    def _lanes(self, rows: Sequence[Checkpoint], group: Group) -> dict[str, Carry]:
+        """The carry of each trial that these checkpoints are kept for, each file being read once."""
+        found: dict[str, Carry] = {}
+        for file in dict.fromkeys(row.file for row in rows):
+            own = [row for row in rows if row.file == file]
+            members = {trial for row in own for trial in row.members}
+            found |= {trial: carry for trial, carry in self._read(own[0], group).items() if trial in members}
+        return found
 
     def _read(self, row: Checkpoint, group: Group) -> dict[str, Carry]:
         """Each trial's part of a checkpoint; nothing if it is of another program, or, with a warning, if it is damaged."""
-        found = read_checkpoint(self.folder, row.file, row.sha256)
+        found = read_checkpoint(self.folder, row)
         if found is None:
-            if row not in self.store.checkpoints(self.sweep):
-                return {}  # it was outdated meanwhile
-            warnings.warn(
-                f"the checkpoint {row.file} is missing or damaged: its trials resume from an earlier one, or start again.",
-                stacklevel=2,
-            )
+            if row.file in self.store.checkpoint_files():  # else it was outdated meanwhile
+                warnings.warn(
+                    f"the checkpoint {row.file} is missing or damaged: its trials resume from an earlier one, or start again.",
+                    stacklevel=2,
+                )
             return {}
-        arrays, texts = found
-        if row.finished:
-            arrays = {name: value[None] for name, value in arrays.items()}
-        state = restore(group.traced.state, arrays)
-        sums = {name: arrays.get(f"sums.{name}") for name in group.traced.train_metrics}
-        nonfinite = arrays.get("first_nonfinite_step")
-        parts = [*jax.tree.leaves(state), *sums.values(), nonfinite]
-        if any(part is None or part.ndim == 0 or len(part) < len(row.trials) for part in parts):
-            return {}
-        if state is None or nonfinite is None or not texts.get("since", "").isdecimal():
-            return {}
-        carry = Carry(row.step, int(texts["since"]), state, {n: s for n, s in sums.items() if s is not None}, nonfinite)
-        return dict(zip(row.trials, split(carry)))
+        carry = _carry_of(*found, row.step, group)
+        return {} if carry is None or carry.lanes < len(row.trials) else dict(zip(row.trials, split(carry)))
+
+    def _id(self, tile: Tile) -> str:
+        return tile_id(self.sweep, [trial.id for trial in tile.trials])
 
 
 def tile_id(sweep: int, trials: Sequence[str]) -> str:
     """16 hexadecimal digits of a hash of a sweep's key and the ids of a tile's trials."""
     return hashlib.sha256(json.dumps([sweep, *trials]).encode()).hexdigest()[:16]
+
+
+def _arrays(carry: Carry) -> dict[str, np.ndarray]:
+    """A carry's arrays by name, on the host."""
+    sums = {f"sums.{name}": value for name, value in carry.sums.items()}
+    return jax.device_get({**named_arrays(carry.state), **sums, "first_nonfinite_step": carry.first_nonfinite_step})
+
+
+def _carry_of(arrays: Mapping[str, np.ndarray], since: int, step: int, group: Group) -> Carry | None:
+    """The carry of a checkpoint's arrays; None if they are not those of the group's program."""
+    state = restore(group.traced.state, arrays)
+    sums = {name: arrays.get(f"sums.{name}") for name in group.traced.train_metrics}
+    known = {name: value for name, value in sums.items() if value is not None}
+    first = arrays.get("first_nonfinite_step")
+    if state is None or first is None or len(known) < len(sums) or first.dtype != np.int32:
+        return None
+    if any(value.dtype != np.float32 or value.shape != first.shape for value in known.values()) or first.ndim != 1:
+        return None
+    if any(len(leaf) != len(first) for leaf in jax.tree.leaves(state)):
+        return None
+    return Carry(step, since, state, known, first)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from jsweep.errors import StoreError
 from jsweep.storage import Checkpoint, Score, Status, Store, Trial
-from jsweep.storage.records import JsonObject
+from jsweep.storage.records import JsonObject, Stop
 from jsweep.storage.standing import Standing, TrialState, Wanted, standing
 
 
@@ -123,6 +123,13 @@ class Claims:
         self.store.record_failure(self.sweep, [trial.id for trial in trials], reason, traceback, self.owner)
         with self._lock:
             self._held.difference_update(trial.id for trial in trials)
+            self._counts["recorded"] += 1
+
+    def stop(self, stops: Sequence[Stop]) -> None:
+        """Record that the sweep's rule stopped trials."""
+        self.store.record_stops(self.sweep, stops, self.owner, functools.cache(self.alive))
+        with self._lock:
+            self._held.difference_update(stop.trial for stop in stops)
             self._counts["recorded"] += 1
 
     def release(self) -> None:

@@ -1,15 +1,22 @@
 """Whether a recorded sweep is the one that is to be resumed: same data, settings, computation and environment."""
 
-from collections.abc import Mapping, Sequence
+import platform
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from jaxtyping import PyTree
+
 from jsweep._runtime.environment import describe_environment
+from jsweep.data.loader import Batches
 from jsweep.errors import IncompatibleSweepError
 from jsweep.planning import Group
+from jsweep.planning.host_code import code_hash
 from jsweep.planning.identity import FunctionIdentity, ProgramIdentity
 from jsweep.planning.lane_types import kind_of_lane
 from jsweep.runner.prepare import Prepared
 from jsweep.runner.searching import describe_search
+from jsweep.space import config_id
 from jsweep.storage import Store, SweepRecord, Trial
 from jsweep.storage.records import JsonObject
 from jsweep.storage.rows import dump
@@ -20,7 +27,7 @@ DECISIVE = ("jax", "jaxlib", "optax", "numpy", "platform", "device", "processor"
 DECISIVE += ("matmul_precision", "flags")
 _HARMLESS_FLAGS = ("--xla_force_host_platform_device_count", "--xla_cpu_experimental_ynn_fusion_type")
 # What a jaxpr depends on beside the task.
-TRACED_BY = ("jax", "x64")
+TRACED_BY = ("jax", "x64", "flags")
 
 _OWN_NAME = "give this sweep a name of its own (name=..., --name)"
 
@@ -46,7 +53,7 @@ def enter_sweep(store: Store, prepared: Prepared, known: SweepRecord | None) -> 
 def check_same(store: Store, known: SweepRecord, prepared: Prepared) -> None:
     """Raise IncompatibleSweepError where what is recorded under the sweep's name is another sweep."""
     identity = _identity(prepared)
-    changed = [key for key in identity if known.identity.get(key) != identity[key]]
+    changed = [key for key in identity if _differs(key, known.identity.get(key), identity[key])]
     if "data" in changed and "test" in changed:
         changed.remove("test")  # one word for both
     if changed:
@@ -64,40 +71,92 @@ def _identity(prepared: Prepared) -> dict[str, Any]:
         "task": task.name or "task",
         "data": prepared.data_hash,
         "test": prepared.test_hash,
+        "loader": _loader(task.data.train),
         "key": [int(word) for word in prepared.setting.root],
         "pairing": sweep.pairing,
         "share_batches": sweep.share_batches,
         "evaluate_every": prepared.setting.evaluate_every,
         "batch_size": task.batch_size,
+        "rule": prepared.rule and prepared.rule.name,
+        "judged": prepared.rule and config_id({trial.id: trial.steps for trial in prepared.trials}),
     }
 
 
-_WORDS = {"key": "root key", "test": "test examples"}
+def _loader(train: PyTree | Batches) -> dict[str, str] | None:
+    """The code that batches come from, and the Python whose bytecode it is; of the batches themselves a hash sees a few."""
+    if not isinstance(train, Batches):
+        return None
+    python = _decisive("python", platform.python_version())
+    return {"python": str(python), "code": code_hash(train.make, with_state=False)}
+
+
+def _differs(key: str, before: Any, now: Any) -> bool:
+    if key == "loader" and before and now and before.get("python") != now["python"]:
+        return False  # the same code has other bytecode
+    return before != now
+
+
+_WORDS = {
+    "key": "root key",
+    "judged": "configs, seeds or steps for its rule to judge",
+    "test": "test examples",
+    "loader": "code of the loader of its batches",
+}
 
 
 def _values(key: str, before: object, now: object) -> str:
-    return "" if key in ("data", "test", "key") else f" ({before!r}, now {now!r})"
+    return "" if key in ("judged", "data", "test", "key", "loader") else f" ({before!r}, now {now!r})"
 
 
 def check_programs(store: Store, record: SweepRecord, prepared: Prepared) -> None:
     """Raise IncompatibleSweepError where trials were trained by a program that computes something else now.
 
-    Trials from another version of JAX are passed over, as it may trace the same function to other operations;
-    `check_environment` is there for them.
+    Trials whose traces cannot be compared are passed over; see `warn_of_unchecked`.
+    """
+    for trial, group, comparable in _changed_programs(store, record, prepared):
+        if comparable:
+            raise IncompatibleSweepError(
+                f"the sweep {record.name!r} in {store.path} was trained by another task: "
+                f"{_difference(group, trial, record)}. To keep both, {_OWN_NAME}; to resume the old one, restore what "
+                f"changed; to begin again, jsweep drop {record.name}."
+            )
+
+
+def warn_of_unchecked(store: Store, record: SweepRecord, prepared: Prepared) -> None:
+    """Warn where nobody can tell whether the task still computes what trials were trained by."""
+    trials = store.trials(record.key)
+    lost = [t for t in trials if t.id in prepared.untraceable and t.program is not None and t.reason is None]
+    unchecked = [trial for trial, _, comparable in _changed_programs(store, record, prepared) if not comparable]
+    for found, why in (
+        (lost, lambda: f"cannot be traced now ({prepared.untraceable[lost[0].id]})"),
+        (unchecked, lambda: f"were trained under another environment ({_environments(store, unchecked[0])})"),
+    ):
+        if found:
+            warnings.warn(
+                f"{len(found)} trials of {record.name!r} {why()}, so whether the task still computes what they did cannot be "
+                "told: their scores are those of the record.",
+                stacklevel=3,
+            )
+
+
+def _environments(store: Store, trial: Trial) -> str:
+    before, now = store.environments().get(trial.environment or 0, {}), describe_environment()
+    return ", ".join(f"{n} {before.get(n)}, now {now[n]}" for n in (*TRACED_BY, "python") if before.get(n) != now[n])
+
+
+def _changed_programs(store: Store, record: SweepRecord, prepared: Prepared) -> Iterator[tuple[Trial, Group, bool]]:
+    """The recorded trials whose program is another now, and whether the two can be compared.
+
+    Another version of JAX may trace the same function to other operations, and another Python has other bytecode.
     """
     now, known = describe_environment(), store.environments()
-    here = {number for number, e in known.items() if all(e.get(name) == now[name] for name in TRACED_BY)}
     groups = {trial.id: group for group in prepared.groups for trial in group.trials}
     for trial in store.trials(record.key):
-        group = groups.get(trial.id)
-        if group is None or trial.program is None or trial.environment not in here:
+        group, before = groups.get(trial.id), known.get(trial.environment or 0)
+        if group is None or trial.program is None or trial.program == group.identity.digest:
             continue
-        if trial.program != group.identity.digest:
-            difference = _difference(group, trial, record)
-            raise IncompatibleSweepError(
-                f"the sweep {record.name!r} in {store.path} was trained by another task: {difference}. To keep both, "
-                f"{_OWN_NAME}; to resume the old one, restore what changed; to begin again, jsweep drop {record.name}."
-            )
+        names = (*TRACED_BY, *(("python",) if group.traced.calls_host else ()))
+        yield trial, group, before is not None and not _changed(before, now, names)
 
 
 def _difference(group: Group, trial: Trial, record: SweepRecord) -> str:
@@ -172,13 +231,18 @@ def check_environment(store: Store, record: SweepRecord) -> None:
             )
 
 
-def _changed(before: JsonObject, now: Mapping[str, Any]) -> str:
-    changed = [name for name in DECISIVE if _decisive(name, before.get(name)) != _decisive(name, now[name])]
+def _changed(before: JsonObject, now: Mapping[str, Any], names: Sequence[str] = DECISIVE) -> str:
+    changed = [name for name in names if _decisive(name, before.get(name)) != _decisive(name, now[name])]
     return ", ".join(f"{name} {before.get(name)}, now {now[name]}" for name in changed)
 
 
 def _decisive(name: str, value: object) -> object:
-    """What results depend on: of XLA's flags not the number of devices, nor that for reductions, which is kept apart."""
+    """What results depend on: of XLA's flags not the number of devices, nor that for reductions, which is kept apart.
+
+    Of Python its version without the last number, with which bytecode does not change.
+    """
+    if name == "python":
+        return str(value).rpartition(".")[0]
     if name != "flags":
         return value
     return sorted(flag for flag in str(value or "").split() if not flag.startswith(_HARMLESS_FLAGS))

@@ -98,6 +98,8 @@ def confirm(
         seeds=range(begin, begin + fresh),
         name=f"{session.name}-confirm",
         objective=Objective(first[0].metric, first[0].mode),
+        evaluate_every=session.prepared.setting.evaluate_every,
+        rule=None,
     )
     again = run(sweep, progress=progress)
     return Confirmation(first, again.ranking(at=at), again.best(at=at), again)

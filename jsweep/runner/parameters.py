@@ -26,12 +26,13 @@ from jsweep.task.task import Task
 
 def saved_state(prepared: Prepared, folder: Path, saved: Checkpoint) -> PyTree | None:
     """The arrays of a finished trial's state from its checkpoint; None, with a warning, where that is damaged."""
-    group = prepared.group_of(saved.trials[0])
-    found = read_checkpoint(folder, saved.file, saved.sha256)
-    if found is not None:
-        state = restore(group.traced.state, {name: value[None] for name, value in found[0].items()})
-        if state is not None:
-            return jax.tree.map(lambda array: jnp.asarray(array[0]), state)
+    group = prepared.group_of(saved.tile)
+    found = read_checkpoint(folder, saved)
+    state = None if found is None else restore(group.traced.state, found[0])
+    if state is not None and saved.tile in saved.trials:
+        lane = saved.trials.index(saved.tile)
+        if all(lane < len(leaf) for leaf in jax.tree.leaves(state)):
+            return jax.tree.map(lambda array: jnp.asarray(array[lane]), state)
     warnings.warn(f"the checkpoint {saved.file} is missing or damaged: the trial is trained again.", stacklevel=4)
     return None
 

@@ -1,15 +1,15 @@
 """The plan: what a sweep will compile, hold and take, before anything runs."""
 
 import heapq
-import resource
-import sys
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 import jax
 
 from jsweep._runtime.backend import cores
+from jsweep._runtime.limits import peak_bytes
 from jsweep._runtime.types import Value
+from jsweep.engine.executors.programs import AHEAD
 from jsweep.engine.executors.threads import default_workers
 from jsweep.engine.input_pipeline import WINDOW_BYTES, device_memory, streams
 from jsweep.engine.tile import count_stops
@@ -17,6 +17,7 @@ from jsweep.engine.tile_size import for_few, guess_width, measured_seconds
 from jsweep.errors import ConfigError
 from jsweep.planning import Group, Role
 from jsweep.planning.cost import machine_speed, work_of
+from jsweep.runner.judge import make_rows, trained_share
 from jsweep.runner.prepare import Prepared, prepare
 from jsweep.runner.searching import expected
 from jsweep.runner.sweep import Sweep
@@ -76,6 +77,7 @@ class Plan:
         peak_bytes: the most that is held at once, by this process where the workers are CPU cores, by the device elsewhere.
         seconds: from the start to the end, with an empty compilation cache.
         streamed: whether the training examples are sent to the device in windows.
+        rule: the sweep's rule, when it decides and how much it leaves to train; "" without one.
         warnings: what wastes time or memory, a sentence each.
     """
 
@@ -87,6 +89,7 @@ class Plan:
     peak_bytes: int
     seconds: float
     streamed: bool
+    rule: str
     warnings: tuple[str, ...]
 
     @property
@@ -106,6 +109,8 @@ class Plan:
         ]
         if self.streamed:
             lines.append("  the training examples stream from the host in windows")
+        if self.rule:
+            lines.append(f"  rule {self.rule}")
         lines += [f"  {role.name}: {role.kind}, {role.reason}" for role in self.roles.values()]
         for group in self.groups[:20]:
             lines.append(
@@ -146,6 +151,8 @@ def plan_of(prepared: Prepared, workers: Sequence[jax.Device], finished: Set[str
     speed = machine_speed() if workers[0].platform == "cpu" else 1.0
     left = [(group, tuple(t for t in group.trials if t.id not in finished)) for group in prepared.groups]
     made = [_plan_group(prepared, replace(g, trials=trials), workers, speed) for g, trials in left if trials]
+    rule, share = _rule_of(prepared)
+    made = [(replace(g, run_seconds=share * g.run_seconds), [share * one for one in tiles]) for g, tiles in made]
     groups = tuple(group for group, _ in made)
     for group in groups:
         if group.bytes / group.width > memory:
@@ -162,8 +169,22 @@ def plan_of(prepared: Prepared, workers: Sequence[jax.Device], finished: Set[str
         peak_bytes=_peak_bytes(prepared, groups, workers) if groups else 0,
         seconds=_seconds([(group.compile_seconds, tiles) for group, tiles in made], len(workers)) if groups else 0.0,
         streamed=streams(prepared.setting.task.data, workers[0]),
+        rule=rule,
         warnings=tuple(_warnings(prepared, groups, finished)) if groups else (),
     )
+
+
+def _rule_of(prepared: Prepared) -> tuple[str, float]:
+    """What is said of the sweep's rule, and the share of all steps that it leaves to train, as far as that is known."""
+    rule, setting = prepared.rule, prepared.setting
+    if rule is None or not prepared.groups:
+        return "", 1.0
+    trials = [trial for group in prepared.groups for trial in group.trials]
+    if rule.rungs is None:
+        return f"{rule.name}, at every evaluation: how much it leaves to train depends on the scores", 1.0
+    share = trained_share(rule, make_rows(trials, setting.evaluate_every, rule.per), setting.root)
+    rungs = ", ".join(map(str, rule.rungs(max(trial.steps for trial in trials))))
+    return f"{rule.name}, after {rungs} steps: about {share:.1%} of the steps are trained", share
 
 
 def _plan_group(
@@ -221,18 +242,16 @@ def _peak_bytes(prepared: Prepared, groups: Sequence[GroupPlan], workers: Sequen
         held += 2 * WINDOW_BYTES * len(workers)
     else:
         held += sum(leaf.nbytes for leaf in jax.tree.leaves(data.train))
+    if prepared.rule is not None:  # lanes wait on the host for its decisions
+        held += sum(group.lane_bytes * len(group.trials) for group in prepared.groups)
     in_flight = max(group.bytes * min(len(workers), group.tiles) for group in groups)
     if workers[0].platform != "cpu":
         return held + in_flight // len(workers)
     programs = sorted((COMPILE_BYTES + COMPILE_BYTES_A_SECOND * g.compile_seconds for g in groups), reverse=True)
     at_once = min(2, cores())
-    compiling = sum(programs[:at_once]) + KEPT_BYTES * len(programs[at_once:])
-    return int(_process_bytes() + compiling + held + in_flight)
-
-
-def _process_bytes() -> float:
-    """The most this process has held so far (``ru_maxrss`` is in KiB on Linux, in bytes on macOS)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    kept = programs[at_once : len(workers) + AHEAD]  # a program is dropped when its tiles are done
+    compiling = sum(programs[:at_once]) + KEPT_BYTES * len(kept)
+    return int(peak_bytes() + compiling + held + in_flight)
 
 
 def _warnings(prepared: Prepared, groups: Sequence[GroupPlan], finished: Set[str]) -> list[str]:

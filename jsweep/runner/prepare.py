@@ -1,7 +1,8 @@
 """A sweep checked and analysed before anything is compiled."""
 
+import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -10,13 +11,16 @@ from jsweep._runtime.backend import configure
 from jsweep._runtime.prng import root_key_data
 from jsweep.data.splits import check_data, epoch_examples
 from jsweep.engine.tile import Setting
-from jsweep.errors import StoreError
+from jsweep.errors import ConfigError, StoreError
 from jsweep.planning import Annotations, Group, RecordedRoles, Role, RoleKind, make_groups, make_trials
 from jsweep.planning.grouping import Traces
 from jsweep.planning.identity import data_hash, test_hash
+from jsweep.planning.trained_hyperparameters import trained_hyperparameters
 from jsweep.results.objective import DEFAULT_METRIC, Objective, check_recorded
+from jsweep.runner.judge import check_rungs
 from jsweep.runner.sweep import Sweep
 from jsweep.search.model_based import Search
+from jsweep.search.rules._rule import Rule, as_rule
 from jsweep.space import Configs
 from jsweep.space import configs as checked
 from jsweep.storage.records import SweepRecord, Trial
@@ -55,6 +59,11 @@ class Prepared:
             return self.sweep.objectives[0]
         mode = self.sweep.task.modes.get("loss")
         return Objective(DEFAULT_METRIC, mode) if mode and DEFAULT_METRIC in self.metrics else None
+
+    @property
+    def rule(self) -> Rule | None:
+        """The rule that stops trials, if there is one."""
+        return as_rule(self.sweep.rule) if self.sweep.rule else None
 
     def group_of(self, trial: str) -> Group:
         """The compile group of a trial, by its id; KeyError for one that is not in the sweep or cannot be traced."""
@@ -100,6 +109,7 @@ def prepare(
         traces=traces,
     )
     _warn_of_unused(grouped.roles, _annotations(configs))
+    _warn_of_trained(grouped.groups)
     setting = Setting(task, np.asarray(root), sweep.pairing, _evaluate_every(sweep, trials, record))
     prepared = Prepared(
         sweep=sweep,
@@ -113,6 +123,7 @@ def prepare(
     )
     for objective in sweep.objectives:
         check_recorded(objective.metric, prepared.metrics, sweep.name or task.name or "sweep")
+    _check_rule(prepared)
     return prepared
 
 
@@ -125,6 +136,7 @@ def recorded_roles(record: SweepRecord) -> RecordedRoles:
         buckets = {
             str(name): {int(value): int(size) for value, size in pairs} for name, pairs in settings["buckets"].items()
         }
+        programs = frozenset(map(str, settings["programs"]))
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise StoreError(
             f"the record's settings of the sweep {record.name!r} are damaged ({type(error).__name__}: {error}): "
@@ -132,7 +144,11 @@ def recorded_roles(record: SweepRecord) -> RecordedRoles:
         ) from error
     kept = {name: role for name, role in roles.items() if role[0] in (RoleKind.LANE, RoleKind.STATIC)}
     return RecordedRoles(
-        {name: kind for name, (kind, _) in kept.items()}, {name: why for name, (_, why) in kept.items()}, types, buckets
+        {name: kind for name, (kind, _) in kept.items()},
+        {name: why for name, (_, why) in kept.items()},
+        types,
+        buckets,
+        programs,
     )
 
 
@@ -142,13 +158,31 @@ def _annotations(configs: Configs) -> Annotations:
 
 
 def _evaluate_every(sweep: Sweep, trials: tuple[Trial, ...], record: SweepRecord | None) -> int:
-    """Steps between evaluations; a record keeps its own, which a longer sweep must not shift."""
+    """Steps between evaluations; a record keeps its own, which a longer sweep must not shift, and a rule its rungs."""
     if sweep.evaluate_every is not None:
         return sweep.evaluate_every
     recorded = None if record is None else record.identity.get("evaluate_every")
     if isinstance(recorded, int) and recorded > 0:
         return recorded
-    return max(1, -(-max(trial.steps for trial in trials) // EVALUATIONS))
+    longest = max(trial.steps for trial in trials)
+    rungs = sweep.rule.rungs(longest) if isinstance(sweep.rule, Rule) and sweep.rule.rungs else ()
+    return math.gcd(*rungs) if rungs else max(1, -(-longest // EVALUATIONS))
+
+
+def _check_rule(prepared: Prepared) -> None:
+    """ConfigError unless the sweep's rule can judge its trials."""
+    if prepared.rule is None:
+        return
+    rule, seeds = prepared.rule, len({trial.seed for trial in prepared.trials})
+    if prepared.objective is None or prepared.objective.mode is None:
+        raise ConfigError(
+            f"rule={rule.name} needs an objective to judge by: pass objective=, such as 'validation/loss'."
+        )
+    if seeds < rule.least_seeds:
+        raise ConfigError(
+            f"rule={rule.name} can stop nothing with {seeds} seeds: pass seeds={rule.least_seeds} or more."
+        )
+    check_rungs(rule, [trial.steps for trial in prepared.trials], prepared.setting.evaluate_every)
 
 
 def _warn_of_unused(roles: Mapping[str, Role], annotations: Annotations) -> None:
@@ -159,5 +193,17 @@ def _warn_of_unused(roles: Mapping[str, Role], annotations: Annotations) -> None
     warnings.warn(
         f"some hyperparameters have no effect ({reasons}): trials that differ in them alone are the same trial; take them "
         "out of the space, or use them in the task.",
+        stacklevel=5,
+    )
+
+
+def _warn_of_trained(groups: Sequence[Group]) -> None:
+    found = trained_hyperparameters(groups)
+    if not found:
+        return
+    starts = "; ".join(f"params{path} starts as {start}" for path, start in found.items())
+    warnings.warn(
+        f"some hyperparameters are trained ({starts}): the optimizer changes what is among the parameters that init returns; "
+        "leave out what is to stay as it is, and read it from config in apply. If it is to be learned, filter this warning.",
         stacklevel=5,
     )

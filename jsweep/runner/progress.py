@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jsweep._runtime.text import clean
-from jsweep.engine.events import Callback, Compiled, Failed, Plan, Trained
+from jsweep.engine.events import Callback, Compiled, Failed, Plan, Stopped, Trained
 from jsweep.errors import ConfigError
 from jsweep.runner.session import Session
 from jsweep.runner.tally import Scoreboard, Tally
@@ -80,6 +80,7 @@ def _tally(result: Session, trials: int | None) -> Tally:
     states = result.states()
     scoreboard = Scoreboard(prepared.trials, objective.metric, objective.mode)
     tally = Tally(prepared.trials, len(prepared.groups), scoreboard, expected=trials)
+    tally.may_stop = prepared.rule is not None
     traced = {trial.id for group in prepared.groups for trial in group.trials}
     tally.fail(trial.id for trial in prepared.trials if trial.id not in traced)
     finished = ended_at(states, prepared.trials)
@@ -108,6 +109,9 @@ class _Counting(Progress):
 
     def on_part(self, result: Session) -> None:
         self.tally.extend(result.prepared.trials)
+
+    def on_stopped(self, event: Stopped) -> None:
+        self.tally.stop(stop.trial for stop in event.stops)
 
     def on_record(self, result: Session, states: Mapping[str, TrialState]) -> None:
         wanted, ended = result.prepared.trials, self.tally.ended
@@ -220,9 +224,10 @@ def line_text(name: str, tally: Tally) -> str:
 
 
 def trials_text(tally: Tally) -> str:
-    """ "412/960 trials", with the failed ones."""
-    failed = f" ({tally.failed} failed)" if tally.failed else ""
-    return f"{len(tally.ended)}/{tally.total_trials} trials{failed}"
+    """ "412/960 trials", with those that were stopped or failed."""
+    counts = {"stopped": tally.stopped, "failed": tally.failed}
+    shown = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    return f"{len(tally.ended)}/{tally.total_trials} trials{shown and f' ({shown})'}"
 
 
 def speed_texts(tally: Tally) -> list[str]:
@@ -231,7 +236,7 @@ def speed_texts(tally: Tally) -> list[str]:
     if tally.speed is not None:
         texts.append(f"{tally.speed:,.0f} steps/s")
     if tally.seconds_left:
-        texts.append(f"{duration(tally.seconds_left)} left")
+        texts.append(f"{'at most ' * tally.may_stop}{duration(tally.seconds_left)} left")
     texts.append(f"{duration(tally.elapsed)} elapsed")
     if tally.compiled < tally.programs and len(tally.ended) < tally.total_trials:
         texts.append(f"{tally.compiled} of {tally.programs} programs compiled")

@@ -16,12 +16,13 @@ from jsweep.storage.standing import TrialState, Wanted, recorded_of, resumes_fro
 
 @dataclass(frozen=True)
 class Remaining:
-    """A sweep, the trials of it that are ``left`` to train, and what the record has of them."""
+    """A sweep, the trials of it that are ``left`` to train, those that others hold, and what the record has of them."""
 
     prepared: Prepared
     left: Set[str]
     states: Mapping[str, TrialState] = field(default_factory=dict)
     checkpoints: Sequence[Checkpoint] = ()
+    held: Set[str] = frozenset()
 
 
 def divide(remaining: Remaining, workers: Sequence[jax.Device]) -> list[Work]:
@@ -57,7 +58,7 @@ def _interrupted(group: Group, left: dict[str, Trial], widths: Mapping[str, int]
         return resumes_from(step, recorded, end, every)
 
     for row in remaining.checkpoints:  # those of the most steps first
-        members = [left.pop(trial) for trial in row.trials if resumes(trial, row.step)]
+        members = [left.pop(trial) for trial in row.members if resumes(trial, row.step)]
         if members and row.finished:
             ended_alike.setdefault((row.step, widths[members[0].id]), []).extend(members)
         elif members:

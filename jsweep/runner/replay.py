@@ -14,9 +14,9 @@ from jsweep.runner.recorded import compared, evaluated, is_same
 from jsweep.runner.run import attach
 from jsweep.runner.session import Session
 from jsweep.runner.sweep import Sweep
-from jsweep.storage import Status
 from jsweep.storage.integrity import Verified, sample
-from jsweep.storage.records import Score
+from jsweep.storage.records import Score, Status
+from jsweep.storage.standing import ENDED
 
 BatchWith = Literal["neighbours", "copies", "none"]
 """What fills a replayed trial's tile: its neighbours, copies of itself, or nothing (a program that is not vmapped)."""
@@ -76,7 +76,7 @@ def replay(sweep: Sweep | Session, trial: str, *, batch_with: BatchWith = "neigh
         raise ConfigError(f"batch_with={batch_with!r} is not valid: pass one of {allowed}.")
     with nullcontext(sweep) if isinstance(sweep, Session) else attach(sweep) as result:
         row = result.trial(trial)
-        if row.status != Status.FINISHED or row.width is None:
+        if row.status not in ENDED or row.width is None:
             raise ConfigError(f"trial {row.id} is {row.status}, so its record is not complete: run the sweep first.")
         width = 1 if batch_with == "none" else row.width
         return replay_many(result, [row.id], width, batch_with == "neighbours")[0]
@@ -99,8 +99,9 @@ def replay_many(
     found: dict[str, Replay] = {}
     setting, groups = session.prepared.setting, session.prepared.groups
     widths = {trial: width or rows[trial].width or 1 for trial in trials}
+    steps = {row.id: row.done for row in rows.values() if row.status == Status.STOPPED}
     for share in tiles_to_retrain(setting, groups, widths, neighbours):
-        scores, _ = retrain(setting, share, default_workers()[0], evaluated=evaluated(recorded))
+        scores, _ = retrain(setting, share, default_workers()[0], steps=steps, evaluated=evaluated(recorded))
         wide = share.tiles[0].width
         for trial in (t for t in trials if t in scores and widths[t] == wide):
             before = known.get(rows[trial].environment or 0, {})
@@ -113,11 +114,11 @@ def verify_against(found: Verified, sweep: Sweep, count: int) -> Verified:
     """Add to ``found`` whether every trial of ``sweep`` is recorded, and what replaying ``count`` of them shows."""
     with attach(sweep) as result:
         rows = result.trials()
-        replayed = replay_many(result, sample([row.id for row in rows if row.status == Status.FINISHED], count))
+        replayed = replay_many(result, sample([row.id for row in rows if row.status in ENDED and row.done], count))
     faults = [
         f"trial {trial} is asked for and not recorded" for trial in sorted(result.trial_ids - {r.id for r in rows})
     ]
-    faults += [f"trial {row.id} is {row.status}" for row in rows if row.status != Status.FINISHED]
+    faults += [f"trial {row.id} is {row.status}" for row in rows if row.status not in ENDED]
     faults += [str(one) for one in replayed if one.difference is not None]
     return dataclasses.replace(found, replayed=len(replayed), faults=(*found.faults, *faults))
 

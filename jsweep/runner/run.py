@@ -16,27 +16,38 @@ import jax
 from jsweep._runtime.environment import describe_environment
 from jsweep._runtime.interrupts import interrupts_set
 from jsweep._runtime.types import Value
-from jsweep.engine.events import Callback, Failed, Halved, Trained, dispatched
+from jsweep.engine.events import Callback, Failed, Halved, Stopped, Trained, dispatched
 from jsweep.engine.executors.programs import KeptPrograms
 from jsweep.engine.executors.threads import default_workers
 from jsweep.engine.executors.threads import run as run_tiles
+from jsweep.engine.parking import Parking
+from jsweep.engine.persistence import NoCheckpointing
 from jsweep.errors import ConfigError, StoreError
 from jsweep.planning.grouping import Traces
+from jsweep.results.ranking import ConfigScore
 from jsweep.runner.audience import Audience
 from jsweep.runner.checkpointing import Checkpointing
 from jsweep.runner.claims import Claims, View
-from jsweep.runner.compatibility import check_environment, check_lengths, check_same, enter_sweep, reads_length
+from jsweep.runner.compatibility import (
+    check_environment,
+    check_lengths,
+    check_same,
+    enter_sweep,
+    reads_length,
+    warn_of_unchecked,
+)
 from jsweep.runner.prepare import Prepared, prepare
 from jsweep.runner.progress import Progress, ProgressMode
 from jsweep.runner.remaining import Remaining, divide
+from jsweep.runner.ruling import make_ruling
 from jsweep.runner.searching import parts, proposed
 from jsweep.runner.session import Session
 from jsweep.runner.sweep import Sweep
 from jsweep.search.model_based import Search
 from jsweep.storage import Status, Store, SweepRecord, Trial, open_store
-from jsweep.storage.locks import is_alive, others_alive, owner
+from jsweep.storage.locks import is_alive, owner
 from jsweep.storage.paths import resolve
-from jsweep.storage.standing import ENDED, Wanted, ended_at
+from jsweep.storage.standing import Wanted, ended_at
 from jsweep.task.task import Task
 
 POLL_SECONDS = 0.3  # between two looks at trials that another process trains
@@ -91,9 +102,10 @@ def run(
     name, audience = sweep.record_name, Audience(sweep, progress, callbacks)
     with contextlib.ExitStack() as on_error:
         store = on_error.enter_context(open_store(sweep.store))
-        run = _Run(store, workers or default_workers(), audience, any_environment)
+        learns = isinstance(sweep.configs, Search)
+        run = _Run(store, workers or default_workers(), audience, any_environment, {} if learns else None)
         record = store.sweep(name)
-        if record is None and isinstance(sweep.configs, Search):
+        if record is None and learns:
             record, _ = run.enter(sweep)  # roles are decided for all that it may propose, not for one batch
         with audience:
             sessions = [run.train(part) for part in parts(store, sweep, record)]
@@ -101,6 +113,7 @@ def run(
         if len(sessions) > 1:
             row = store.sweep(name)
             session = Session(store, name, prepare(proposed(store, sweep, row), row, traces=run.traces))
+        warn_of_unchecked(store, session.row, session.prepared)
         on_error.pop_all()
     _warn_of_failures(session)
     return session
@@ -117,12 +130,13 @@ def attach(sweep: Sweep) -> Session:
         store = on_error.enter_context(open_store(sweep.store, write=_can_write(sweep)))
         record = store.sweep(sweep.record_name)
         if record is None:
-            raise ConfigError(f"{store.path} has no sweep {sweep.record_name!r}: run it first.")
-        lengths = {
-            trial: state.own.steps for trial, state in store.states(record.key).items()
-        }  # whatever is asked for now
+            memory = "" if store.file else "; a record in memory is that of its own session alone"
+            raise ConfigError(f"{store.path} has no sweep {sweep.record_name!r}: run it first{memory}.")
+        # Whatever lengths are asked for now.
+        lengths = {trial: state.own.steps for trial, state in store.states(record.key).items()}
         prepared = prepare(proposed(store, sweep, record), record, lengths)
         check_same(store, record, prepared)
+        warn_of_unchecked(store, record, prepared)
         on_error.pop_all()
     return Session(store, record.name, prepared)
 
@@ -147,7 +161,7 @@ def _warn_of_failures(session: Session) -> None:
             "Result.trial(id).traceback.",
             stacklevel=3,
         )
-    stuck = [trial for trial in rows if trial.status in ENDED and trial.reason]
+    stuck = [trial for trial in rows if trial.status == Status.FINISHED and trial.reason]
     if stuck:
         warnings.warn(
             f"{len(stuck)} of {len(rows)} trials could not be trained further and stay as they were, the first "
@@ -155,13 +169,17 @@ def _warn_of_failures(session: Session) -> None:
             stacklevel=3,
         )
     diverged = [trial for trial in rows if trial.nonfinite is not None]
-    if diverged and len(diverged) == len(rows):
+    if diverged and len(diverged) == len(rows) and not any(score.complete for score in _ranking(session)):
         first = min(trial.nonfinite or 0 for trial in diverged)
         warnings.warn(
             f"every trial became infinite or NaN, the first at step {first}: look for labels out of range, inputs that are "
             "not scaled, or learning rates that are too large.",
             stacklevel=3,
         )
+
+
+def _ranking(session: Session) -> Sequence[ConfigScore]:
+    return () if session.prepared.objective is None else session.ranking()
 
 
 @dataclass(frozen=True)
@@ -175,7 +193,7 @@ class _Run:
     workers: Sequence[jax.Device]
     audience: Audience
     any_environment: bool
-    programs: KeptPrograms = field(default_factory=dict)
+    programs: KeptPrograms | None  # None: dropped when their tiles are done
     traces: Traces = field(default_factory=dict)
 
     def enter(self, sweep: Sweep) -> tuple[SweepRecord, Prepared]:
@@ -237,18 +255,19 @@ class _Part:
         if self.store.file is None:
             return Claims(self.store, sweep, "this", lambda _: True, describe_environment(), wanted), None
         name = stack.enter_context(owner(folder))
-        claims = Claims(self.store, sweep, name, partial(is_alive, folder), describe_environment(), wanted)
+        alive = partial(is_alive, folder)
+        claims = Claims(self.store, sweep, name, alive, describe_environment(), wanted)
         every = prepared.setting.evaluate_every
-        checkpointing = Checkpointing(self.store, sweep, prepared.sweep.checkpoints, every)
-        alone = lambda: not others_alive(folder, name)
-        checkpointing.tidy(alone)
-        _at_end(stack, checkpointing.tidy, alone)
+        checkpointing = Checkpointing(self.store, sweep, prepared.sweep.checkpoints, every, name)
+        checkpointing.tidy(alive)
+        _at_end(stack, checkpointing.tidy, alive)
         _at_end(stack, claims.release)
         return claims, checkpointing
 
     def _train_all(self, claims: Claims, checkpointing: Checkpointing | None) -> None:
         prepared = self.session.prepared
-        claims.retry_failed()
+        if prepared.rule is None:  # a rule has judged those that failed
+            claims.retry_failed()
         untraceable = tuple(trial for trial in prepared.trials if trial.id in prepared.untraceable)
         for view in claims.passes():
             self.display.on_record(self.session, view.states)
@@ -260,8 +279,10 @@ class _Part:
                 self._record_failure(claims, [trial], prepared.untraceable[trial.id])
             left = free - prepared.untraceable.keys()
             if left:
-                checkpoints = self.store.checkpoints(self.record.key) if checkpointing else ()
-                self._train(Remaining(prepared, left, view.states, checkpoints), claims, checkpointing)
+                begun = [trial for trial in left if view.states[trial].recorded]
+                checkpoints = self.store.checkpoints_of(self.record.key, begun) if checkpointing else ()
+                remaining = Remaining(prepared, left, view.states, checkpoints, frozenset(view.held))
+                self._train(remaining, claims, checkpointing)
         self._check_end(claims.look())
 
     def _check_end(self, view: View) -> None:
@@ -281,16 +302,20 @@ class _Part:
             )
 
     def _train(self, remaining: Remaining, claims: Claims, checkpointing: Checkpointing | None) -> None:
-        work, callbacks = divide(remaining, self.run.workers), self.run.audience.callbacks
-        stop = threading.Event()
-        setting = remaining.prepared.setting
-        with (
-            interrupts_set(stop),
-            contextlib.closing(
-                run_tiles(setting, work, self.run.workers, stop, claims, checkpointing, self.run.programs)
-            ) as events,
-        ):
-            for event in dispatched(events, (*callbacks, self.display), stop):
+        prepared, stop, workers = remaining.prepared, threading.Event(), self.run.workers
+        if prepared.rule is None:
+            saving, ruling, work = checkpointing, None, divide(remaining, workers)
+            more = None
+        else:
+            saving = Parking(checkpointing or NoCheckpointing())
+            ruling = make_ruling(prepared, self.store, self.record, saving, held=remaining.held, workers=workers)
+            if ruling.waits():
+                time.sleep(POLL_SECONDS)
+                return
+            work, more = ruling.work(workers), ruling.more
+        events = run_tiles(prepared.setting, work, workers, stop, claims, saving, more, self.run.programs)
+        with interrupts_set(stop), contextlib.closing(events):
+            for event in dispatched(events, (*self.run.audience.callbacks, self.display), stop):
                 match event:
                     case Trained(group, tile, segment, _, saved):
                         outdated = checkpointing.outdated(tile, segment, saved) if checkpointing else []
@@ -300,11 +325,17 @@ class _Part:
                             checkpointing.remove(outdated)
                     case Failed(_, trials, error):
                         self._record_failure(claims, trials, error)
+                    case Stopped(stops):
+                        claims.stop(stops)
+                        if checkpointing:
+                            checkpointing.forget_superseded()
                     case Halved(group, width):
                         warnings.warn(
                             f"[{work[group].group.label}] did not fit the memory: its trials train {width} at a time.",
                             stacklevel=2,
                         )
+                if ruling is not None:
+                    ruling.note(event)
         if stop.is_set():
             raise KeyboardInterrupt
 

@@ -13,7 +13,8 @@ from jsweep.runner.holdout import evaluate_on_test, train_selected
 from jsweep.runner.looks import Looks, look_of
 from jsweep.runner.parameters import saved_state, trained_again, whole_state
 from jsweep.runner.prepare import Prepared
-from jsweep.storage import Status, Store, TestOpening
+from jsweep.storage import Store, TestOpening
+from jsweep.storage.standing import ENDED
 
 
 @dataclass(frozen=True)
@@ -162,9 +163,9 @@ class Session(Result):
             IncompatibleSweepError: where the trial comes out otherwise than it is recorded.
         """
         row = self.trial(trial)
-        if row.status != Status.FINISHED:
+        if row.status not in ENDED or not row.done:
             raise ConfigError(f"trial {row.id} is {row.status}: its parameters are available when it has finished.")
-        wanted = row.steps if step is None else step
+        wanted = row.done if step is None else step
         saved = self.saved(row.id)
         arrays = None
         if saved is not None and saved.step == wanted:

@@ -14,6 +14,7 @@ from jsweep._runtime.types import Value
 from jsweep.errors import ConfigError
 from jsweep.results.objective import Objective
 from jsweep.search.model_based import Search
+from jsweep.search.rules._rule import Decide, Rule, as_rule
 from jsweep.storage.paths import pin, resolve
 from jsweep.task.config import check_count
 from jsweep.task.task import Task
@@ -29,7 +30,7 @@ def plain_number(value: object) -> float:
     return value if isinstance(value, int | float) else float(str(value))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sweep:
     """What is to be swept, and how; nothing runs until `run` (or the command ``jsweep run``) is given it.
 
@@ -51,6 +52,9 @@ class Sweep:
             pairwise; "independent" gives each config its own.
         share_batches: True trains in tiles of one seed, whose lanes see the same batches, gathered once for all of them.
             It is faster for layers of fewer than 32 units and many configs a seed; with few it leaves lanes empty.
+        rule: decides between evaluations which configs stop, from `jsweep.rules` or a function of your own; None trains all to
+            their ends. A trial that stops has trained as it would have without the rule: its schedule sees its whole length
+            and is cut. The rule judges by the objective, and its configs, seeds and lengths cannot change once it is run.
         tile: lanes trained together: a number, "measure" to time the candidates now, or "auto", which keeps what the record
             has for a program, or takes what was measured on this machine, or measures where that pays.
         checkpoints: "running" keeps the state of tiles at their last two segments, to resume from after a crash, until they
@@ -74,6 +78,7 @@ class Sweep:
     key: Key = 0
     pairing: Pairing = "common"
     share_batches: bool = False
+    rule: Rule | Decide | None = None
     tile: int | Literal["auto", "measure"] = "auto"
     checkpoints: CheckpointPolicy = "running"
 
@@ -98,6 +103,13 @@ class Sweep:
         self._check_lengths()
         if not isinstance(self.seeds, str) and isinstance(self.seeds, Iterable):
             object.__setattr__(self, "seeds", tuple(self.seeds))  # an iterator can be read only once
+        if self.rule is not None:
+            object.__setattr__(self, "rule", as_rule(self.rule))
+        if self.rule is not None and isinstance(self.configs, Search):
+            raise ConfigError(
+                f"rule={self.rule!r} judges configs that are known from the start, and {self.configs!r} proposes them while the "
+                "sweep runs: leave out the rule, or pass js.random(space, n, key=0) as configs."
+            )
         object.__setattr__(self, "objective", self._objective())
         object.__setattr__(self, "store", pin(self.store))
 
@@ -142,10 +154,8 @@ class Sweep:
             )
         mode = chosen.mode or self.task.modes.get(chosen.metric.partition("/")[2])
         if mode is None:
-            split, _, name = chosen.metric.rpartition("/")
-            close = difflib.get_close_matches(name, list(self.task.modes), n=1)
-            meant = f"{split}/{close[0]}" if split else "".join(close)
-            hint = f" (did you mean {meant!r}?)" if close else ""
+            close = difflib.get_close_matches(chosen.metric.rpartition("/")[2], list(self.task.modes), n=1)
+            hint = f" (did you mean 'validation/{close[0]}'?)" if close else ""
             raise ConfigError(
                 f"objective={chosen.metric!r}{hint} has no known direction; the task's metrics that have one are "
                 f"{', '.join(sorted(self.task.modes)) or 'none'}: correct the name, or pass "

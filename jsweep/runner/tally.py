@@ -97,9 +97,10 @@ class Tally:
         self.total_steps, self.total_trials, self._expected = 0, 0, expected or 0
         self.programs, self.compiled = programs, 0
         self.scoreboard = scoreboard
+        self.may_stop = False  # whether a rule may stop trials, so that less is left than it seems
         self.done_steps = self.trained_steps = 0
         self.ended: set[str] = set()
-        self.failed = 0
+        self.failed = self.stopped = 0
         self._done: dict[str, int] = {}
         self._clock, self._begun = clock, clock()
         self._trained: deque[tuple[float, int]] = deque([(self._begun, 0)])
@@ -126,7 +127,9 @@ class Tally:
             if trial not in self.steps or trial in self.ended:
                 continue
             failed = state.open.status == Status.FAILED
-            if state.own.status in ENDED and state.own.steps >= self.steps[trial]:
+            if state.own.status == Status.STOPPED:
+                self.stop([trial])
+            elif state.own.status in ENDED and state.own.steps >= self.steps[trial]:
                 finished.add(trial)
                 self._end(trial)
             elif failed and not retried:
@@ -163,6 +166,12 @@ class Tally:
         """Count trials that failed: nothing of them is left to train."""
         for trial in trials:
             self.failed += trial not in self.ended
+            self._end(trial)
+
+    def stop(self, trials: Iterable[str]) -> None:
+        """Count trials that the sweep's rule stopped: nothing of them is left to train."""
+        for trial in trials:
+            self.stopped += trial not in self.ended
             self._end(trial)
 
     @property

@@ -1,22 +1,25 @@
-"""Checkpoint files: named arrays in the safetensors format, written atomically, and read only if their SHA-256 agrees.
+"""Checkpoint files: named arrays as safetensors, on the disk before a row names them, read only if their SHA-256 agrees.
 
 Nothing is pickled: only numbers and short texts are read back.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import re
+import stat
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import ml_dtypes
 import numpy as np
 
 from jsweep.errors import StoreError
+from jsweep.storage.records import Checkpoint
 
-_NAME = re.compile(r"[0-9a-f]{16}-[0-9]{1,18}\.safetensors")
+_NAME = re.compile(r"([0-9a-f]{32})-[0-9]{1,18}\.safetensors")  # whose it is, and a number: no name is used twice
 _DTYPE = "dtype of "  # metadata of arrays whose type safetensors does not know from NumPy: they are stored as bytes
 _INVALID = (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError, struct.error)
 
@@ -26,65 +29,83 @@ def folder_of(store: str | os.PathLike[str]) -> Path:
     return Path(f"{os.fspath(store)}.checkpoints")
 
 
+def file_name(owner: str, number: int) -> str:
+    """The name of the file that a process writes as its ``number``-th."""
+    return f"{owner}-{number}.safetensors"
+
+
+def owner_of(name: str) -> str | None:
+    """The process that has written the file of this name; None if it is no name of a checkpoint."""
+    found = _NAME.fullmatch(name)
+    return None if found is None else found[1]
+
+
 def write_checkpoint(
-    folder: Path, stem: str, step: int, arrays: Mapping[str, np.ndarray], texts: Mapping[str, str]
-) -> tuple[str, str]:
-    """Write a checkpoint file.
+    folder: Path, name: str, arrays: Mapping[str, np.ndarray], *, step: int, since: int, trials: Sequence[str]
+) -> str:
+    """Write a checkpoint file, so that it is on the disk when this returns.
 
     Args:
         folder: The folder of the store's checkpoints, created if it does not exist.
-        stem: 16 hexadecimal digits that begin the file's name.
-        step: The number of steps trained, which ends it.
-        arrays: The arrays by name.
-        texts: Short texts by name.
+        name: A name from `file_name` that was not used before.
+        arrays: The arrays by name, each with the trials on its leading axis.
+        step: The steps trained.
+        since: The step after which the sums of training metrics began.
+        trials: The ids of the trials.
 
     Returns:
-        The file's name and the SHA-256 of its content.
+        The SHA-256 of its content.
 
     Raises:
         StoreError: If the file cannot be written.
     """
-    name = f"{stem}-{step}.safetensors"
-    content = to_bytes(arrays, texts)
+    content = to_bytes(arrays, {"step": str(step), "since": str(since), "trials": json.dumps(list(trials))})
     try:
-        folder.mkdir(exist_ok=True)
-        write_atomically(folder / name, content)
+        if not folder.exists():
+            folder.mkdir(exist_ok=True)
+            _sync_folder(folder.parent)
+        _write_to_disk(folder / name, content)
     except OSError as error:
         raise StoreError(
             f"the checkpoint {str(folder / name)!r} could not be written ({error.strerror or error}): free some space or "
             "make its folder writable, then run the sweep again; everything recorded before is kept."
         ) from error
-    return name, hashlib.sha256(content).hexdigest()
+    return hashlib.sha256(content).hexdigest()
 
 
-def read_checkpoint(folder: Path, name: str, sha256: str) -> tuple[dict[str, np.ndarray], dict[str, str]] | None:
+def read_checkpoint(folder: Path, row: Checkpoint) -> tuple[dict[str, np.ndarray], int] | None:
     """Read a checkpoint file.
 
     Args:
         folder: The folder of the store's checkpoints.
-        name: The file's name; any name that `write_checkpoint` does not give is treated as missing.
-        sha256: The SHA-256 that its content must have.
+        row: The row that names it; a name that `file_name` does not give is treated as missing.
 
     Returns:
-        Its arrays and texts by name; None if it is missing, damaged or not a checkpoint.
+        Its arrays by name, and the step after which the sums began; None if it is missing, damaged or not a checkpoint, or
+        is not what the row says.
     """
-    if not _NAME.fullmatch(name):
+    if owner_of(row.file) is None:
         return None  # a store from elsewhere must not name other files
     try:
-        content = (folder / name).read_bytes()
-    except OSError:
+        content = _read_file(folder / row.file)
+    except (OSError, MemoryError):
         return None
-    if hashlib.sha256(content).hexdigest() != sha256:
+    if hashlib.sha256(content).hexdigest() != row.sha256:
         return None
     try:
-        return from_bytes(content)
-    except ValueError:
-        return None
+        arrays, texts = from_bytes(content)
+        trials, since = json.loads(texts["trials"]), texts["since"]
+        agrees = texts["step"] == str(row.step) and len(trials) == len(row.trials) and len(since) < 19
+        if agrees and all(own in ("", trial) for own, trial in zip(row.trials, trials)):  # "": it was dropped
+            return arrays, int(since)
+    except _INVALID:
+        pass
+    return None
 
 
 def remove_checkpoint(folder: Path, name: str) -> None:
     """Remove a checkpoint file if it exists."""
-    if _NAME.fullmatch(name):
+    if owner_of(name) is not None:
         (folder / name).unlink(missing_ok=True)
 
 
@@ -136,3 +157,39 @@ def _dtype(name: str) -> np.dtype:
     if dtype.hasobject:
         raise ValueError(f"{name} is not a type of numbers")
     return dtype
+
+
+def _write_to_disk(path: Path, content: bytes) -> None:
+    """Write a new file; where that fails none is left. A process that is killed may leave a part, which nobody names."""
+    try:
+        with open(path, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        _sync_folder(path.parent)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk; Windows and some network file systems do that of themselves, or not at all."""
+    if os.name == "nt":
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def _read_file(path: Path) -> bytes:
+    """The content of a regular file: a record from elsewhere may have put a pipe or a link to a device in its place."""
+    opened = os.open(
+        path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    )
+    with open(opened, "rb") as file:
+        if not stat.S_ISREG(os.fstat(opened).st_mode):
+            raise OSError(f"{path} is not a regular file")
+        return file.read()

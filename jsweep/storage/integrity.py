@@ -75,7 +75,7 @@ def _check(opened: Store) -> tuple[Verified, list[tuple[SweepRecord, Checkpoint]
         faults += _missing_scores(opened, row, recorded)
         for checkpoint in opened.checkpoints(row.key):
             checkpoints += 1
-            if read_checkpoint(opened.folder, checkpoint.file, checkpoint.sha256) is None:
+            if read_checkpoint(opened.folder, checkpoint) is None:
                 suspects.append((row, checkpoint))
     return Verified(len(sweeps), trials, scores, checkpoints, 0, tuple(faults)), suspects
 
@@ -100,8 +100,8 @@ def drop(store: str | os.PathLike[str], sweep: str, trials: Iterable[str] | None
     with open_store(store) as opened:
         alive = functools.cache(functools.partial(is_alive, opened.folder))
         count, outdated = opened.drop(sweep, None if trials is None else list(trials), alive)
-        for checkpoint in outdated:
-            remove_checkpoint(opened.folder, checkpoint.file)
+        for file in {checkpoint.file for checkpoint in outdated} - opened.checkpoint_files():
+            remove_checkpoint(opened.folder, file)
     return count
 
 
@@ -123,9 +123,9 @@ def _missing_scores(store: Store, sweep: SweepRecord, trials: Iterable[Trial]) -
     """A sentence for each score that a finished trial lacks at its last step."""
     last, metrics = store.last_scores(sweep.key), store.metrics(sweep.key)
     return [
-        f"sweep {sweep.name!r}: trial {trial.id} is finished, but has no {metric} at step {trial.steps}"
+        f"sweep {sweep.name!r}: trial {trial.id} is {trial.status}, but has no {metric} at step {trial.done}"
         for trial in trials
-        if trial.status == "finished"
+        if trial.status == "finished" or (trial.status == "stopped" and trial.done)
         for metric in metrics
         if metric not in last.get(trial.key, {})
     ]

@@ -53,9 +53,10 @@ def is_alive(folder: Path, name: str) -> bool:
     return False
 
 
-def others_alive(folder: Path, me: str) -> bool:
-    """Whether any process but ``me`` uses the store."""
-    return any(is_alive(folder, path.stem) for path in folder.glob(f"*{_SUFFIX}") if path.stem != me)
+def remove_dead(folder: Path) -> None:
+    """Remove the lock files of processes that have ended without doing so."""
+    for path in folder.glob(f"*{_SUFFIX}"):
+        is_alive(folder, path.stem)
 
 
 def _held(folder: Path) -> tuple[str, IO[bytes]] | None:

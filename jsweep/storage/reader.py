@@ -6,7 +6,7 @@ import hashlib
 import sqlite3
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
@@ -26,7 +26,7 @@ from jsweep.storage.rows import (
 )
 from jsweep.storage.settings import checked_settings
 from jsweep.storage.standing import TrialState
-from jsweep.storage.transitions import read_states
+from jsweep.storage.transitions import read_states, unfinished_checkpoints
 
 _R = TypeVar("_R")
 _P = ParamSpec("_P")
@@ -167,12 +167,12 @@ class StoreReader:
 
     @_reads
     def last_scores(self, sweep: int) -> dict[int, dict[str, float]]:
-        """Each finished trial's metrics at its last step, by trial key; how long its curves are does not matter."""
+        """The metrics of each trial that finished or was stopped after its last step, by trial key; its curves are not read."""
         found: dict[int, dict[str, float]] = {}
         rows = self._db.execute(
             "SELECT scores.trial, metrics.name, scores.value FROM trials CROSS JOIN metrics CROSS JOIN scores "
-            "ON scores.trial = trials.key AND scores.metric = metrics.id AND scores.step = trials.steps "
-            "WHERE trials.sweep = ? AND trials.status = 'finished' "
+            "ON scores.trial = trials.key AND scores.metric = metrics.id AND scores.step = trials.done "
+            "WHERE trials.sweep = ? AND trials.status IN ('finished', 'stopped') "
             "AND metrics.name IN (SELECT value FROM sweeps, json_each(settings, '$.metrics') WHERE sweeps.id = ?)",
             (sweep, sweep),
         )
@@ -205,6 +205,21 @@ class StoreReader:
         return [batch_from_row(row) for row in rows]
 
     @_reads
+    def checkpoints_of(self, sweep: int, trials: Iterable[str]) -> list[Checkpoint]:
+        """The checkpoints that some trials may resume from; those of other trials at their ends are not read."""
+        select = "SELECT tile, step, file, sha256, trials, finished FROM checkpoints "
+        select += "WHERE sweep = ? AND tile = ? AND finished = 1"
+        wanted = dict.fromkeys(trials)
+        ends = [row for trial in wanted for row in self._db.execute(select, (sweep, trial)).fetchall()]
+        rows = [*unfinished_checkpoints(self._db, sweep), *map(checkpoint_from_row, ends)]
+        return sorted((row for row in rows if not wanted.keys().isdisjoint(row.members)), key=lambda row: -row.step)
+
+    @_reads
+    def checkpoint_files(self) -> set[str]:
+        """The files that any sweep's checkpoints are in."""
+        return {str(file) for (file,) in self._db.execute("SELECT DISTINCT file FROM checkpoints")}
+
+    @_reads
     def final_checkpoint(self, sweep: int, trial: str) -> Checkpoint | None:
         """The checkpoint of a finished trial at its end, if there is one."""
         row = self._db.execute(
@@ -227,9 +242,9 @@ class StoreReader:
 
     @_reads
     def damaged(self, sweep: int) -> list[str]:
-        """The finished trials whose rows are not what was written when they finished."""
+        """The trials whose rows are not what was written when they finished or were stopped."""
         rows = self._db.execute(
-            "SELECT key, id, digest FROM trials WHERE sweep = ? AND status = 'finished'", (sweep,)
+            "SELECT key, id, digest FROM trials WHERE sweep = ? AND status IN ('finished', 'stopped')", (sweep,)
         ).fetchall()
         return [str(trial) for key, trial, digest in rows if self._digest(key) != digest]
 

@@ -30,6 +30,7 @@ class Status(StrEnum):
     WAITING = "waiting"
     RUNNING = "running"
     FINISHED = "finished"
+    STOPPED = "stopped"  # by the sweep's rule, before its end
     FAILED = "failed"
 
 
@@ -39,7 +40,8 @@ class Trial:
 
     ``id`` is a stable hash of the task's name, the config and the seed. ``steps`` is how long the trial trains, ``done``
     how many of these steps are recorded. In a trial that was read from a store, ``config`` holds each callable as a
-    `jsweep.space.Named`, so that reading runs no code. ``reason`` and ``traceback`` say why a trial failed.
+    `jsweep.space.Named`, so that reading runs no code. ``reason`` says why a trial failed or was stopped,
+    ``traceback`` where it failed.
     """
 
     id: str
@@ -72,8 +74,21 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Stop:
+    """That a rule stopped a trial after ``step`` steps, and why."""
+
+    trial: str
+    step: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint file: of one trial at its end if ``finished``, else of a tile's stacked state."""
+    """A checkpoint: where the state of a trial at its end is, if ``finished``, else that of a tile's trials on their way.
+
+    ``trials`` are those whose states are in ``file``, in the order of the lanes; "" stands for one that was dropped. ``tile``
+    is the finished trial's id, or a hash of the tile's trials. Trials that finish together share a file.
+    """
 
     tile: str
     step: int
@@ -81,6 +96,11 @@ class Checkpoint:
     sha256: str
     trials: Sequence[str]
     finished: bool
+
+    @property
+    def members(self) -> Sequence[str]:
+        """The trials that it is kept for."""
+        return [self.tile] if self.finished else self.trials
 
 
 @dataclass(frozen=True)

@@ -90,10 +90,13 @@ def trial_from_row(row: Row) -> Trial:
 
 
 def checkpoint_from_row(row: Row) -> Checkpoint:
-    """A checkpoint from (tile, step, file, sha256, trials, finished)."""
+    """A checkpoint from (tile, step, file, sha256, trials, finished); one that is damaged is of no trial."""
     tile, step, file, sha256, trials, finished = row
-    ids = [str(trial) for trial in load_list(trials)]
-    return Checkpoint(str(tile), int(step), str(file), str(sha256), ids, bool(finished))
+    try:
+        ids = [str(trial) for trial in load_list(trials)]
+        return Checkpoint(str(tile), int(step), str(file), str(sha256), ids, bool(finished))
+    except (ValueError, TypeError, RecursionError):
+        return Checkpoint(str(tile), -1, str(file), str(sha256), [], finished=False)
 
 
 def batch_from_row(row: Row) -> Batch:

@@ -29,9 +29,9 @@ CREATE TABLE trials (
     seed INTEGER NOT NULL,
     steps INTEGER NOT NULL,      -- how long the trial trains
     done INTEGER NOT NULL DEFAULT 0,  -- steps trained and recorded
-    status TEXT NOT NULL DEFAULT 'waiting' CHECK (status IN ('waiting', 'running', 'finished', 'failed')),
+    status TEXT NOT NULL DEFAULT 'waiting' CHECK (status IN ('waiting', 'running', 'finished', 'stopped', 'failed')),
     nonfinite INTEGER,           -- the first step at which a metric was not finite
-    reason TEXT,                 -- why it failed, in one line
+    reason TEXT,                 -- why it failed or was stopped, in one line
     traceback TEXT,              -- of the error that it failed with
     program TEXT,                -- fingerprint of the tile program
     width INTEGER,               -- lanes of the tile
@@ -55,12 +55,14 @@ CREATE TABLE checkpoints (       -- files in STORE.checkpoints, written before t
     sweep INTEGER NOT NULL REFERENCES sweeps,
     tile TEXT NOT NULL,          -- a hash of its trials; for a finished trial's own state, the trial's id
     step INTEGER NOT NULL,
-    file TEXT NOT NULL,
+    file TEXT NOT NULL,          -- trials that finish together share one
     sha256 TEXT NOT NULL,
     trials TEXT NOT NULL,        -- JSON: trial ids in the order of the lanes; "" for one that was dropped
     finished INTEGER NOT NULL,   -- 1 for one trial's state at its end
     PRIMARY KEY (sweep, tile, step)
 ) WITHOUT ROWID;
+
+CREATE INDEX unfinished_checkpoints ON checkpoints (sweep) WHERE finished = 0;
 
 CREATE TABLE tests (             -- the ledger: every look at a test split; it outlives the sweeps
     id INTEGER PRIMARY KEY AUTOINCREMENT,

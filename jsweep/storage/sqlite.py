@@ -12,7 +12,18 @@ from jsweep.storage.connection import connect
 from jsweep.storage.ledger import Reservation
 from jsweep.storage.paths import resolve, shown
 from jsweep.storage.reader import StoreReader
-from jsweep.storage.records import Batch, Checkpoint, JsonObject, Outcome, Score, SweepRecord, TestOpening, Trial, now
+from jsweep.storage.records import (
+    Batch,
+    Checkpoint,
+    JsonObject,
+    Outcome,
+    Score,
+    Stop,
+    SweepRecord,
+    TestOpening,
+    Trial,
+    now,
+)
 from jsweep.storage.rows import dump, dump_config, dump_configs, dump_outcomes
 from jsweep.storage.standing import TrialState, Wanted
 from jsweep.storage.transitions import Alive
@@ -163,13 +174,24 @@ class Store(StoreReader):
                     lost.append(score.trial)
                 elif key:
                     self._db.execute("UPDATE trials SET digest = ? WHERE key = ?", (self._digest(key), key))
-            for row in checkpoints if not lost or len(lost) < len(scores) else ():
-                self._db.execute(
-                    "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (sweep, row.tile, row.step, row.file, row.sha256, dump(list(row.trials)), int(row.finished)),
-                )
-            self._forget(sweep, outdated)
+            if not lost or len(lost) < len(scores):
+                transitions.name_checkpoints(self._db, sweep, checkpoints)
+            transitions.forget_checkpoints(self._db, sweep, outdated)
         return lost
+
+    def record_stops(self, sweep: int, stops: Sequence[Stop], owner: str, alive: Alive) -> None:
+        """Mark trials as stopped by the sweep's rule.
+
+        Args:
+            sweep: The sweep's key.
+            stops: The trials, each with its steps and why.
+            owner: The process that asks.
+            alive: Whether the process of a name is running; trials that another one holds stay as they are.
+        """
+        with self._transaction():
+            states = transitions.read_states(self._db, sweep, [stop.trial for stop in stops])
+            for key in transitions.stop(self._db, states, stops, owner, alive):
+                self._db.execute("UPDATE trials SET digest = ? WHERE key = ?", (self._digest(key), key))
 
     def record_failure(
         self,
@@ -216,7 +238,7 @@ class Store(StoreReader):
             outdated = transitions.drop(self._db, row.key, states)
             if trials is None:
                 outdated += self.checkpoints(row.key)
-                self._forget(row.key, outdated)
+                transitions.forget_checkpoints(self._db, row.key, outdated)
                 self._db.execute("DELETE FROM batches WHERE sweep = ?", (row.key,))
                 self._db.execute("DELETE FROM sweeps WHERE id = ?", (row.key,))
         return len(states), outdated
@@ -225,8 +247,24 @@ class Store(StoreReader):
         """Forget the checkpoints of tiles that there is nothing to train of; their files may be removed afterwards."""
         with self._transaction():
             idle = {trial for trial, state in transitions.read_states(self._db, sweep).items() if state.idle}
-            rows = self.checkpoints(sweep)
-            self._forget(sweep, [row for row in rows if not row.finished and idle.issuperset(filter(None, row.trials))])
+            rows = transitions.unfinished_checkpoints(self._db, sweep)
+            ended = [row for row in rows if idle.issuperset(filter(None, row.trials))]
+            transitions.forget_checkpoints(self._db, sweep, ended)
+
+    def forget_superseded_checkpoints(self, sweep: int, kept: int) -> list[Checkpoint]:
+        """Forget the checkpoints of tiles whose every trial has ended, or has ``kept`` later ones; returns them."""
+        with self._transaction():
+            states = transitions.read_states(self._db, sweep)
+            found: dict[str, int] = {}
+            superseded = []
+            rows = transitions.unfinished_checkpoints(self._db, sweep)
+            for row in sorted(rows, key=lambda row: -row.step):
+                open_ = [trial for trial in row.trials if trial in states and not states[trial].idle]
+                if all(found.get(trial, 0) >= kept for trial in open_):
+                    superseded.append(row)
+                found |= {trial: found.get(trial, 0) + 1 for trial in row.trials}
+            transitions.forget_checkpoints(self._db, sweep, superseded)
+        return superseded
 
     def reserve_look(self, asked: TestOpening, owner: str, again: bool, alive: Alive) -> Reservation:
         """Enter a look at a test split that is about to happen; see `jsweep.storage.ledger.reserve`."""
@@ -287,12 +325,6 @@ class Store(StoreReader):
             self._db.execute("INSERT OR IGNORE INTO metrics (name) VALUES (?)", (name,))
             self._metrics[name] = self._db.execute("SELECT id FROM metrics WHERE name = ?", (name,)).fetchone()[0]
         return self._metrics[name]
-
-    def _forget(self, sweep: int, rows: Iterable[Checkpoint]) -> None:
-        self._db.executemany(
-            "DELETE FROM checkpoints WHERE sweep = ? AND tile = ? AND step = ?",
-            ((sweep, row.tile, row.step) for row in rows),
-        )
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from jsweep.storage.records import Status, Trial
 
-ENDED = frozenset({Status.FINISHED})
+ENDED = frozenset({Status.FINISHED, Status.STOPPED})
 """The states in which a trial has a result."""
 
 

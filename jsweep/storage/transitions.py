@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from jsweep.storage.records import Checkpoint, Score, Status
+from jsweep.storage.records import Checkpoint, Score, Status, Stop
 from jsweep.storage.rows import checkpoint_from_row, dump
 from jsweep.storage.standing import ENDED, Row, Standing, TrialState, Wanted, begins_again, standing
 
@@ -104,6 +104,27 @@ def fail(
             )
 
 
+def stop(
+    db: sqlite3.Connection, states: Mapping[str, TrialState], stops: Iterable[Stop], owner: str, alive: Alive
+) -> list[int]:
+    """Stop trials by a rule, but those that have ended or failed, or that a living process other than ``owner`` holds.
+
+    Every process comes to the same stops, so what one may not enter its holder does. Returns the keys of those entered.
+    """
+    entered = []
+    for each in stops:
+        state = states.get(each.trial)
+        if state is None or state.own.status in ENDED or state.own.status == Status.FAILED:
+            continue
+        if state.own.owner in (None, owner) or not alive(state.own.owner):
+            db.execute(
+                "UPDATE trials SET status = 'stopped', done = ?, reason = ?, owner = NULL WHERE key = ?",
+                (each.step, each.reason, state.own.key),
+            )
+            entered.append(state.own.key)
+    return entered
+
+
 def release(db: sqlite3.Connection, owner: str) -> None:
     """Give up what ``owner`` holds; extensions of which nothing was trained were only wished for."""
     db.execute("DELETE FROM trials WHERE owner = ? AND extension = 1 AND done = 0 AND status = 'waiting'", (owner,))
@@ -126,17 +147,42 @@ def leave_checkpoints(db: sqlite3.Connection, sweep: int, kept: Mapping[str, int
     no other trial, which are forgotten.
     """
     left = []
-    select = "SELECT tile, step, file, sha256, trials, finished FROM checkpoints WHERE sweep = ?"
-    for row in map(checkpoint_from_row, db.execute(select, (sweep,)).fetchall()):
+    for trial, done in kept.items():
+        select = "SELECT tile, step, file, sha256, trials, finished FROM checkpoints WHERE sweep = ? AND tile = ? AND step > ?"
+        left += map(checkpoint_from_row, db.execute(select, (sweep, trial, done)).fetchall())
+    for row in unfinished_checkpoints(db, sweep):
         trials = ["" if row.step > kept.get(trial, row.step) else trial for trial in row.trials]
-        place = (sweep, row.tile, row.step)
         if not any(trials):
             left.append(row)
-            db.execute("DELETE FROM checkpoints WHERE sweep = ? AND tile = ? AND step = ?", place)
         elif trials != list(row.trials):
-            changed = (dump(trials), *place)
+            changed = (dump(trials), sweep, row.tile, row.step)
             db.execute("UPDATE checkpoints SET trials = ? WHERE sweep = ? AND tile = ? AND step = ?", changed)
+    forget_checkpoints(db, sweep, left)
     return left
+
+
+def unfinished_checkpoints(db: sqlite3.Connection, sweep: int) -> list[Checkpoint]:
+    """The checkpoints of tiles that were still training."""
+    select = "SELECT tile, step, file, sha256, trials, finished FROM checkpoints WHERE sweep = ? AND finished = 0"
+    return [*map(checkpoint_from_row, db.execute(select, (sweep,)).fetchall())]
+
+
+def forget_checkpoints(db: sqlite3.Connection, sweep: int, rows: Iterable[Checkpoint]) -> None:
+    """Remove the rows of checkpoints, whose files may be removed afterwards if no other row names them."""
+    places = ((sweep, row.tile, row.step) for row in rows)
+    db.executemany("DELETE FROM checkpoints WHERE sweep = ? AND tile = ? AND step = ?", places)
+
+
+def name_checkpoints(db: sqlite3.Connection, sweep: int, rows: Iterable[Checkpoint]) -> None:
+    """Enter checkpoints whose files are written; of a trial's final states the last one is kept."""
+    for row in rows:
+        db.execute(
+            "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (sweep, row.tile, row.step, row.file, row.sha256, dump(list(row.trials)), int(row.finished)),
+        )
+        if row.finished:
+            earlier = (sweep, row.tile, row.step)
+            db.execute("DELETE FROM checkpoints WHERE sweep = ? AND tile = ? AND finished = 1 AND step < ?", earlier)
 
 
 def _replace(db: sqlite3.Connection, own: int, extension: int) -> None:

@@ -91,6 +91,7 @@ class Config(Mapping):  # of str and Any; said here, run-time type checkers woul
         return Config(values, self._reads)
 
     def __reduce__(self) -> tuple[type["Config"], tuple[dict[str, Any]]]:
+        self._reads.update(self._values)
         return Config, (self._values,)
 
     def __repr__(self) -> str:

@@ -87,7 +87,12 @@ class Task:
         if isinstance(self.data.train, Batches):
             object.__setattr__(self, "batch_size", self.data.train.size)
         object.__setattr__(self, "batch_size", check_count("batch_size", self.batch_size))
+        if not isinstance(self.modes, Mapping):
+            raise ConfigError(f'modes={self.modes!r} is not valid: pass a dict, such as {{"accuracy": "max"}}.')
         for name, mode in self.modes.items():
+            if "/" in name:
+                own = name.rpartition("/")[2]
+                raise ConfigError(f"modes names {name!r}: leave out the split, as in {own!r}.")
             if mode not in ("min", "max"):
                 raise ConfigError(f'modes[{name!r}]={mode!r} is not valid: pass "min" or "max".')
 

@@ -1,7 +1,8 @@
-"""The programs of a sweep, compiled ahead of the workers that wait for them."""
+"""The programs of a sweep, compiled a few ahead of the workers that wait for them and dropped when their tiles are done."""
 
 import functools
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as StillCompiling
@@ -17,18 +18,23 @@ from jsweep.engine.tile import Setting
 from jsweep.planning import Group, Tile
 
 POLL_SECONDS = 0.2  # between two looks at whether the run is to stop, while a program is compiled
+AHEAD = 4  # programs compiled, or waiting to be, that no worker has asked for yet
+
+_Key = tuple[int, int]  # a group's number, and the lanes of a tile
 
 
 @dataclass(frozen=True)
 class Work:
     """One group's share of a sweep: the tiles still to train.
 
-    ``window`` is the rows of a streamed window; None where the training split stays on the device.
+    ``window`` is the rows of a streamed window; None where the training split stays on the device. ``width`` is that of
+    tiles that will come later; None where there are none.
     """
 
     group: Group
     tiles: tuple[Tile, ...]
     window: int | None = None
+    width: int | None = None
 
 
 KeptPrograms = dict[str, tuple[TileProgram, str]]
@@ -38,7 +44,8 @@ KeptPrograms = dict[str, tuple[TileProgram, str]]
 class Programs:
     """Each group's program at each width, compiled by a small pool, once for each device.
 
-    What is ``kept`` of earlier runs is not compiled again, and what is compiled here is kept there.
+    A program takes some megabytes. So no more than those that workers use and `AHEAD` others are there at once, in the order
+    of the work. But what is ``kept`` of earlier runs is not compiled again, and what is compiled here is kept there.
     """
 
     def __init__(
@@ -49,16 +56,19 @@ class Programs:
         pool: BackgroundPool,
         emit: Callable[[Event], None],
         monitor: CacheMonitor,
-        kept: KeptPrograms,
+        kept: KeptPrograms | None,
     ):
         self._kept = kept
         self._setting, self._work, self._pool, self._emit, self._monitor = setting, work, pool, emit, monitor
+        self._devices = tuple(devices)
         self._lock = threading.Lock()
-        self._futures: dict[tuple[int, int, jax.Device], Future[tuple[TileProgram, str]]] = {}
-        for number, share in enumerate(work):
-            for width in dict.fromkeys(tile.width for tile in share.tiles):
-                for device in devices:
-                    self._request(number, width, device)
+        self._tiles = Counter((number, tile.width) for number, share in enumerate(work) for tile in share.tiles)
+        self._tiles.update((number, share.width) for number, share in enumerate(work) if share.width)  # to the end
+        self._asked: set[_Key] = set()
+        self._cancelled = False
+        self._futures: dict[_Key, dict[jax.Device, Future[tuple[TileProgram, str]]]] = {}
+        with self._lock:
+            self._compile_ahead()
 
     def get(
         self, number: int, width: int, device: jax.Device, should_stop: Callable[[], bool]
@@ -67,7 +77,12 @@ class Programs:
 
         Raises what compiling it raised.
         """
-        future = self._request(number, width, device)
+        with self._lock:
+            if self._cancelled:
+                return None
+            self._asked.add((number, width))
+            future = self._request((number, width))[device]
+            self._compile_ahead()
         while True:
             try:
                 return future.result(timeout=POLL_SECONDS)
@@ -77,29 +92,58 @@ class Programs:
             except CancelledError:
                 return None
 
+    def add(self, number: int, width: int) -> None:
+        """There is a tile more to train of a group at a width."""
+        with self._lock:
+            self._tiles[number, width] += 1
+
+    def done(self, number: int, width: int) -> None:
+        """A tile of a group at a width is done with; its program is dropped where it was the last."""
+        key = number, width
+        with self._lock:
+            self._tiles[key] -= 1
+            if not self._tiles[key]:
+                del self._tiles[key]
+                self._asked.discard(key)
+                for future in self._futures.pop(key, {}).values():
+                    future.cancel()
+                self._compile_ahead()
+
     def cancel(self) -> None:
         """Give up the programs that are not being compiled yet."""
-        for future in self._futures.values():
-            future.cancel()
-
-    def _request(self, number: int, width: int, device: jax.Device) -> Future[tuple[TileProgram, str]]:
         with self._lock:
-            if (number, width, device) not in self._futures:
-                compiling = functools.partial(self._compile, number, width, device)
-                self._futures[number, width, device] = self._pool.submit(compiling)
-            return self._futures[number, width, device]
+            self._cancelled = True
+            for futures in self._futures.values():
+                for future in futures.values():
+                    future.cancel()
+
+    def _compile_ahead(self) -> None:
+        waiting = sum(key not in self._asked for key in self._futures)
+        for key in () if self._cancelled else self._tiles:
+            if waiting >= AHEAD:
+                return
+            if key not in self._futures:
+                self._request(key)
+                waiting += 1
+
+    def _request(self, key: _Key) -> dict[jax.Device, Future[tuple[TileProgram, str]]]:
+        if key not in self._futures:
+            compiling = {device: functools.partial(self._compile, *key, device) for device in self._devices}
+            self._futures[key] = {device: self._pool.submit(compile) for device, compile in compiling.items()}
+        return self._futures[key]
 
     def _compile(self, number: int, width: int, device: jax.Device) -> tuple[TileProgram, str]:
         share = self._work[number]
         key = _identity(share, width, device)
-        if key in self._kept:
+        if self._kept is not None and key in self._kept:
             return self._kept[key]
         lowered = lower_tile(self._setting.task, share.group, width, device, share.window)
         program = lowered.compile()
         self._monitor.compiled(lowered.fingerprint, compiler_options(device))
         self._emit(Compiled(number, width, lowered.fingerprint))
-        self._kept[key] = program, lowered.fingerprint
-        return self._kept[key]
+        if self._kept is not None:
+            self._kept[key] = program, lowered.fingerprint
+        return program, lowered.fingerprint
 
 
 def _identity(share: Work, width: int, device: jax.Device) -> str:

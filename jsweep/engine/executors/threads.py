@@ -11,8 +11,8 @@ import queue
 import sys
 import threading
 import warnings
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import jax
 
@@ -23,6 +23,7 @@ from jsweep.engine.concurrency import COMPILER, BackgroundPool
 from jsweep.engine.events import Event, Failed, Halved, Trained
 from jsweep.engine.executors.programs import KeptPrograms, Programs
 from jsweep.engine.executors.programs import Work as Work
+from jsweep.engine.executors.tiles import TileQueue
 from jsweep.engine.executors.watchdog import Watchdog
 from jsweep.engine.persistence import Checkpointing, Claims, NoCheckpointing, NoClaims
 from jsweep.engine.program import TileProgram
@@ -32,6 +33,10 @@ from jsweep.storage.records import Trial
 
 WORKER = "jsweep-tile"  # the name of a worker's thread
 POLL_SECONDS = 5.0  # between two looks at whether a worker hangs
+
+
+More = tuple[Sequence[Event], Sequence[tuple[int, Tile]]]
+"""Events, and then tiles to train, each with the number of its compile group."""
 
 
 def default_workers() -> list[jax.Device]:
@@ -56,6 +61,7 @@ def run(
     stop: threading.Event,
     claims: Claims | None = None,
     checkpointing: Checkpointing | None = None,
+    more: Callable[[], More] | None = None,
     kept: KeptPrograms | None = None,
 ) -> Generator[Event, None, None]:
     """Train all tiles, yielding events as they come.
@@ -67,16 +73,17 @@ def run(
         stop: once it is set, tiles end after their current segment.
         claims: which trials are this process's to train; None for all.
         checkpointing: where tiles are saved and resumed from; None for nowhere.
+        more: asked whenever all tiles are done, once their events have been consumed; the run ends when there is no more.
         kept: the compiled programs of earlier runs of this task, to which this run adds its own.
     """
-    tiles: queue.SimpleQueue[tuple[int, Tile]] = queue.SimpleQueue()
-    for number, share in enumerate(work):
-        for tile in share.tiles:
-            tiles.put((number, tile))
     devices = list(dict.fromkeys(workers))
     inbox, pool = _Inbox(stop), BackgroundPool(min(2, cores()))
+    tiles = TileQueue(lambda: inbox.events.put(_IDLE))
+    for number, share in enumerate(work):
+        for tile in share.tiles:
+            tiles.put(number, tile)
     with monitor_cache() as monitor:
-        programs = Programs(setting, work, devices, pool, inbox.events.put, monitor, {} if kept is None else kept)
+        programs = Programs(setting, work, devices, pool, inbox.events.put, monitor, kept)
         shared = _Shared(
             setting, work, tiles, programs, inbox, claims or NoClaims(), checkpointing or NoCheckpointing()
         )
@@ -90,15 +97,25 @@ def run(
             thread.start()
         ended = False
         try:
-            yield from inbox.receive(len(threads))
+            if not any(share.tiles for share in work):
+                tiles.on_idle()
+            yield from inbox.receive(len(threads), shared, more or (lambda: ((), ())))
             ended = True
         finally:
             inbox.abandoned.set()
+            tiles.close()
             programs.cancel()
             # A second Ctrl-C ends the run at once; after an error the workers have time to end their segments.
             for thread in () if stop.is_set() and not ended else threads:
                 thread.join()
             pool.close(wait=not stop.is_set())
+
+
+class _Idle:
+    """All tiles are done."""
+
+
+_IDLE = _Idle()
 
 
 @dataclass(frozen=True)
@@ -107,13 +124,15 @@ class _Inbox:
 
     stop: threading.Event
     abandoned: threading.Event = field(default_factory=threading.Event)  # the caller has gone
-    events: "queue.Queue[Event | BaseException | None]" = field(default_factory=queue.Queue)  # None: a worker ended
+    events: "queue.Queue[Event | BaseException | _Idle | None]" = field(
+        default_factory=queue.Queue
+    )  # None: a worker ended
     watchdog: Watchdog = field(default_factory=Watchdog)
 
     def should_stop(self) -> bool:
         return self.stop.is_set() or self.abandoned.is_set()
 
-    def receive(self, workers: int) -> Generator[Event, None, None]:
+    def receive(self, workers: int, shared: "_Shared", more: Callable[[], More]) -> Generator[Event, None, None]:
         """Yield events until as many workers have ended; raise what one of them raised."""
         while workers:
             for message in self.watchdog.report():
@@ -124,10 +143,24 @@ class _Inbox:
                 continue
             if event is None:
                 workers -= 1
+            elif isinstance(event, _Idle):
+                yield from self._refill(shared, more)
             elif isinstance(event, BaseException):
                 raise event
             else:
                 yield event
+
+    def _refill(self, shared: "_Shared", more: Callable[[], More]) -> Generator[Event, None, None]:
+        """Put more tiles in the queue, or close it."""
+        if self.should_stop():
+            return shared.tiles.close()
+        events, following = more()
+        yield from events
+        for number, tile in following:
+            shared.put(number, tile)
+        if not following:
+            shared.tiles.close()
+        return None
 
 
 @dataclass(frozen=True)
@@ -136,11 +169,16 @@ class _Shared:
 
     setting: Setting
     work: Sequence[Work]
-    tiles: "queue.SimpleQueue[tuple[int, Tile]]"
+    tiles: TileQueue
     programs: Programs
     inbox: _Inbox
     claims: Claims
     checkpointing: Checkpointing
+
+    def put(self, number: int, tile: Tile) -> None:
+        """Add a tile to those that are to be trained."""
+        self.programs.add(number, tile.width)
+        self.tiles.put(number, tile)
 
 
 @dataclass(frozen=True)
@@ -164,14 +202,14 @@ class _Worker:
             events.put(None)
 
     def _take_tiles(self) -> None:
-        while not self.shared.inbox.should_stop():
-            try:
-                number, tile = self.shared.tiles.get_nowait()
-            except queue.Empty:
-                return
+        tiles = self.shared.tiles
+        while taken := tiles.take(self.shared.inbox.should_stop):
+            number, tile = taken
             claimed = self.shared.claims.claim(tile.trials)
             if claimed:
-                self._train(number, Tile(claimed, tile.width))
+                self._train(number, replace(tile, trials=claimed))
+            self.shared.programs.done(number, tile.width)
+            tiles.done()
 
     def _train(self, number: int, tile: Tile) -> None:
         try:
@@ -184,7 +222,7 @@ class _Worker:
         program, fingerprint = compiled
         begin = self.shared.checkpointing.resume(self.shared.work[number].group, tile)
         context = self._context(number, program)
-        segments = train_tile(context, tile, begin, self.shared.inbox.should_stop)
+        segments = train_tile(context, tile, begin)
         finished: set[str] = set()
         while True:
             try:
@@ -195,8 +233,11 @@ class _Worker:
             if segment is None or self.shared.claims.lost(tile.trials):
                 return
             finished |= {score.trial for score in segment.scores if score.finished}
-            saved = self.shared.checkpointing.save(tile, segment)
+            stopping = self.shared.inbox.should_stop()
+            saved = self.shared.checkpointing.save(tile, segment, stopping)
             self.shared.inbox.events.put(Trained(number, tile, segment, fingerprint, saved))
+            if stopping:
+                return
 
     def _context(self, number: int, program: TileProgram) -> TileContext:
         share, watchdog = self.shared.work[number], self.shared.inbox.watchdog
@@ -216,16 +257,16 @@ class _Worker:
 
     def _failed(self, number: int, tile: Tile, error: Exception, left: tuple[Trial, ...]) -> None:
         """Put the trials that are ``left`` back in two halves, or give them up."""
-        emit, tiles = self.shared.inbox.events.put, self.shared.tiles
+        emit = self.shared.inbox.events.put
         half = -(-len(left) // 2)
         if left and _out_of_memory(error) and tile.width > 1:
             width = -(-tile.width // 2)
             emit(Halved(number, width))
             for start in range(0, len(left), width):
-                tiles.put((number, Tile(left[start : start + width], width)))
+                self.shared.put(number, replace(tile, trials=left[start : start + width], width=width))
         elif len(left) > 1:
-            tiles.put((number, Tile(left[:half], tile.width)))
-            tiles.put((number, Tile(left[half:], tile.width)))
+            self.shared.put(number, replace(tile, trials=left[:half]))
+            self.shared.put(number, replace(tile, trials=left[half:]))
         else:
             emit(Failed(number, left or tile.trials, error))
 

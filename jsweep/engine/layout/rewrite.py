@@ -1,7 +1,6 @@
 """Rewriting a traced step with its values in the layouts chosen for them."""
 
 from collections.abc import Callable, Sequence
-from typing import cast
 
 import jax
 import numpy as np
@@ -99,8 +98,10 @@ def _rewritten(jaxpr: core.ClosedJaxpr) -> core.ClosedJaxpr | core.Jaxpr:
 
 
 def _rewritten_closed(jaxpr: core.ClosedJaxpr) -> core.ClosedJaxpr:
-    avals = cast(list[ShapedArray], jaxpr.in_avals)  # or references, which have the same attributes
-    inputs = [jax.ShapeDtypeStruct(a.shape, a.dtype, weak_type=getattr(a, "weak_type", False)) for a in avals]
+    avals = [aval for aval in jaxpr.in_avals if isinstance(aval, ShapedArray)]
+    if len(avals) < len(jaxpr.in_avals):
+        return jaxpr  # it takes references to arrays that it writes to
+    inputs = [jax.ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak_type) for a in avals]
     return jax.make_jaxpr(lambda *arrays: _run(FlatJaxpr(jaxpr), arrays))(*inputs)
 
 

@@ -1,0 +1,101 @@
+"""Which numbers cannot be lanes, because a task computes something else with a traced one than with a Python number."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from jsweep._runtime.types import Value
+from jsweep.planning.agreement import Operation, disagreement, operations_of, straying
+from jsweep.planning.lane_types import LaneType
+from jsweep.planning.traced import Traced
+
+SUSPECTS = 4  # configs of a group, at most, that are traced because a number of theirs is rounded to another one
+
+Config = Mapping[str, Value]
+Trace = Callable[[Config, Mapping[str, LaneType], int], Traced | Exception]
+"""``trace(static, lanes, rows)``"""
+
+
+class Drafted(Protocol):
+    """What is asked of a draft of a compile group."""
+
+    @property
+    def lanes(self) -> Mapping[str, LaneType]: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def traced(self) -> Traced: ...
+    @property
+    def members(self) -> Sequence[int]: ...
+
+
+def why_not_numbers(draft: Drafted, configs: Sequence[Config], trace: Trace) -> dict[str, str]:
+    """The lanes of a group that must be static, with the reasons.
+
+    Args:
+        draft: the group.
+        configs: the distinct configs of the sweep.
+        trace: traces a group with some values compiled in, or returns the exception that stopped it.
+    """
+    numbers = [n for n, lane in draft.lanes.items() if n in draft.traced.used and _is_number(n, lane)]
+    if not numbers:
+        return {}
+    case = _Case(draft, [configs[member] for member in draft.members], trace)
+    values = {name: [config[name] for config in case.configs] for name in numbers}
+    operations = operations_of(draft.traced, values)
+    reasons: dict[str, str] = {}
+    for place in _samples(draft, values, operations):
+        compiled_in = case.trace(place, ())
+        if isinstance(compiled_in, Traced):
+            found = disagreement(operations, operations_of(compiled_in, {}), place)
+            if found is not None:
+                suspects = sorted(found.lanes or numbers)
+                at_fault = suspects if len(suspects) == 1 else case.at_fault(place, compiled_in, suspects)
+                reasons |= {name: f"{found.reason} of type {draft.lanes[name].dtype}" for name in at_fault}
+    return reasons
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A group and its configs."""
+
+    draft: Drafted
+    configs: Sequence[Config]
+    tracing: Trace
+
+    def trace(self, place: int, lanes: Sequence[str]) -> Traced | Exception:
+        """The trace of one config in its group, of whose numbers only ``lanes`` are lanes."""
+        kept = {n: lane for n, lane in self.draft.lanes.items() if n in lanes or not _is_number(n, lane)}
+        static = {name: value for name, value in self.configs[place].items() if name not in kept}
+        return self.tracing(static, kept, self.draft.rows)
+
+    def at_fault(self, place: int, compiled_in: Traced, suspects: Sequence[str]) -> Sequence[str]:
+        """Which of the suspects cannot be lanes, by trying each alone; all of them where none is at fault alone."""
+        without, found = operations_of(compiled_in, {}), []
+        for name in suspects:
+            alone = self.trace(place, (name,))
+            if isinstance(alone, Traced):
+                operations = operations_of(alone, {name: [self.configs[place][name]]})
+                if disagreement(operations, without, 0) is not None:
+                    found.append(name)
+        return found or suspects
+
+
+def _samples(draft: Drafted, values: Mapping[str, Sequence[Value]], operations: Sequence[Operation]) -> list[int]:
+    """Which configs are compared, by their places: the first, suspects, and those whose values Python treats otherwise.
+
+    No rounding tells that powers by negative whole numbers are fractions in Python, and that True + True is 2.
+    """
+    places = [0, *straying(operations)[:SUSPECTS]]
+    for name, column in values.items():
+        kind, numbers = draft.lanes[name].dtype.kind, [value for value in column if isinstance(value, int)]
+        if kind == "b":
+            places += sorted(column.index(value) for value in set(numbers))
+        elif kind == "i" and min(numbers) < 0:
+            places.append(column.index(min(numbers)))
+    return list(dict.fromkeys(places))
+
+
+def _is_number(name: str, lane: LaneType) -> bool:
+    """Whether a lane stands for a Python number."""
+    return not lane.names and not lane.most and name != "batch_size"

@@ -1,0 +1,119 @@
+"""Compiled programs: a few ahead of the workers, and gone when their tiles are done, so that a sweep's memory is bounded."""
+
+import gc
+import weakref
+from contextlib import contextmanager
+
+import jax
+import pytest
+from small import make_task
+
+import jsweep as js
+from jsweep.engine.compilation_cache import CacheMonitor
+from jsweep.engine.concurrency import BackgroundPool
+from jsweep.engine.executors import programs as module
+from jsweep.engine.executors.programs import AHEAD, Programs, Work
+from jsweep.engine.program import LoweredTile, TileProgram
+from jsweep.planning import Tile
+from jsweep.runner.prepare import prepare
+
+TILES = 3  # of each group
+
+
+class Lowered:
+    """A tile that compiles at once, to a program that can be watched."""
+
+    fingerprint = "0"
+
+    def __init__(self, made):
+        self.made = made
+
+    def compile(self):
+        program = TileProgram(print, print, print, 1)
+        self.made.append(weakref.ref(program))
+        return program
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """References to the programs that were compiled."""
+    found = []
+    monkeypatch.setattr(module, "lower_tile", lambda *_: Lowered(found))
+    monkeypatch.setattr(CacheMonitor, "compiled", lambda *_: None)
+    return found
+
+
+@contextmanager
+def compilers():
+    pool = BackgroundPool(1)
+    yield pool
+    pool.close(wait=True)
+
+
+def alive(made):
+    gc.collect()
+    return sum(reference() is not None for reference in made)
+
+
+@pytest.fixture(scope="module")
+def prepared(data):
+    return prepare(js.Sweep(make_task(data), [{"learning_rate": 0.1}], steps=2))
+
+
+def programs_of(prepared, groups, pool):
+    group = prepared.groups[0]
+    work = [Work(group, (Tile(group.trials, 1),) * TILES)] * groups
+    return Programs(prepared.setting, work, jax.devices(), pool, lambda event: None, CacheMonitor())
+
+
+def test_programs_of_many_groups_are_never_there_all_at_once(made, prepared):
+    with compilers() as pool:
+        programs = programs_of(prepared, 40, pool)
+        most = 0
+        for number in range(40):
+            for _ in range(TILES):
+                programs.get(number, 1, jax.devices()[0], lambda: False)
+                most = max(most, alive(made))
+                programs.done(number, 1)
+    assert len(made) == 40  # each compiled once
+    assert most <= 1 + AHEAD
+    assert alive(made) == 0
+
+
+def test_a_program_stays_while_its_group_has_tiles(made, prepared):
+    with compilers() as pool:
+        programs = programs_of(prepared, 2, pool)
+        first, _ = programs.get(0, 1, jax.devices()[0], lambda: False)
+        programs.add(0, 1)  # put back, half of a tile that failed
+        for _ in range(TILES):
+            programs.done(0, 1)
+        assert programs.get(0, 1, jax.devices()[0], lambda: False)[0] is first
+        programs.done(0, 1)
+        del first
+        programs.get(1, 1, jax.devices()[0], lambda: False)
+    assert alive(made) == 1
+
+
+def test_nothing_more_is_compiled_for_a_run_that_ends(made, prepared):
+    with compilers() as pool:
+        programs = programs_of(prepared, 20, pool)
+        programs.get(0, 1, jax.devices()[0], lambda: False)
+        programs.cancel()
+        for _ in range(TILES):
+            programs.done(0, 1)
+    assert len(made) <= 1 + AHEAD
+
+
+def test_a_run_leaves_no_program_behind(data, monkeypatch):
+    found = []
+
+    def compiled(self, compile=LoweredTile.compile):
+        program = compile(self)
+        found.append(weakref.ref(program))
+        return program
+
+    monkeypatch.setattr(LoweredTile, "compile", compiled)
+    session = js.sweep(make_task(data), [{"learning_rate": 0.1, "width": width} for width in (4, 8)], steps=2)
+    assert len(found) == 2
+    assert alive(found) == 0
+    assert len(session.trials()) == 2
