@@ -59,7 +59,7 @@ def _is_said(value: Any) -> bool:
 def _is_search(value: Any) -> bool:
     if not isinstance(value, Mapping):
         return False
-    batch = value.get("batch")
+    batch = value.get("batch", 0)
     return _is_whole(batch) and batch > 0 and _list(_is_said)(value.get("objectives"))
 
 
