@@ -40,7 +40,10 @@ def made(monkeypatch):
     found = []
     monkeypatch.setattr(module, "lower_tile", lambda *_: Lowered(found))
     monkeypatch.setattr(CacheMonitor, "compiled", lambda *_: None)
-    return found
+    gc.collect()
+    gc.freeze()  # collections look at what this test makes alone
+    yield found
+    gc.unfreeze()
 
 
 @contextmanager
