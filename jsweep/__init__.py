@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.results.objective import Objective as Objective
     from jsweep.results.objective import maximize as maximize
     from jsweep.results.objective import minimize as minimize
+    from jsweep.results.pareto import ParetoPoint as ParetoPoint
     from jsweep.results.ranking import ConfigScore as ConfigScore
     from jsweep.results.ranking import TestScore as TestScore
     from jsweep.results.reports import SweepReport as SweepReport
@@ -65,6 +66,12 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.runner.verbs import test as test
     from jsweep.search import rules as rules
     from jsweep.search.grid import grid as grid
+    from jsweep.search.model_based import Search as Search
+    from jsweep.search.model_based import cma_es as cma_es
+    from jsweep.search.model_based import gp as gp
+    from jsweep.search.model_based import nsga2 as nsga2
+    from jsweep.search.model_based import optuna as optuna
+    from jsweep.search.model_based import tpe as tpe
     from jsweep.search.quasi_random import latin_hypercube as latin_hypercube
     from jsweep.search.quasi_random import sobol as sobol
     from jsweep.search.random import random as random
@@ -139,6 +146,12 @@ _PUBLIC = {
     "uniform": "jsweep.space",
     "when": "jsweep.space",
     "grid": "jsweep.search.grid",
+    "Search": "jsweep.search.model_based",
+    "cma_es": "jsweep.search.model_based",
+    "gp": "jsweep.search.model_based",
+    "nsga2": "jsweep.search.model_based",
+    "optuna": "jsweep.search.model_based",
+    "tpe": "jsweep.search.model_based",
     "random": "jsweep.search.random",
     "latin_hypercube": "jsweep.search.quasi_random",
     "sobol": "jsweep.search.quasi_random",
@@ -178,6 +191,7 @@ _PUBLIC = {
     "open": "jsweep.results.verbs",
     "show": "jsweep.results.verbs",
     "ConfigScore": "jsweep.results.ranking",
+    "ParetoPoint": "jsweep.results.pareto",
     "TestScore": "jsweep.results.ranking",
 }
 _MODULES = {

@@ -66,7 +66,7 @@ def prepared(data):
 def programs_of(prepared, groups, pool):
     group = prepared.groups[0]
     work = [Work(group, (Tile(group.trials, 1),) * TILES)] * groups
-    return Programs(prepared.setting, work, jax.devices(), pool, lambda event: None, CacheMonitor())
+    return Programs(prepared.setting, work, jax.devices(), pool, lambda event: None, CacheMonitor(), None)
 
 
 def test_programs_of_many_groups_are_never_there_all_at_once(made, prepared):

@@ -188,8 +188,8 @@ def test_two_that_grow_a_sweep_at_once_give_what_one_after_the_other_gives(data,
     real = js.runner.run.prepare
     others = [lambda: grow("once.db", 8, 12, 16, 24).close()]
 
-    def prepare_while_another_grows(*arguments):
-        prepared = real(*arguments)
+    def prepare_while_another_grows(*arguments, **named):
+        prepared = real(*arguments, **named)
         if others:
             others.pop()()
         return prepared

@@ -21,7 +21,11 @@ def test_the_sweep_in_a_page_runs(tmp_path, monkeypatch, capsys):
     ):
         assert long in code
         code = code.replace(long, short)
-    exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
+    names = {"__name__": "readme"}
+    exec(compile(code, "README.md", "exec"), names)
+    search = re.search(r"```python\n(search = .*?)```", README, re.DOTALL).group(1)
+    exec(compile(search.replace("256", "6").replace("1000", "20"), "README.md", "exec"), names)
+    assert len(names["session"].ranking()) == 6
     out = capsys.readouterr().out
     assert "validation/accuracy" in out
     assert "test/accuracy" in out

@@ -25,6 +25,9 @@ from jsweep.storage.records import Trial
 from jsweep.task.task import Task
 
 Config = Mapping[str, Value]
+Traces = dict[object, Traced | Exception]
+"""Traces of one task, by what they were made of."""
+
 _PATIENCE = 100  # configs that fail, one after another and none of them traced, before the task itself is blamed
 
 
@@ -64,6 +67,7 @@ def make_groups(
     annotations: Annotations | None = None,
     recorded: RecordedRoles | None = None,
     share_batches: bool = False,
+    traces: Traces | None = None,
 ) -> Grouped:
     """Split trials into compile groups by abstract tracing; nothing is compiled.
 
@@ -73,6 +77,7 @@ def make_groups(
         annotations: what the space says of its names.
         recorded: what the record of the sweep holds, which is kept.
         share_batches: the lanes of a tile share their batches, except where batch sizes are lanes.
+        traces: those made for other trials of the task, to which this adds its own.
 
     Returns:
         The groups, the roles and what cannot be traced.
@@ -83,6 +88,7 @@ def make_groups(
     """
     recorded = recorded or RecordedRoles()
     planner = _Planner(task, trials, annotations or Annotations(), recorded)
+    planner.traces = {} if traces is None else traces
     with retracing():
         drafts, failed = planner.settle()
     groups = []
@@ -114,7 +120,7 @@ class _Planner:
                 self.trials_of.append([])
             self.trials_of[number].append(trial)
         self.assignment = first_assignment(task, self.configs, annotations, recorded)
-        self._traces: dict[object, Traced | Exception] = {}
+        self.traces: Traces = {}
 
     def settle(self) -> tuple[list[Draft], dict[int, Exception]]:
         """Make the groups again until every one of them traces with the same roles."""
@@ -215,12 +221,12 @@ class _Planner:
 
     def _trace(self, static: Config, lanes: Mapping[str, LaneType], rows: int) -> Traced | Exception:
         key = (self.assignment.encoded(static), tuple(sorted(lanes.items())), rows)
-        if key not in self._traces:
+        if key not in self.traces:
             try:
-                self._traces[key] = trace(self.task, static, lanes, rows)
+                self.traces[key] = trace(self.task, static, lanes, rows)
             except Exception as error:
-                self._traces[key] = error
-        return self._traces[key]
+                self.traces[key] = error
+        return self.traces[key]
 
     def _check_used(self, drafts: Sequence[Draft]) -> None:
         """Refuse a lane that the task read but on whose tracer nothing depends: a type check has thrown it away."""

@@ -42,19 +42,19 @@ def make_trials(
     listed = seed_list(seeds)
     trials = []
     for identity, given in zip(chosen.ids, chosen, strict=True):
-        config = {name: _resolved(value) for name, value in given.items()}
+        config = {name: resolved(value) for name, value in given.items()}
         length = _steps_of(task, config, steps, epochs, examples)
         trials += [Trial(trial_id(task.name or "task", identity, s), identity, config, s, length) for s in listed]
     return tuple(trials)
 
 
-def _resolved(value: Value) -> Value:
+def resolved(value: Value) -> Value:
     """A value with the functions that a record names in their place."""
     if isinstance(value, space.Named):
         return value.resolve()
     if isinstance(value, list | tuple):
-        return type(value)(_resolved(item) for item in value)
-    return {key: _resolved(item) for key, item in value.items()} if isinstance(value, dict) else value
+        return type(value)(resolved(item) for item in value)
+    return {key: resolved(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def trial_id(task_name: str, config_identity: str, seed: int) -> str:

@@ -49,12 +49,13 @@ def minimize(metric: str) -> Objective:
 class Directions:
     """What a sweep's settings say about its metrics: the names recorded, the objective, and the known directions.
 
-    ``modes`` maps names without the split ("accuracy") to "min" or "max".
+    ``modes`` maps names without the split ("accuracy") to "min" or "max"; ``objectives`` are all that the sweep said.
     """
 
     metrics: tuple[str, ...]
     objective: Objective = Objective(DEFAULT_METRIC)
     modes: Mapping[str, Mode] = field(default_factory=dict)
+    objectives: tuple[Objective, ...] = ()
 
     def resolve(self, metric: "str | Objective | None", sweep: str) -> Objective:
         """The objective to rank by, with its direction.
@@ -94,8 +95,9 @@ def directions_of(metrics: Sequence[str], settings: Mapping[str, Any]) -> Direct
     """What a sweep's recorded settings, which were checked when they were read, say about directions."""
     said: Mapping[str, Any] = settings.get("objective") or {"metric": DEFAULT_METRIC}
     modes: Mapping[str, Any] = settings.get("modes", {"loss": "min"})
-    objective = Objective(said["metric"] or DEFAULT_METRIC, said.get("mode"))
-    return Directions(tuple(metrics), objective, {name: mode for name, mode in modes.items() if mode is not None})
+    known = {name: mode for name, mode in modes.items() if mode is not None}
+    several = tuple(Objective(metric, mode) for metric, mode in settings.get("objectives", []))
+    return Directions(tuple(metrics), Objective(said["metric"] or DEFAULT_METRIC, said.get("mode")), known, several)
 
 
 def check_recorded(metric: str, recorded: Sequence[str], sweep: str) -> None:

@@ -18,6 +18,7 @@ from jsweep.results.filters import matching
 from jsweep.results.incomplete import why_nothing_is_complete
 from jsweep.results.moment import of_one_moment
 from jsweep.results.objective import Directions, Objective, check_recorded, directions_of
+from jsweep.results.pareto import ParetoPoint, front
 from jsweep.results.ranking import (
     LOSSES,
     At,
@@ -217,6 +218,28 @@ class Result:
         objective, checked, trials = self._directions().resolve(metric, self.name), check_at(at), self.trials()
         scores = self._scores(objective.metric, checked, trials)
         return rank(self._with_own_configs(trials), objective, checked, scores)
+
+    @of_one_moment
+    def pareto(self, *objectives: str | Objective, at: At = "last") -> list[ParetoPoint]:
+        """The configs of which no other is better by one objective and as good by all, by their means over seeds.
+
+        Args:
+            *objectives: Two or more metrics, each a name or an `Objective`; default: those of the sweep.
+            at: The evaluation that counts, in steps; see `ranking`.
+
+        Returns:
+            The Pareto front, the best by the first objective first; configs that `best` could not select are left out.
+
+        Raises:
+            ConfigError: There are fewer than two objectives, and as `ranking`.
+        """
+        wanted = objectives or self._directions().objectives
+        if len(wanted) < 2:
+            raise ConfigError(
+                f"pareto weighs {len(wanted)} objectives: pass two or more, as in "
+                "pareto('validation/accuracy', js.minimize('validation/norm')), or give the sweep objective=[...]."
+            )
+        return front([self.ranking(objective, at=at) for objective in wanted])
 
     @of_one_moment
     def best(

@@ -15,6 +15,7 @@ from jsweep.planning.host_code import code_hash
 from jsweep.planning.identity import FunctionIdentity, ProgramIdentity
 from jsweep.planning.lane_types import kind_of_lane
 from jsweep.runner.prepare import Prepared
+from jsweep.runner.searching import describe_search
 from jsweep.space import config_id
 from jsweep.storage import Store, SweepRecord, Trial
 from jsweep.storage.records import JsonObject
@@ -176,6 +177,7 @@ def _merged(known: JsonObject, prepared: Prepared) -> JsonObject:
     return {
         **known,
         "objective": now["objective"],
+        "objectives": now["objectives"],
         "metrics": _union(known.get("metrics", []), now["metrics"]),
         "modes": {**known.get("modes", {}), **now["modes"]},
         "roles": {**now["roles"], **known.get("roles", {})},
@@ -200,11 +202,13 @@ def _settings(prepared: Prepared) -> dict[str, Any]:
     return {
         "metrics": prepared.metrics,
         "objective": None if objective is None else {"metric": objective.metric, "mode": objective.mode},
+        "objectives": [[each.metric, each.mode] for each in prepared.sweep.objectives],
         "modes": dict(prepared.sweep.task.modes),
         "roles": {role.name: [str(role.kind), role.reason] for role in roles},
         "lane_types": {r.name: _union([], [kind_of_lane(lane) for lane in r.types]) for r in roles if r.types},
         "buckets": {r.name: sorted(map(list, r.buckets.items())) for r in roles if r.buckets is not None},
         "programs": {group.identity.digest: _programs(group.identity) for group in prepared.groups},
+        **describe_search(prepared),
     }
 
 

@@ -19,6 +19,7 @@ from jsweep.planning import Group, Role
 from jsweep.planning.cost import machine_speed, work_of
 from jsweep.runner.judge import make_rows, trained_share
 from jsweep.runner.prepare import Prepared, prepare
+from jsweep.runner.searching import expected
 from jsweep.runner.sweep import Sweep
 from jsweep.space import config_id, format_value
 from jsweep.storage import open_store
@@ -127,7 +128,8 @@ class Plan:
 def plan(sweep: Sweep) -> Plan:
     """What is left of a sweep to do, from abstract tracing and a matrix product timed here: nothing is compiled or trained.
 
-    Trials that the sweep's store has finished at the length asked for are left out.
+    Trials that the sweep's store has finished at the length asked for are left out. For what a search has not proposed yet,
+    configs drawn at random from its space are planned.
 
     Raises:
         ConfigError: where something about the sweep cannot be used, or a single lane does not fit the device's memory.
@@ -138,7 +140,7 @@ def plan(sweep: Sweep) -> Plan:
         return plan_of(prepare(sweep), default_workers())
     with open_store(sweep.store, write=False) as store:
         record = store.sweep(sweep.record_name)
-        prepared = prepare(sweep, record)
+        prepared = prepare(expected(store, sweep, record), record)
         states = {} if record is None else store.states(record.key)
     return plan_of(prepared, default_workers(), ended_at(states, prepared.trials))
 

@@ -13,11 +13,13 @@ from jsweep.data.splits import check_data, epoch_examples
 from jsweep.engine.tile import Setting
 from jsweep.errors import ConfigError, StoreError
 from jsweep.planning import Annotations, Group, RecordedRoles, Role, RoleKind, make_groups, make_trials
+from jsweep.planning.grouping import Traces
 from jsweep.planning.identity import data_hash, test_hash
 from jsweep.planning.trained_hyperparameters import trained_hyperparameters
 from jsweep.results.objective import DEFAULT_METRIC, Objective, check_recorded
 from jsweep.runner.judge import check_rungs
 from jsweep.runner.sweep import Sweep
+from jsweep.search.model_based import Search
 from jsweep.search.rules._rule import Rule, as_rule
 from jsweep.space import Configs
 from jsweep.space import configs as checked
@@ -53,9 +55,8 @@ class Prepared:
     @property
     def objective(self) -> Objective | None:
         """The metric that selects; "validation/loss" unless another was asked for, None where that is not measured."""
-        chosen = self.sweep.objective
-        if isinstance(chosen, Objective):
-            return chosen
+        if self.sweep.objectives:
+            return self.sweep.objectives[0]
         mode = self.sweep.task.modes.get("loss")
         return Objective(DEFAULT_METRIC, mode) if mode and DEFAULT_METRIC in self.metrics else None
 
@@ -72,13 +73,21 @@ class Prepared:
         raise KeyError(trial)
 
 
-def prepare(sweep: Sweep, record: SweepRecord | None = None, lengths: Mapping[str, int] | None = None) -> Prepared:
+def prepare(
+    sweep: Sweep,
+    record: SweepRecord | None = None,
+    lengths: Mapping[str, int] | None = None,
+    traces: Traces | None = None,
+) -> Prepared:
     """Check a sweep and find its compile groups by abstract tracing.
+
+    For a search, configs drawn at random stand for those that it will propose.
 
     Args:
         sweep: the sweep.
         record: what its store has of it, which is kept: roles, lane types, buckets, and the steps between evaluations.
         lengths: the steps of recorded trials, by id, in place of those that the sweep asks for.
+        traces: those of its task made before, to which this adds its own.
 
     Raises:
         ConfigError: where something about the sweep cannot be used; and whatever the task raises for every config.
@@ -88,7 +97,7 @@ def prepare(sweep: Sweep, record: SweepRecord | None = None, lengths: Mapping[st
     task = sweep.task
     root = root_key_data(sweep.key)
     check_data(task.data)
-    configs = checked(sweep.configs)
+    configs = sweep.configs.drawn if isinstance(sweep.configs, Search) else checked(sweep.configs)
     trials = make_trials(task, configs, sweep.seeds, sweep.steps, sweep.epochs, epoch_examples(task.data))
     trials = tuple(replace(trial, steps=(lengths or {}).get(trial.id, trial.steps)) for trial in trials)
     grouped = make_groups(
@@ -97,6 +106,7 @@ def prepare(sweep: Sweep, record: SweepRecord | None = None, lengths: Mapping[st
         annotations=_annotations(configs),
         recorded=RecordedRoles() if record is None else recorded_roles(record),
         share_batches=sweep.share_batches,
+        traces=traces,
     )
     _warn_of_unused(grouped.roles, _annotations(configs))
     _warn_of_trained(grouped.groups)
@@ -111,8 +121,8 @@ def prepare(sweep: Sweep, record: SweepRecord | None = None, lengths: Mapping[st
         test_hash=test_hash(task.data),
         untraceable=grouped.untraceable,
     )
-    if isinstance(sweep.objective, Objective):
-        check_recorded(sweep.objective.metric, prepared.metrics, sweep.name or task.name or "sweep")
+    for objective in sweep.objectives:
+        check_recorded(objective.metric, prepared.metrics, sweep.name or task.name or "sweep")
     _check_rule(prepared)
     return prepared
 

@@ -39,6 +39,9 @@ class Progress(Callback):
     def on_record(self, result: Session, states: Mapping[str, TrialState]) -> None:
         """The record was read again: other processes may have finished trials."""
 
+    def on_part(self, result: Session) -> None:
+        """More trials are about to be trained: those of a search's next batch."""
+
 
 def check_progress(progress: object) -> None:
     """Raise ConfigError unless ``progress`` is a `ProgressMode` or None."""
@@ -46,13 +49,14 @@ def check_progress(progress: object) -> None:
         raise ConfigError(f"progress={progress!r} is not valid: pass 'live', 'plain', 'off' or None.")
 
 
-def progress_callback(progress: ProgressMode | None, result: Session) -> Progress:
+def progress_callback(progress: ProgressMode | None, result: Session, trials: int | None = None) -> Progress:
     """The callback that shows the progress of training what ``result`` lacks.
 
     Args:
         progress: how; None is live where standard error is a terminal or a notebook, and off elsewhere, so that
             scripts stay quiet.
         result: the sweep's result before the run. What its record has is counted as done.
+        trials: how many there will be at the end, where more than the result has.
 
     Returns:
         A callback, which shows something from ``on_start`` to ``on_end``.
@@ -63,19 +67,19 @@ def progress_callback(progress: ProgressMode | None, result: Session) -> Progres
         progress = "live" if console.is_terminal or console.is_jupyter else "off"
     if progress == "off":
         return Progress()
-    tally = _tally(result)
+    tally = _tally(result, trials)
     if progress == "plain":
         return Plain(tally, result.name)
     return Notebook(tally, result.name) if console.is_jupyter else LiveDisplay(tally, result.name, console)
 
 
-def _tally(result: Session) -> Tally:
+def _tally(result: Session, trials: int | None) -> Tally:
     """The counts before the run, from the record."""
     prepared = result.prepared
     objective = result.objective
     states = result.states()
     scoreboard = Scoreboard(prepared.trials, objective.metric, objective.mode)
-    tally = Tally(prepared.trials, len(prepared.groups), scoreboard)
+    tally = Tally(prepared.trials, len(prepared.groups), scoreboard, expected=trials)
     tally.may_stop = prepared.rule is not None
     traced = {trial.id for group in prepared.groups for trial in group.trials}
     tally.fail(trial.id for trial in prepared.trials if trial.id not in traced)
@@ -102,6 +106,9 @@ class _Counting(Progress):
 
     def on_failed(self, event: Failed) -> None:
         self.tally.fail(trial.id for trial in event.trials)
+
+    def on_part(self, result: Session) -> None:
+        self.tally.extend(result.prepared.trials)
 
     def on_stopped(self, event: Stopped) -> None:
         self.tally.stop(stop.trial for stop in event.stops)

@@ -7,7 +7,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -17,12 +17,15 @@ from jsweep._runtime.environment import describe_environment
 from jsweep._runtime.interrupts import interrupts_set
 from jsweep._runtime.types import Value
 from jsweep.engine.events import Callback, Failed, Halved, Stopped, Trained, dispatched
+from jsweep.engine.executors.programs import KeptPrograms
 from jsweep.engine.executors.threads import default_workers
 from jsweep.engine.executors.threads import run as run_tiles
 from jsweep.engine.parking import Parking
 from jsweep.engine.persistence import NoCheckpointing
 from jsweep.errors import ConfigError, StoreError
+from jsweep.planning.grouping import Traces
 from jsweep.results.ranking import ConfigScore
+from jsweep.runner.audience import Audience
 from jsweep.runner.checkpointing import Checkpointing
 from jsweep.runner.claims import Claims, View
 from jsweep.runner.compatibility import (
@@ -33,13 +36,14 @@ from jsweep.runner.compatibility import (
     reads_length,
     warn_of_unchecked,
 )
-from jsweep.runner.plan import plan_of
 from jsweep.runner.prepare import Prepared, prepare
-from jsweep.runner.progress import Progress, ProgressMode, check_progress, progress_callback
+from jsweep.runner.progress import Progress, ProgressMode
 from jsweep.runner.remaining import Remaining, divide
 from jsweep.runner.ruling import make_ruling
+from jsweep.runner.searching import parts, proposed
 from jsweep.runner.session import Session
 from jsweep.runner.sweep import Sweep
+from jsweep.search.model_based import Search
 from jsweep.storage import Status, Store, SweepRecord, Trial, open_store
 from jsweep.storage.locks import is_alive, owner
 from jsweep.storage.paths import resolve
@@ -49,7 +53,7 @@ from jsweep.task.task import Task
 POLL_SECONDS = 0.3  # between two looks at trials that another process trains
 
 
-def sweep(task: Task, configs: Sequence[Mapping[str, Value]], **options: Any) -> Session:
+def sweep(task: Task, configs: Sequence[Mapping[str, Value]] | Search, **options: Any) -> Session:
     """Train every config under every seed, in one call.
 
     Args:
@@ -95,28 +99,21 @@ def run(
     """
     if not isinstance(sweep, Sweep):
         raise ConfigError(f"sweep is a {type(sweep).__name__}: pass a jsweep.Sweep.")
-    check_progress(progress)
-    name = sweep.record_name
+    name, audience = sweep.record_name, Audience(sweep, progress, callbacks)
     with contextlib.ExitStack() as on_error:
         store = on_error.enter_context(open_store(sweep.store))
-        while True:
-            known = store.sweep(name)
-            prepared = prepare(sweep, known)
-            if known is not None:
-                check_same(store, known, prepared)
-                check_lengths(store, known, prepared)
-                if not any_environment and not _ended(store, known, prepared):
-                    check_environment(store, known)
-            record = enter_sweep(store, prepared, known)
-            if record is not None:
-                break  # else another process has changed the record meanwhile
-        session = Session(store, name, prepared)
-        if not _ended(store, record, prepared):
-            store.add_trials(record.key, prepared.trials)
-            display = progress_callback(progress, session)
-            _Run(store, record, session, workers or default_workers(), callbacks, display).train()
-            session = Session(store, name, prepared)  # with the sweep's row as it is now
-        warn_of_unchecked(store, record, prepared)
+        learns = isinstance(sweep.configs, Search)
+        run = _Run(store, workers or default_workers(), audience, any_environment, {} if learns else None)
+        record = store.sweep(name)
+        if record is None and learns:
+            record, _ = run.enter(sweep)  # roles are decided for all that it may propose, not for one batch
+        with audience:
+            sessions = [run.train(part) for part in parts(store, sweep, record)]
+        session = sessions[0]
+        if len(sessions) > 1:
+            row = store.sweep(name)
+            session = Session(store, name, prepare(proposed(store, sweep, row), row, traces=run.traces))
+        warn_of_unchecked(store, session.row, session.prepared)
         on_error.pop_all()
     _warn_of_failures(session)
     return session
@@ -137,7 +134,7 @@ def attach(sweep: Sweep) -> Session:
             raise ConfigError(f"{store.path} has no sweep {sweep.record_name!r}: run it first{memory}.")
         # Whatever lengths are asked for now.
         lengths = {trial: state.own.steps for trial, state in store.states(record.key).items()}
-        prepared = prepare(sweep, record, lengths)
+        prepared = prepare(proposed(store, sweep, record), record, lengths)
         check_same(store, record, prepared)
         warn_of_unchecked(store, record, prepared)
         on_error.pop_all()
@@ -187,34 +184,68 @@ def _ranking(session: Session) -> Sequence[ConfigScore]:
 
 @dataclass(frozen=True)
 class _Run:
-    """One call of `run`: trains what may be claimed, and waits for what other processes train."""
+    """One call of `run`: trains what may be claimed of each part, and waits for what other processes train.
+
+    What is compiled and traced for one part is kept for the next.
+    """
 
     store: Store
+    workers: Sequence[jax.Device]
+    audience: Audience
+    any_environment: bool
+    programs: KeptPrograms | None  # None: dropped when their tiles are done
+    traces: Traces = field(default_factory=dict)
+
+    def enter(self, sweep: Sweep) -> tuple[SweepRecord, Prepared]:
+        """Check a sweep against the store's, and record what it has settled."""
+        store = self.store
+        while True:
+            known = store.sweep(sweep.record_name)
+            prepared = prepare(sweep, known, traces=self.traces)
+            if known is not None:
+                check_same(store, known, prepared)
+                check_lengths(store, known, prepared)
+                if not self.any_environment and not _ended(store, known, prepared):
+                    check_environment(store, known)
+            record = enter_sweep(store, prepared, known)
+            if record is not None:
+                return record, prepared
+            # another process has changed the record meanwhile
+
+    def train(self, part: Sweep) -> Session:
+        """Train what the store lacks of a sweep of fixed configs, and return its session."""
+        record, prepared = self.enter(part)
+        session = Session(self.store, record.name, prepared)
+        if _ended(self.store, record, prepared):
+            return session
+        self.store.add_trials(record.key, prepared.trials)
+        _Part(self, record, session).train()
+        return Session(self.store, record.name, prepared)  # with the sweep's row as it is now
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A sweep of fixed configs in a run."""
+
+    run: _Run
     record: SweepRecord
     session: Session
-    workers: Sequence[jax.Device]
-    callbacks: Sequence[Callback]
-    display: Progress
+
+    @property
+    def store(self) -> Store:
+        return self.run.store
+
+    @property
+    def display(self) -> Progress:
+        return self.run.audience.display
 
     def train(self) -> None:
-        """Train until every trial has finished or failed; callbacks hear of the start and of the end."""
-        error: BaseException | None = None
+        """Train until every trial has finished or failed."""
         with contextlib.ExitStack() as stack:
             _at_end(stack, _add_seconds_since, time.perf_counter(), self.store, self.record.key)
             claims, checkpointing = self._shared(stack)
-            self.display.on_start(None)
-            try:
-                if self.callbacks:
-                    plan = plan_of(self.session.prepared, self.workers, self._ended())
-                    for callback in self.callbacks:
-                        callback.on_start(plan)
-                self._train_all(claims, checkpointing)
-            except BaseException as raised:
-                error = raised
-                raise
-            finally:
-                for callback in (self.display, *self.callbacks):  # the display ends though a callback raises
-                    callback.on_end(error)
+            self.run.audience.begin(self.store, self.session, self.run.workers)
+            self._train_all(claims, checkpointing)
 
     def _shared(self, stack: contextlib.ExitStack) -> tuple[Claims, Checkpointing | None]:
         """Claims, and checkpoints where the store is a file, while ``stack`` is open."""
@@ -270,24 +301,21 @@ class _Run:
                 stacklevel=6,
             )
 
-    def _ended(self) -> frozenset[str]:
-        return ended_at(self.store.states(self.record.key), self.session.prepared.trials)
-
     def _train(self, remaining: Remaining, claims: Claims, checkpointing: Checkpointing | None) -> None:
-        prepared, stop = remaining.prepared, threading.Event()
+        prepared, stop, workers = remaining.prepared, threading.Event(), self.run.workers
         if prepared.rule is None:
-            saving, ruling, work = checkpointing, None, divide(remaining, self.workers)
-            events = run_tiles(prepared.setting, work, self.workers, stop, claims, saving)
+            saving, ruling, work = checkpointing, None, divide(remaining, workers)
+            more = None
         else:
             saving = Parking(checkpointing or NoCheckpointing())
-            ruling = make_ruling(prepared, self.store, self.record, saving, held=remaining.held, workers=self.workers)
+            ruling = make_ruling(prepared, self.store, self.record, saving, held=remaining.held, workers=workers)
             if ruling.waits():
                 time.sleep(POLL_SECONDS)
                 return
-            work = ruling.work(self.workers)
-            events = run_tiles(prepared.setting, work, self.workers, stop, claims, saving, ruling.more)
+            work, more = ruling.work(workers), ruling.more
+        events = run_tiles(prepared.setting, work, workers, stop, claims, saving, more, self.run.programs)
         with interrupts_set(stop), contextlib.closing(events):
-            for event in dispatched(events, (*self.callbacks, self.display), stop):
+            for event in dispatched(events, (*self.run.audience.callbacks, self.display), stop):
                 match event:
                     case Trained(group, tile, segment, _, saved):
                         outdated = checkpointing.outdated(tile, segment, saved) if checkpointing else []

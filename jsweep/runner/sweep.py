@@ -13,6 +13,7 @@ from jsweep._runtime.prng import Key
 from jsweep._runtime.types import Value
 from jsweep.errors import ConfigError
 from jsweep.results.objective import Objective
+from jsweep.search.model_based import Search
 from jsweep.search.rules._rule import Decide, Rule, as_rule
 from jsweep.storage.paths import pin, resolve
 from jsweep.task.config import check_count
@@ -35,9 +36,11 @@ class Sweep:
 
     Args:
         task: from `supervised`, or a `Task` of your own.
-        configs: from `grid`, `random` and their kin, or any sequence of dicts.
+        configs: from `grid`, `random` and their kin, or any sequence of dicts; or a search that proposes them while the sweep
+            runs: `tpe`, `gp`, `cma_es`, `nsga2` or `optuna`.
         objective: the metric that selects the best config ("validation/accuracy"), or `maximize` or `minimize` of one whose
-            direction the task does not say (default: "validation/loss").
+            direction the task does not say (default: "validation/loss"). Of a list the first selects; `Result.pareto` and
+            the searches look at all of them.
         seeds: a count (5 means seeds 0 to 4) or a list; every config is trained under every seed.
         steps: how long a trial trains, in steps, where its config does not say.
         epochs: the same in epochs of the training examples; give one of the two.
@@ -63,9 +66,9 @@ class Sweep:
     """
 
     task: Task
-    configs: Sequence[Mapping[str, Value]]
+    configs: Sequence[Mapping[str, Value]] | Search
     _: KW_ONLY
-    objective: str | Objective | None = None
+    objective: str | Objective | Sequence[str | Objective] | None = None
     seeds: int | Iterable[int] = 1
     steps: int | None = None
     epochs: float | None = None
@@ -102,6 +105,11 @@ class Sweep:
             object.__setattr__(self, "seeds", tuple(self.seeds))  # an iterator can be read only once
         if self.rule is not None:
             object.__setattr__(self, "rule", as_rule(self.rule))
+        if self.rule is not None and isinstance(self.configs, Search):
+            raise ConfigError(
+                f"rule={self.rule!r} judges configs that are known from the start, and {self.configs!r} proposes them while the "
+                "sweep runs: leave out the rule, or pass js.random(space, n, key=0) as configs."
+            )
         object.__setattr__(self, "objective", self._objective())
         object.__setattr__(self, "store", pin(self.store))
 
@@ -117,11 +125,29 @@ class Sweep:
         if self.epochs is not None and not 0 < self.epochs < math.inf:
             raise ConfigError(f"epochs={self.epochs!r} is not a number above 0: pass one, such as epochs=10.")
 
-    def _objective(self) -> Objective | None:
-        """The objective with its direction; ConfigError where nobody has said it."""
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """The objectives that were said, with their directions; the first selects."""
+        said = () if self.objective is None else self.objective
+        return (said,) if isinstance(said, Objective) else tuple(each for each in said if isinstance(each, Objective))
+
+    def _objective(self) -> Objective | tuple[Objective, ...] | None:
+        """The objective with its direction, or several of them; ConfigError where nobody has said it."""
         if self.objective is None:
             return None
-        chosen = self.objective if isinstance(self.objective, Objective) else Objective(self.objective)
+        if isinstance(self.objective, str | Objective):
+            return self._with_direction(self.objective)
+        if not isinstance(self.objective, Sequence):
+            raise ConfigError(f"objective={self.objective!r} is not a metric: pass its name, or a list of names.")
+        several = [self._with_direction(each) for each in self.objective]
+        if not several or len({each.metric for each in several}) < len(several):
+            raise ConfigError(
+                f"objective={list(self.objective)!r} is empty or repeats a metric: pass different metrics."
+            )
+        return tuple(several) if len(several) > 1 else several[0]
+
+    def _with_direction(self, objective: str | Objective) -> Objective:
+        chosen = objective if isinstance(objective, Objective) else Objective(objective)
         if chosen.metric.startswith("train/"):
             raise ConfigError(
                 f"objective={chosen.metric!r} is measured on the training examples: select by a validation metric."

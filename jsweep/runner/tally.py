@@ -35,14 +35,21 @@ class Scoreboard:
 
     def __init__(self, trials: Iterable[Trial], metric: str, mode: Mode | None):
         self.metric, self.mode = metric, mode
-        self._trials = {trial.id: trial for trial in trials}
+        self._trials: dict[str, Trial] = {}
         self._missing: dict[str, int] = {}
-        for trial in self._trials.values():
-            self._missing[trial.config_id] = self._missing.get(trial.config_id, 0) + 1
+        self.configs = 0
         self._values: dict[str, dict[str, float]] = {}
-        self.configs = len(self._missing)
+        self.extend(trials)
         self.complete = self.diverged = 0
         self.best: Best | None = None
+
+    def extend(self, trials: Iterable[Trial]) -> None:
+        """Expect more trials, of other configs."""
+        for trial in trials:
+            if trial.id not in self._trials:
+                self._trials[trial.id] = trial
+                self.configs += trial.config_id not in self._missing
+                self._missing[trial.config_id] = self._missing.get(trial.config_id, 0) + 1
 
     def add(self, trial: str, value: float) -> None:
         """Enter the value of the metric that a trial ended with."""
@@ -75,6 +82,7 @@ class Tally:
         programs: how many programs the run compiles.
         scoreboard: receives the scores of trials that finish.
         clock: the time in seconds.
+        expected: how many trials there will be, if more than are known by now.
     """
 
     def __init__(
@@ -83,9 +91,10 @@ class Tally:
         programs: int,
         scoreboard: Scoreboard,
         clock: Callable[[], float] = time.monotonic,
+        expected: int | None = None,
     ):
-        self.steps = {trial.id: trial.steps for trial in trials}
-        self.total_steps, self.total_trials = sum(self.steps.values()), len(trials)
+        self.steps: dict[str, int] = {}
+        self.total_steps, self.total_trials, self._expected = 0, 0, expected or 0
         self.programs, self.compiled = programs, 0
         self.scoreboard = scoreboard
         self.may_stop = False  # whether a rule may stop trials, so that less is left than it seems
@@ -95,6 +104,15 @@ class Tally:
         self._done: dict[str, int] = {}
         self._clock, self._begun = clock, clock()
         self._trained: deque[tuple[float, int]] = deque([(self._begun, 0)])
+        self.extend(trials)
+
+    def extend(self, trials: Sequence[Trial]) -> None:
+        """Expect more trials; those still unknown are taken to be as long as the others."""
+        self.scoreboard.extend(trials)
+        self.steps |= {trial.id: trial.steps for trial in trials}
+        known = len(self.steps)
+        self.total_trials = max(known, self._expected)
+        self.total_steps = round(sum(self.steps.values()) * self.total_trials / known) if known else 0
 
     def record(self, states: Mapping[str, TrialState], ranking: Iterable[ConfigScore], retried: bool = False) -> None:
         """Count what the record has: before this run, or by another process.

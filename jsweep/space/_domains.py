@@ -265,9 +265,9 @@ def draw(leaf: Leaf, u: Float[np.ndarray, " n"]) -> Sequence[int | float]:
     a, b = leaf.arguments
     match leaf.kind:
         case "uniform":
-            return _rounded(a + u * (b - a), a, b)
+            return rounded(a + u * (b - a), a, b)
         case "log_uniform":
-            return _rounded(np.exp(math.log(a) + u * (math.log(b) - math.log(a))), a, b)
+            return rounded(np.exp(math.log(a) + u * (math.log(b) - math.log(a))), a, b)
         case "int_uniform":
             return [int(a) + k for k in _floor(u, int(b) - int(a) + 1).tolist()]
         case "log_int":
@@ -276,7 +276,7 @@ def draw(leaf: Leaf, u: Float[np.ndarray, " n"]) -> Sequence[int | float]:
         case _:
             inverse = NormalDist(a, b).inv_cdf
             inside = np.clip(u, 2.0**-54, 1 - 2.0**-53)  # u = 0 would be minus infinity
-            return _rounded([inverse(number) for number in inside.tolist()], -math.inf, math.inf)
+            return rounded([inverse(number) for number in inside.tolist()], -math.inf, math.inf)
 
 
 def value_of(leaf: Leaf, drawn: int | float) -> Value:
@@ -295,7 +295,7 @@ def _floor(u: Float[np.ndarray, " n"], n: int) -> Int[np.ndarray, " n"]:
     return np.minimum(np.floor(u * n).astype(np.int64), n - 1)
 
 
-def _rounded(numbers: Sequence[float] | Float[np.ndarray, " n"], low: float, high: float) -> list[float]:
+def rounded(numbers: Sequence[float] | Float[np.ndarray, " n"], low: float, high: float) -> list[float]:
     return [min(max(float(f"{number:.{_DIGITS}g}"), low), high) for number in np.asarray(numbers).tolist()]
 
 

@@ -14,9 +14,10 @@ from jsweep.errors import StoreError
 from jsweep.storage import ledger
 from jsweep.storage.checkpoints import folder_of
 from jsweep.storage.connection import explain
-from jsweep.storage.records import Checkpoint, Status, SweepRecord, TestOpening, Trial
+from jsweep.storage.records import Batch, Checkpoint, Status, SweepRecord, TestOpening, Trial
 from jsweep.storage.rows import (
     TRIAL_COLUMNS,
+    batch_from_row,
     checkpoint_from_row,
     load_number,
     load_object,
@@ -194,6 +195,14 @@ class StoreReader:
             (sweep,),
         ).fetchall()
         return [checkpoint_from_row(row) for row in rows]
+
+    @_reads
+    def batches(self, sweep: int) -> list[Batch]:
+        """What a model-based search has proposed, in order; the first is what it was told before."""
+        rows = self._db.execute(
+            "SELECT configs, told FROM batches WHERE sweep = ? ORDER BY number", (sweep,)
+        ).fetchall()
+        return [batch_from_row(row) for row in rows]
 
     @_reads
     def checkpoints_of(self, sweep: int, trials: Iterable[str]) -> list[Checkpoint]:

@@ -103,6 +103,22 @@ class Checkpoint:
         return [self.tile] if self.finished else self.trials
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What a search is told of a config: the objectives, NaN where a seed failed or diverged; ``stopped`` by a rule."""
+
+    values: tuple[float, ...]
+    stopped: int | None = None  # after so many steps
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Configs that a search has proposed together, and what it was told of each; None until all of them have ended."""
+
+    configs: Sequence[Mapping[str, Value]]
+    told: Sequence[Outcome] | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class TestOpening:
     """One look at a test split: the config, what chose it, and its test scores, one per seed.

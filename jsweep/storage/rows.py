@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from jsweep._runtime.types import Value
 from jsweep.space import decode, encode
-from jsweep.storage.records import Checkpoint, Status, SweepRecord, TestOpening, Trial
+from jsweep.storage.records import Batch, Checkpoint, Outcome, Status, SweepRecord, TestOpening, Trial
 from jsweep.storage.settings import checked_settings
 
 Row: TypeAlias = Sequence[Any]
@@ -97,6 +97,28 @@ def checkpoint_from_row(row: Row) -> Checkpoint:
         return Checkpoint(str(tile), int(step), str(file), str(sha256), ids, bool(finished))
     except (ValueError, TypeError, RecursionError):
         return Checkpoint(str(tile), -1, str(file), str(sha256), [], finished=False)
+
+
+def batch_from_row(row: Row) -> Batch:
+    """A batch of a search from (configs, told)."""
+    configs, told = row
+    found = [{name: decode(value) for name, value in config.items()} for config in load_list(configs)]
+    return Batch(found, None if told is None else [_outcome(*each) for each in load_list(told)])
+
+
+def dump_configs(configs: Sequence[Mapping[str, Value]]) -> str:
+    """Configs as a JSON array, with their names in their order."""
+    return f"[{', '.join(map(dump_config, configs))}]"
+
+
+def dump_outcomes(told: Sequence[Outcome]) -> str:
+    """What a search is told as JSON, which has no NaN and no infinity."""
+    numbers = lambda values: [value if math.isfinite(value) else None for value in values]
+    return dump([[numbers(each.values), each.stopped] for each in told])
+
+
+def _outcome(values: Sequence[Any], stopped: Any) -> Outcome:
+    return Outcome(tuple(map(load_number, values)), _whole(stopped))
 
 
 def opening_from_row(row: Row) -> TestOpening:

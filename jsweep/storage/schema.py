@@ -82,4 +82,12 @@ CREATE TABLE tests (             -- the ledger: every look at a test split; it o
     opened TEXT,                 -- UTC, ISO 8601, set before the split is evaluated; NULL while it is only reserved
     scores TEXT                  -- JSON: metric -> one value per seed; NULL until they are there
 );
+
+CREATE TABLE batches (           -- what a model-based search has proposed, and what it was told
+    sweep INTEGER NOT NULL REFERENCES sweeps,
+    number INTEGER NOT NULL,     -- 0 is what it was told before its first proposal
+    configs TEXT NOT NULL,       -- JSON: the configs in order
+    told TEXT,                   -- JSON: for each config the objectives and the step it was stopped at; NULL until all ended
+    PRIMARY KEY (sweep, number)
+) WITHOUT ROWID;
 """

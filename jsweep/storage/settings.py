@@ -51,9 +51,23 @@ def _is_function(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and _is_text(value[0]) and _list(_is_text)(value[1])
 
 
+def _is_said(value: Any) -> bool:
+    """Whether this is an objective as a pair: its metric and its mode."""
+    return isinstance(value, list) and len(value) == 2 and _is_text(value[0]) and value[1] in ("min", "max")
+
+
+def _is_search(value: Any) -> bool:
+    if not isinstance(value, Mapping):
+        return False
+    batch = value.get("batch", 0)
+    return _is_whole(batch) and batch > 0 and _list(_is_said)(value.get("objectives"))
+
+
 _CHECKS: Mapping[str, Check] = {
     "metrics": _list(_is_text),
     "objective": _is_objective,
+    "objectives": _list(_is_said),
+    "search": _is_search,
     "modes": _dict(_is_mode),
     "roles": _dict(_list(_is_text, 2)),  # a kind and a reason
     "lane_types": _dict(_list(_is_text)),

@@ -12,8 +12,19 @@ from jsweep.storage.connection import connect
 from jsweep.storage.ledger import Reservation
 from jsweep.storage.paths import resolve, shown
 from jsweep.storage.reader import StoreReader
-from jsweep.storage.records import Checkpoint, JsonObject, Score, Stop, SweepRecord, TestOpening, Trial, now
-from jsweep.storage.rows import dump, dump_config
+from jsweep.storage.records import (
+    Batch,
+    Checkpoint,
+    JsonObject,
+    Outcome,
+    Score,
+    Stop,
+    SweepRecord,
+    TestOpening,
+    Trial,
+    now,
+)
+from jsweep.storage.rows import dump, dump_config, dump_configs, dump_outcomes
 from jsweep.storage.standing import TrialState, Wanted
 from jsweep.storage.transitions import Alive
 
@@ -228,6 +239,7 @@ class Store(StoreReader):
             if trials is None:
                 outdated += self.checkpoints(row.key)
                 transitions.forget_checkpoints(self._db, row.key, outdated)
+                self._db.execute("DELETE FROM batches WHERE sweep = ?", (row.key,))
                 self._db.execute("DELETE FROM sweeps WHERE id = ?", (row.key,))
         return len(states), outdated
 
@@ -289,6 +301,23 @@ class Store(StoreReader):
             raise StoreError(
                 f"store={self.path!r} {what} while it was open, so nothing more is written: put it back, or run the sweep again "
                 "with the path that it has now."
+            )
+
+    def add_batch(self, sweep: int, number: int, batch: Batch) -> None:
+        """Record what a search has proposed, unless another process has recorded a batch of that number."""
+        told = None if batch.told is None else dump_outcomes(batch.told)
+        with self._transaction():
+            self._db.execute(
+                "INSERT OR IGNORE INTO batches (sweep, number, configs, told) SELECT id, ?, ?, ? FROM sweeps WHERE id = ?",
+                (number, dump_configs(batch.configs), told, sweep),
+            )
+
+    def tell_batch(self, sweep: int, number: int, told: Sequence[Outcome]) -> None:
+        """Record what a search is told of a batch, unless that is recorded already."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE batches SET told = ? WHERE sweep = ? AND number = ? AND told IS NULL",
+                (dump_outcomes(told), sweep, number),
             )
 
     def _metric_id(self, name: str) -> int:

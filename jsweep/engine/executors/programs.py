@@ -37,11 +37,15 @@ class Work:
     width: int | None = None
 
 
+KeptPrograms = dict[str, tuple[TileProgram, str]]
+"""Compiled programs with their fingerprints, for later runs of groups that compute the same."""
+
+
 class Programs:
     """Each group's program at each width, compiled by a small pool, once for each device.
 
     A program takes some megabytes. So no more than those that workers use and `AHEAD` others are there at once, in the order
-    of the work.
+    of the work. But what is ``kept`` of earlier runs is not compiled again, and what is compiled here is kept there.
     """
 
     def __init__(
@@ -52,7 +56,9 @@ class Programs:
         pool: BackgroundPool,
         emit: Callable[[Event], None],
         monitor: CacheMonitor,
+        kept: KeptPrograms | None,
     ):
+        self._kept = kept
         self._setting, self._work, self._pool, self._emit, self._monitor = setting, work, pool, emit, monitor
         self._devices = tuple(devices)
         self._lock = threading.Lock()
@@ -128,8 +134,20 @@ class Programs:
 
     def _compile(self, number: int, width: int, device: jax.Device) -> tuple[TileProgram, str]:
         share = self._work[number]
+        key = _identity(share, width, device)
+        if self._kept is not None and key in self._kept:
+            return self._kept[key]
         lowered = lower_tile(self._setting.task, share.group, width, device, share.window)
         program = lowered.compile()
         self._monitor.compiled(lowered.fingerprint, compiler_options(device))
         self._emit(Compiled(number, width, lowered.fingerprint))
+        if self._kept is not None:
+            self._kept[key] = program, lowered.fingerprint
         return program, lowered.fingerprint
+
+
+def _identity(share: Work, width: int, device: jax.Device) -> str:
+    """Equal for programs that are the same, of one task."""
+    group = share.group
+    lanes = sorted((name, repr(lane)) for name, lane in group.lanes.items())
+    return repr((group.key, group.identity.digest, lanes, group.shared, width, share.window, device))

@@ -21,7 +21,7 @@ from jsweep._runtime.limits import cores
 from jsweep.engine.compilation_cache import monitor_cache
 from jsweep.engine.concurrency import COMPILER, BackgroundPool
 from jsweep.engine.events import Event, Failed, Halved, Trained
-from jsweep.engine.executors.programs import Programs
+from jsweep.engine.executors.programs import KeptPrograms, Programs
 from jsweep.engine.executors.programs import Work as Work
 from jsweep.engine.executors.tiles import TileQueue
 from jsweep.engine.executors.watchdog import Watchdog
@@ -61,7 +61,8 @@ def run(
     stop: threading.Event,
     claims: Claims | None = None,
     checkpointing: Checkpointing | None = None,
-    more: Callable[[], More] = lambda: ((), ()),
+    more: Callable[[], More] | None = None,
+    kept: KeptPrograms | None = None,
 ) -> Generator[Event, None, None]:
     """Train all tiles, yielding events as they come.
 
@@ -73,6 +74,7 @@ def run(
         claims: which trials are this process's to train; None for all.
         checkpointing: where tiles are saved and resumed from; None for nowhere.
         more: asked whenever all tiles are done, once their events have been consumed; the run ends when there is no more.
+        kept: the compiled programs of earlier runs of this task, to which this run adds its own.
     """
     devices = list(dict.fromkeys(workers))
     inbox, pool = _Inbox(stop), BackgroundPool(min(2, cores()))
@@ -81,7 +83,7 @@ def run(
         for tile in share.tiles:
             tiles.put(number, tile)
     with monitor_cache() as monitor:
-        programs = Programs(setting, work, devices, pool, inbox.events.put, monitor)
+        programs = Programs(setting, work, devices, pool, inbox.events.put, monitor, kept)
         shared = _Shared(
             setting, work, tiles, programs, inbox, claims or NoClaims(), checkpointing or NoCheckpointing()
         )
@@ -97,7 +99,7 @@ def run(
         try:
             if not any(share.tiles for share in work):
                 tiles.on_idle()
-            yield from inbox.receive(len(threads), shared, more)
+            yield from inbox.receive(len(threads), shared, more or (lambda: ((), ())))
             ended = True
         finally:
             inbox.abandoned.set()
