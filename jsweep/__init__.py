@@ -94,6 +94,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.space import when as when
     from jsweep.storage.integrity import Verified as Verified
     from jsweep.storage.integrity import drop as drop
+    from jsweep.storage.integrity import stop as stop
     from jsweep.storage.integrity import verify as verify
     from jsweep.task.config import Config as Config
     from jsweep.task.lanes import Choice as Choice
@@ -167,6 +168,7 @@ _PUBLIC = {
     "plan": "jsweep.runner.plan",
     "Verified": "jsweep.storage.integrity",
     "drop": "jsweep.storage.integrity",
+    "stop": "jsweep.storage.integrity",
     "verify": "jsweep.storage.integrity",
     "Replay": "jsweep.runner.replay",
     "replay": "jsweep.runner.replay",

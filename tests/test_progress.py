@@ -10,8 +10,9 @@ from rich.console import Console
 from small import make_task
 
 import jsweep as js
+from jsweep._runtime.durations import duration
 from jsweep.results.ranking import ConfigScore
-from jsweep.runner.progress import LiveDisplay, Notebook, Plain, duration
+from jsweep.runner.progress import LiveDisplay, Notebook, Plain
 from jsweep.runner.tally import Scoreboard, Tally
 from jsweep.storage.records import Status, Trial
 from jsweep.storage.standing import Row, TrialState

@@ -4,6 +4,7 @@ import importlib
 import os
 import sqlite3
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -22,6 +23,7 @@ _COMMANDS = {
     "replay": "jsweep.cli.replay",
     "params": "jsweep.cli.params",
     "verify": "jsweep.cli.verify",
+    "stop": "jsweep.cli.stop",
     "drop": "jsweep.cli.drop",
     "list": "jsweep.cli.list",
     "show": "jsweep.cli.show",
@@ -55,7 +57,8 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """The entry point of the command ``jsweep``."""
-    with third_interrupt_ends_the_process():
+    with third_interrupt_ends_the_process(), warnings.catch_warnings():
+        warnings.showwarning = _show_warning
         code = _run(arguments)
     module = sys.modules.get("jsweep.engine.executors.threads")
     if module is not None and module.threads_are_busy():
@@ -86,6 +89,10 @@ def _run(arguments: Sequence[str] | None) -> int:
         named = "" if error.filename is None else f" {str(error.filename)[:80]!r}"
         code = _say(f"the file{named} cannot be used ({error.strerror or error}): pass another path.")
     return code if isinstance(code, int) else 0
+
+
+def _show_warning(message: Warning | str, *_: object) -> None:
+    click.echo(f"jsweep: {clean(message, 2000)}", err=True)  # without the file and line that Python prints
 
 
 def _say(sentence: str) -> int:

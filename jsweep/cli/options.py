@@ -98,6 +98,12 @@ progress_option = click.option(
 environment_option = click.option(
     "--any-environment", is_flag=True, help="Resume a sweep that was begun under other versions or on another machine."
 )
+_limits = [
+    click.option(
+        "--wall-time", help="End after training for so long, as in 90s, 10min or 1h30min, in all runs together."
+    ),
+    click.option("--target", type=float, help="End once a config's objective is as good as this."),
+]
 top_option = click.option("--top", default=10, show_default=True, type=click.IntRange(1), help="Rows of the table.")
 
 store_option = click.option("--store", default=STORE, show_default=True, help="The store's file.")
@@ -129,6 +135,11 @@ def experiment_options(command: Command[T]) -> Command[T]:
 def recorded_options(command: Command[T]) -> Command[T]:
     """Add FILE, --store and --name; the command takes them as ``experiment``."""
     return _with_options(_with_experiment(command), [click.argument("file"), _store, _name])
+
+
+def limit_options(command: Command[T]) -> Command[T]:
+    """Add --wall-time and --target."""
+    return _with_options(command, _limits)
 
 
 def selection_options(command: Command[T]) -> Command[T]:

@@ -11,6 +11,7 @@ from jsweep.cli.options import (
     environment_option,
     experiment_options,
     json_option,
+    limit_options,
     progress_option,
     selection_options,
     top_option,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 @selection_options
 @top_option
 @environment_option
+@limit_options
 @progress_option
 @json_option
 def resume(
@@ -33,6 +35,8 @@ def resume(
     selection: Selection,
     top: int,
     any_environment: bool,
+    wall_time: str | None,
+    target: float | None,
     progress: "ProgressMode | None",
     as_json: bool,
 ) -> None:
@@ -41,4 +45,6 @@ def resume(
 
     sweep = load_sweep(experiment)
     check_selection(selection, sweep)
-    print_result(resume_sweep(sweep, progress=progress, any_environment=any_environment), selection, top, as_json)
+    limits = {"wall_time": wall_time, "target": target}
+    result = resume_sweep(sweep, progress=progress, any_environment=any_environment, **limits)
+    print_result(result, selection, top, as_json)

@@ -13,6 +13,7 @@ from jsweep.cli.options import (
     environment_option,
     experiment_options,
     json_option,
+    limit_options,
     progress_option,
     selection_options,
     top_option,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 @selection_options
 @top_option
 @environment_option
+@limit_options
 @progress_option
 @json_option
 def run(
@@ -37,6 +39,8 @@ def run(
     selection: Selection,
     top: int,
     any_environment: bool,
+    wall_time: str | None,
+    target: float | None,
     progress: "ProgressMode | None",
     as_json: bool,
 ) -> None:
@@ -49,7 +53,9 @@ def run(
 
     sweep = load_sweep(experiment)
     check_selection(selection, sweep)
-    print_result(run_sweep(sweep, progress=progress, any_environment=any_environment), selection, top, as_json)
+    limits = {"wall_time": wall_time, "target": target}
+    result = run_sweep(sweep, progress=progress, any_environment=any_environment, **limits)
+    print_result(result, selection, top, as_json)
 
 
 def check_selection(selection: Selection, sweep: "Sweep") -> None:

@@ -126,7 +126,7 @@ class Callback:
         """A tile did not fit the memory and is trained in narrower ones."""
 
     def on_end(self, error: BaseException | None) -> None:
-        """The run ended: with None when every trial has finished or failed, else with the exception that ended it."""
+        """The run ended: with an exception, or with None when every trial has ended or a limit of `run` was reached."""
 
 
 def dispatch(event: Event, callbacks: Iterable[Callback]) -> None:

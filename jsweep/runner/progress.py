@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from jsweep._runtime.durations import duration
 from jsweep._runtime.text import clean
 from jsweep.engine.events import Callback, Compiled, Failed, Plan, Stopped, Trained
 from jsweep.errors import ConfigError
@@ -254,10 +255,3 @@ def best_texts(scoreboard: Scoreboard) -> tuple[str, str]:
     seeds = f", mean of {best.seeds} seeds" if best.seeds > 1 else ""
     config = ", ".join(f"{clean(name)}={clean(format_value(value))}" for name, value in best.config.items())
     return f"best {clean(scoreboard.metric)} {best.mean:.4g}{seeds} ({counts})", clean(config, MOST_CONFIG)
-
-
-def duration(seconds: float) -> str:
-    """Seconds as "0:07" or "1:02:03"."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -20,6 +20,8 @@ def resume(
     progress: ProgressMode | None = None,
     workers: Sequence[jax.Device] | None = None,
     any_environment: bool = False,
+    wall_time: float | str | None = None,
+    target: float | None = None,
 ) -> Session:
     """Resume a sweep from the last recorded segment of every tile.
 
@@ -31,6 +33,8 @@ def resume(
         progress: as in `run`.
         workers: as in `run`.
         any_environment: as in `run`.
+        wall_time: as in `run`.
+        target: as in `run`.
 
     Returns:
         The result, as of `run`.
@@ -46,4 +50,6 @@ def resume(
     with closing(open_store(sweep.store, write=False)) as store:
         if store.sweep(name) is None:
             raise ConfigError(f"{store.path} has no sweep {name!r} to resume: start it with run (jsweep run FILE).")
-    return run(sweep, progress=progress, workers=workers, any_environment=any_environment)
+    return run(
+        sweep, progress=progress, workers=workers, any_environment=any_environment, wall_time=wall_time, target=target
+    )

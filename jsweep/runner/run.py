@@ -36,6 +36,7 @@ from jsweep.runner.compatibility import (
     reads_length,
     warn_of_unchecked,
 )
+from jsweep.runner.halting import Halted, Limits, Watch, make_limits, requests
 from jsweep.runner.prepare import Prepared, prepare
 from jsweep.runner.progress import Progress, ProgressMode
 from jsweep.runner.remaining import Remaining, divide
@@ -74,13 +75,16 @@ def run(
     callbacks: Sequence[Callback] = (),
     workers: Sequence[jax.Device] | None = None,
     any_environment: bool = False,
+    wall_time: float | str | None = None,
+    target: float | None = None,
 ) -> Session:
     """Train a sweep's trials that are not yet in its store, and return the session.
 
     If the sweep is already in the store, it is resumed: finished trials stay, running ones continue from their last
     checkpoint, failed ones are tried again, and trials given more steps train the rest. Several processes may run one sweep
     at once; each trial is trained by one of them, and each process returns when all are done. Ctrl-C ends the sweep after
-    the current segments with everything recorded; a second one ends it at once.
+    the current segments with everything recorded; a second one ends it at once. ``wall_time``, ``target`` and `jsweep.stop`
+    end it as the first Ctrl-C does, but the session is returned, and a warning says what has ended it.
 
     Args:
         sweep: the sweep.
@@ -88,6 +92,10 @@ def run(
         callbacks: receive each event once it is recorded; see `Callback`.
         workers: the device of each worker (default: every device; on CPU, one worker a core). It changes speed, not results.
         any_environment: resume a sweep that was begun under other versions or on another machine.
+        wall_time: how long the sweep may be trained for, compiling included and in all its runs together: seconds, or text
+            such as "90s", "10min" or "1h 30min".
+        target: the value of the objective that is good enough: training ends once a config has reached it at its end, as
+            the mean over its seeds.
 
     Returns:
         The sweep's `Session`.
@@ -100,22 +108,36 @@ def run(
     if not isinstance(sweep, Sweep):
         raise ConfigError(f"sweep is a {type(sweep).__name__}: pass a jsweep.Sweep.")
     name, audience = sweep.record_name, Audience(sweep, progress, callbacks)
+    limits = make_limits(wall_time, target)
     with contextlib.ExitStack() as on_error:
         store = on_error.enter_context(open_store(sweep.store))
         learns = isinstance(sweep.configs, Search)
-        run = _Run(store, workers or default_workers(), audience, any_environment, {} if learns else None)
         record = store.sweep(name)
+        given = workers or default_workers()
+        run = _Run(store, given, audience, any_environment, limits, requests(record), {} if learns else None)
         if record is None and learns:
             record, _ = run.enter(sweep)  # roles are decided for all that it may propose, not for one batch
+        sessions, halted = [], None
         with audience:
-            sessions = [run.train(part) for part in parts(store, sweep, record)]
-        session = sessions[0]
-        if len(sessions) > 1:
+            try:
+                sessions += [run.train(part) for part in parts(store, sweep, record)]
+            except Halted as reason:
+                halted = reason
+        if len(sessions) == 1 and halted is None:
+            session = sessions[0]
+        else:
             row = store.sweep(name)
             session = Session(store, name, prepare(proposed(store, sweep, row), row, traces=run.traces))
         warn_of_unchecked(store, session.row, session.prepared)
         on_error.pop_all()
     _warn_of_failures(session)
+    if halted is not None:
+        ended = len(ended_at(store.states(session.row.key), session.prepared.trials))
+        warnings.warn(
+            f"the run of {name!r} ended early, as {halted}: {ended} of {len(session.prepared.trials)} trials have ended. Run it "
+            "again to train the rest.",
+            stacklevel=2,
+        )
     return session
 
 
@@ -193,6 +215,8 @@ class _Run:
     workers: Sequence[jax.Device]
     audience: Audience
     any_environment: bool
+    limits: Limits
+    asked: int  # how often runs of the sweep had been asked to stop
     programs: KeptPrograms | None  # None: dropped when their tiles are done
     traces: Traces = field(default_factory=dict)
 
@@ -214,12 +238,15 @@ class _Run:
 
     def train(self, part: Sweep) -> Session:
         """Train what the store lacks of a sweep of fixed configs, and return its session."""
+        begun = time.perf_counter()
         record, prepared = self.enter(part)
+        if self.limits.target is not None and prepared.objective is None:
+            raise ConfigError(f"target={self.limits.target!r} needs an objective: pass Sweep(objective=...).")
         session = Session(self.store, record.name, prepared)
         if _ended(self.store, record, prepared):
             return session
         self.store.add_trials(record.key, prepared.trials)
-        _Part(self, record, session).train()
+        _Part(self, record, session, Watch(self.limits, self.store, record, self.asked, begun)).train()
         return Session(self.store, record.name, prepared)  # with the sweep's row as it is now
 
 
@@ -230,6 +257,7 @@ class _Part:
     run: _Run
     record: SweepRecord
     session: Session
+    watch: Watch
 
     @property
     def store(self) -> Store:
@@ -242,7 +270,7 @@ class _Part:
     def train(self) -> None:
         """Train until every trial has finished or failed."""
         with contextlib.ExitStack() as stack:
-            _at_end(stack, _add_seconds_since, time.perf_counter(), self.store, self.record.key)
+            _at_end(stack, _add_seconds_since, self.watch.begun, self.store, self.record.key)
             claims, checkpointing = self._shared(stack)
             self.run.audience.begin(self.store, self.session, self.run.workers)
             self._train_all(claims, checkpointing)
@@ -270,6 +298,7 @@ class _Part:
             claims.retry_failed()
         untraceable = tuple(trial for trial in prepared.trials if trial.id in prepared.untraceable)
         for view in claims.passes():
+            self.watch.check()
             self.display.on_record(self.session, view.states)
             if not view.free:
                 time.sleep(POLL_SECONDS)
@@ -314,7 +343,7 @@ class _Part:
                 return
             work, more = ruling.work(workers), ruling.more
         events = run_tiles(prepared.setting, work, workers, stop, claims, saving, more, self.run.programs)
-        with interrupts_set(stop), contextlib.closing(events):
+        with self.watch.setting(stop) as halted, interrupts_set(stop), contextlib.closing(events):
             for event in dispatched(events, (*self.run.audience.callbacks, self.display), stop):
                 match event:
                     case Trained(group, tile, segment, _, saved):
@@ -336,6 +365,8 @@ class _Part:
                         )
                 if ruling is not None:
                     ruling.note(event)
+        if halted:
+            raise Halted(halted[0])
         if stop.is_set():
             raise KeyboardInterrupt
 

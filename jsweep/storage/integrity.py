@@ -105,6 +105,29 @@ def drop(store: str | os.PathLike[str], sweep: str, trials: Iterable[str] | None
     return count
 
 
+def stop(store: str | os.PathLike[str], sweep: str) -> int:
+    """Ask the processes that train a sweep to stop, from anywhere that its record can be reached.
+
+    Each ends after its current segments with everything recorded, and its `run` returns the session. Running the sweep again
+    trains the rest.
+
+    Args:
+        store: The store's file.
+        sweep: The sweep's name in the store.
+
+    Returns:
+        The number of processes that train it.
+
+    Raises:
+        StoreError: If the sweep is not in the store, or no process trains it now.
+    """
+    path = _check_on_disk(store)
+    if not path.exists():
+        raise StoreError(f"store={str(store)!r} does not exist: pass the path of an existing store.")
+    with open_store(store) as opened:
+        return opened.ask_to_stop(sweep, functools.cache(functools.partial(is_alive, opened.folder)))
+
+
 def sample(trials: Iterable[str], count: int, seed: int = 0) -> list[str]:
     """``count`` ids drawn at random without replacement; the same ones for the same trials and seed."""
     ids = sorted(trials)

@@ -74,4 +74,5 @@ _CHECKS: Mapping[str, Check] = {
     "buckets": _dict(_list(_list(_is_whole, 2))),  # a size and what it is padded to
     "programs": _dict(_list(_is_function, 3)),  # init, step and evaluate
     "seconds": _is_number,
+    "stop_requests": _is_whole,
 }

@@ -105,6 +105,36 @@ class Store(StoreReader):
                 (seconds, sweep),
             )
 
+    def ask_to_stop(self, name: str, alive: Alive) -> int:
+        """Ask the processes that train a sweep to stop at the end of their current segments.
+
+        Args:
+            name: The sweep's name.
+            alive: Whether the process of a name is running.
+
+        Returns:
+            How many processes train it.
+
+        Raises:
+            StoreError: If there is no such sweep, or no process trains it now.
+        """
+        with self._transaction():
+            sweep = self.sweep(name)
+            if sweep is None:
+                raise StoreError(
+                    f"there is no sweep {name!r} in {self.path}: it has {', '.join(self.names()) or 'none'}."
+                )
+            owners = {state.open.owner for state in self.states(sweep.key).values()} - {None}
+            training = sum(alive(owner) for owner in owners if owner is not None)
+            if not training:
+                raise StoreError(f"no process trains the sweep {name!r} in {self.path} now: there is nothing to stop.")
+            self._db.execute(
+                "UPDATE sweeps SET settings = json_set(settings, '$.stop_requests', "
+                "COALESCE(json_extract(settings, '$.stop_requests'), 0) + 1) WHERE id = ?",
+                (sweep.key,),
+            )
+            return training
+
     def add_trials(self, sweep: int, trials: Iterable[Trial]) -> None:
         """Record trials as waiting; those that are recorded already stay as they are."""
         with self._transaction():
@@ -346,9 +376,12 @@ class Store(StoreReader):
                 raise
 
 
+_COUNTS = ("seconds", "stop_requests")  # settings on which no plan depends
+
+
 def _settled(row: SweepRecord) -> tuple[int, JsonObject, JsonObject]:
     """What of a sweep's row a plan depends on."""
-    return row.key, row.identity, {name: value for name, value in row.settings.items() if name != "seconds"}
+    return row.key, row.identity, {name: value for name, value in row.settings.items() if name not in _COUNTS}
 
 
 def _check_idle(sweep: str, states: Mapping[str, TrialState], asked: Sequence[str] | None, alive: Alive) -> None:
