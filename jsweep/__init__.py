@@ -62,6 +62,8 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.runner.run import sweep as sweep
     from jsweep.runner.session import Session as Session
     from jsweep.runner.sweep import Sweep as Sweep
+    from jsweep.runner.tune import Tuned as Tuned
+    from jsweep.runner.tune import tune as tune
     from jsweep.runner.verbs import params as params
     from jsweep.runner.verbs import test as test
     from jsweep.search import rules as rules
@@ -158,6 +160,8 @@ _PUBLIC = {
     "sobol": "jsweep.search.quasi_random",
     "Session": "jsweep.runner.session",
     "Sweep": "jsweep.runner.sweep",
+    "Tuned": "jsweep.runner.tune",
+    "tune": "jsweep.runner.tune",
     "params": "jsweep.runner.verbs",
     "test": "jsweep.runner.verbs",
     "sweep": "jsweep.runner.run",

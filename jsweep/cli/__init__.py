@@ -17,6 +17,7 @@ from jsweep.errors import JsweepError
 # Each command is imported when it is used, so that reading a record does not load the engine.
 _COMMANDS = {
     "run": "jsweep.cli.run",
+    "tune": "jsweep.cli.tune",
     "plan": "jsweep.cli.plan",
     "test": "jsweep.cli.test",
     "resume": "jsweep.cli.resume",

@@ -12,6 +12,7 @@ from jsweep.results.text_table import config_columns, format_table, spread
 from jsweep.runner.progress import ProgressMode
 from jsweep.runner.run import run
 from jsweep.runner.session import SelectedConfig, Session
+from jsweep.runner.sweep import Sweep
 from jsweep.task.config import check_count
 
 
@@ -91,15 +92,19 @@ def confirm(
         raise ConfigError(
             f"no config of {session.name!r} is complete, so none can be confirmed: finish the sweep first."
         )
+    again = run(confirming(session, first, fresh), progress=progress)
+    return Confirmation(first, again.ranking(at=at), again.best(at=at), again)
+
+
+def confirming(session: Session, first: Sequence[ConfigScore], seeds: int) -> Sweep:
+    """The sweep of some configs of a session under as many fresh seeds, which follow its largest."""
     begin = 1 + max(trial.seed for trial in session.trials())
-    sweep = replace(
+    return replace(
         session.prepared.sweep,
         configs=[score.config for score in first],
-        seeds=range(begin, begin + fresh),
+        seeds=range(begin, begin + seeds),
         name=f"{session.name}-confirm",
         objective=Objective(first[0].metric, first[0].mode),
         evaluate_every=session.prepared.setting.evaluate_every,
         rule=None,
     )
-    again = run(sweep, progress=progress)
-    return Confirmation(first, again.ranking(at=at), again.best(at=at), again)
