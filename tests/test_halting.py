@@ -18,7 +18,7 @@ MANY = [{"learning_rate": 0.01 * number} for number in range(1, 17)]
 
 
 def make_sweep(data, tmp_path, name="halting.db", configs=CONFIGS, **changes):
-    given = {"steps": 4000, "evaluate_every": 20, "tile": 1, "store": tmp_path / name} | changes
+    given = {"steps": 2000, "evaluate_every": 20, "tile": 1, "store": tmp_path / name} | changes
     return js.Sweep(make_task(data), configs, **given)
 
 
