@@ -276,7 +276,8 @@ def test_what_a_process_has_lost_it_does_not_record():
         store.add_trials(row.key, [trial])
         dead = set()
         one, two = (
-            Claims(store, row.key, name, lambda name: name not in dead, {}, {"t": Wanted(20)}) for name in ("one", "two")
+            Claims(store, row.key, name, lambda name: name not in dead, {}, {"t": Wanted(20)})
+            for name in ("one", "two")
         )
         assert one.claim((trial,)) == (trial,)
         dead.add("one")
