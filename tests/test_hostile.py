@@ -54,6 +54,7 @@ def all_commands(capsys, path):
         ("CREATE INDEX i ON trials (upper(config))", "its table 'trials' has the index 'i'"),
         ("ALTER TABLE trials ADD COLUMN more AS (zeroblob(100000000))", "its table 'trials' is another"),
         ("DROP TABLE tests", "it has no table 'tests'"),
+        ("DROP INDEX unfinished_checkpoints", "unfinished_checkpoints"),
         ("DROP TABLE tests; CREATE TABLE tests (id)", "its table 'tests' is another"),
         ("DROP TABLE sweeps; CREATE VIRTUAL TABLE sweeps USING fts5(name)", "'sweeps'"),
         ("UPDATE meta SET value = char(27, 91) || '31m' WHERE name = 'version'", "has format"),

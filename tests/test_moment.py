@@ -118,6 +118,17 @@ def operations(monkeypatch):
     return count
 
 
+def test_a_tile_reads_its_own_checkpoints_alone(tmp_path, operations):
+    def cost(count):
+        with record(curves(np.zeros((count, 1, 1)), (1,)), path=tmp_path / f"{count}.db")[0] as store:
+            ids = [trial.id for trial in store.trials(1)]
+            rows = [Checkpoint(trial, 1, f"{trial}.safetensors", "", [trial], True) for trial in ids]
+            store.record_segment(1, "p", 1, [], rows)
+            return operations(store.checkpoints_of, 1, ids[:1]), operations(store.states, 1, ids[:1])
+
+    assert cost(400) == cost(40)
+
+
 def test_opening_and_selecting_do_not_depend_on_what_they_do_not_show(tmp_path, operations):
     few, many = tmp_path / "few.db", tmp_path / "many.db"
     values = np.random.default_rng(0).uniform(size=(20, 2, 200))

@@ -274,15 +274,38 @@ def test_what_a_process_has_lost_it_does_not_record():
     with open_store(None) as store:
         row = store.add_sweep("made", "task", {}, {})
         store.add_trials(row.key, [trial])
+        dead = set()
         one, two = (
-            Claims(store, row.key, name, lambda name: name == "two", {}, {"t": Wanted(20)}) for name in ("one", "two")
+            Claims(store, row.key, name, lambda name: name not in dead, {}, {"t": Wanted(20)})
+            for name in ("one", "two")
         )
         assert one.claim((trial,)) == (trial,)
-        assert two.claim((trial,)) == (trial,)  # which takes "one" for dead
+        dead.add("one")
+        assert two.claim((trial,)) == (trial,)
+        dead.clear()
         assert (one.record("p", 1, [score]), one.lost([trial])) == (["t"], True)
         assert store.trials(row.key)[0].done == 0
         assert (two.record("p", 1, [score]), two.lost([trial])) == ([], False)
         assert one.claim((trial,)) == ()
+
+
+def test_a_process_whose_lock_file_was_removed_names_no_files(data, tmp_path, monkeypatch):
+    """Another process takes it for dead, and may have removed the files that it has just written."""
+
+    def remove_locks_and_tidy():
+        folder = folder_of(tmp_path / "s.db")
+        for path in [*folder.glob("*.owner")]:
+            path.unlink()
+        with open_store(tmp_path / "s.db") as store, owner(folder) as name:
+            Checkpointing(store, 1, "running", 10, name).tidy(lambda who: is_alive(folder, who))
+
+    with monkeypatch.context() as patch:
+        meanwhile(patch, Store, "record_segment", remove_locks_and_tidy)
+        with pytest.raises(js.StoreError, match=r"\.owner of this process was removed .* run the sweep again"):
+            js.run(sweep_of(data, tmp_path / "s.db", checkpoints="all"))
+    assert js.verify(tmp_path / "s.db").faults == ()
+    with js.run(sweep_of(data, tmp_path / "s.db", checkpoints="all")) as result:
+        assert {trial.status for trial in result.trials()} == {"finished"}
 
 
 def test_files_are_tidied_of_the_dead_and_not_of_the_living(tmp_path):

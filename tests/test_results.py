@@ -73,6 +73,18 @@ def test_seeds_added_after_the_test_do_not_open_it_again(data, tmp_path):
     assert second.scores == first.scores
 
 
+def test_seeds_that_were_trained_in_other_widths_are_tested_together(data, tmp_path):
+    def run(seeds, tile):
+        return js.sweep(
+            make_task(data), [{"learning_rate": 0.1}], seeds=seeds, steps=20, store=tmp_path / "s.db", tile=tile
+        )
+
+    run(1, 1).close()
+    with run(3, 2) as session:
+        assert [trial.width for trial in session.trials()] == [1, 2, 2]
+        assert len(session.test().scores["test/loss"]) == 3
+
+
 def test_test_refuses_a_record_it_cannot_reproduce(data, tmp_path):
     result = js.sweep(make_task(data), CONFIGS[:1], steps=10, store=tmp_path / "s.db")
     result._store._db.execute("UPDATE scores SET value = value + 1e-6")

@@ -4,6 +4,7 @@ import contextlib
 import sqlite3
 
 import jax
+import numpy as np
 import pytest
 from small import make_task, rows_of
 
@@ -31,6 +32,11 @@ GOOD = [{"learning_rate": 0.1}]
             "more than the 240 training",
         ),
         ({"configs": [{"learning_rate": 0.1, "steps": 5, "epochs": 1}]}, "both steps and epochs"),
+        ({"epochs": 1}, "steps=10 and epochs=1 exclude each other: pass one of them"),
+        (
+            {"configs": [{"learning_rate": 0.1, "epochs": 1}]},
+            "steps is given to the sweep and the config .* has epochs",
+        ),
         ({"evaluate_every": 0}, "evaluate_every=0"),
         (
             {"objective": "validation/acuracy"},
@@ -42,6 +48,9 @@ GOOD = [{"learning_rate": 0.1}]
         ({"pairing": "random"}, "pairing='random' is not valid"),
         ({"key": "seed"}, "key='seed' is not a key"),
         ({"key": -4}, "key=-4 is not a seed"),
+        ({"key": 2**64}, "key=18446744073709551616 is not a seed"),
+        ({"key": True}, "key=True is not a key"),
+        ({"name": "\ud800"}, "cannot hold a value"),
         ({"store": "/no/such/folder/s.db"}, "the folder '/no/such/folder' does not exist"),
         ({"store": "/"}, "store='/' is a folder"),
     ],
@@ -51,6 +60,37 @@ def test_bad_input_is_one_sentence_before_anything_compiles(data, monkeypatch, a
     with pytest.raises(js.JsweepError, match=sentence) as caught:
         js.sweep(make_task(data), **{"configs": GOOD, "seeds": 1, "steps": 10, **arguments})
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("epochs", "steps"), [(1.1, 11), (0.7, 7), (2.3, 23), (1.01, 11), (1, 10)])
+def test_epochs_are_rounded_up_from_the_number_as_it_is_written(data, epochs, steps):
+    few = js.Splits((data.train[0][:100], data.train[1][:100]), data.validation)
+    assert js.sweep(make_task(few, batch_size=10), GOOD, epochs=epochs).trials()[0].steps == steps
+
+
+def test_seeds_that_can_be_read_once_are_read_once(data):
+    sweep = js.Sweep(make_task(data), [{"learning_rate": rate} for rate in (0.1, 0.2)], seeds=iter([0, 1]), steps=5)
+    js.plan(sweep)
+    assert [trial.seed for trial in js.run(sweep).trials()] == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize("rates", [[10**400, 1], [10**400, 1.5]])
+def test_a_number_beyond_all_floats_fails_alone(data, tmp_path, rates):
+    run = lambda rates: js.sweep(make_task(data), js.grid({"learning_rate": rates}), steps=5, store=tmp_path / "s.db")
+    run([0.1]).close()
+    with pytest.warns(UserWarning, match="1 of 2 trials failed, the first .* OverflowError"):
+        assert [trial.status for trial in run(rates).trials()] == ["failed", "finished"]
+
+
+@pytest.mark.filterwarnings("ignore::signatures.WrongType")  # type checkers want Python's
+def test_whole_numbers_of_numpy_are_whole_numbers(data):
+    configs = [{"learning_rate": 0.1, "layers": [64, np.int64(64)]}]
+    numbers = {"seeds": np.arange(2), "steps": np.int64(5), "evaluate_every": np.int64(5)}
+    with pytest.warns(UserWarning, match="'layers': never read by the task"):
+        session = js.sweep(make_task(data), configs, **numbers)
+    assert [(trial.seed, trial.steps, trial.status) for trial in session.trials()] == [
+        (n, 5, "finished") for n in (0, 1)
+    ]
 
 
 def test_a_batch_larger_than_the_data_is_refused_with_steps_too(data):

@@ -12,6 +12,7 @@ from jsweep.storage.standing import ENDED, Standing
 
 add_trials, claim, fail, record = Store.add_trials, transitions.claim, transitions.fail, transitions.record
 reserve, complete, drop = ledger.reserve, ledger.complete, Store.drop
+record_segment = Store.record_segment
 
 
 def lengthen(where):
@@ -117,13 +118,24 @@ def living_taken_for_dead():
     return patch.object(locks, "is_alive", lambda folder, name: False)
 
 
+@contextlib.contextmanager
 def recorded_by_whoever():
     """Whoever has trained a segment records it, although the trial was dropped or belongs to another process."""
 
     def any_owner(db, state, owner, *rest):
         return record(db, state, state.open.owner if state else owner, *rest)
 
-    return patch.object(transitions, "record", any_owner)
+    with patch.object(transitions, "record", any_owner), recorded_by_the_dead():
+        yield
+
+
+def recorded_by_the_dead():
+    """A process records although its lock file was removed, and with it perhaps the files that it names."""
+
+    def dead_or_alive(self, *arguments):
+        return record_segment(self, *arguments[:7])
+
+    return patch.object(Store, "record_segment", dead_or_alive)
 
 
 def dropped_while_trained():
@@ -216,6 +228,7 @@ FAULTS = {
     "the ledger is dropped with its sweep": ledger_dropped,
     "the living are taken for dead": living_taken_for_dead,
     "whoever trained it records it": recorded_by_whoever,
+    "the dead record": recorded_by_the_dead,
     "trials are dropped while they are trained": dropped_while_trained,
     "dropped trials are waited for": dropped_trials_are_stuck,
     "trials are claimed as remembered": claimed_as_remembered,

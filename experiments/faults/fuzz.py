@@ -3,7 +3,8 @@
     python experiments/faults/fuzz.py --inputs 10000
 
 Commands get random words, numbers and options; spaces get random Python values; stores get flipped bits, missing parts and
-hostile values. Each input must end within three seconds in an exit code and a sentence, or in a js.JsweepError.
+hostile values, in the file and in SQLite's log beside it. Each input must end within three seconds in an exit code and a
+sentence, or in a js.JsweepError.
 """
 
 import argparse
@@ -129,21 +130,16 @@ def bad_space(rng):
 
 
 def bad_store(rng, intact, folder):
-    """A command on a damaged copy of a store; the store itself must not change."""
+    """A command on a damaged copy of a store, or beside a damaged log; the store itself must not change."""
     path = folder / "damaged.db"
     for old in folder.glob("damaged.db*"):
         old.unlink()
-    content = bytearray(intact.read_bytes())
-    how = rng.choice(["flip", "cut", "noise", "row", "row"])
-    if how == "flip":
-        for _ in range(rng.randrange(1, 40)):
-            content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
-    elif how == "cut":
-        content = content[: rng.randrange(len(content))]
-    elif how == "noise":
-        start = rng.randrange(len(content))
-        content[start : start + 512] = rng.randbytes(512)
-    path.write_bytes(content)
+    how = rng.choice(["file", "log", "row"])
+    if how == "log":
+        shutil.copy(folder / "logged.db", path)
+        (folder / "damaged.db-wal").write_bytes(damaged(rng, (folder / "logged.db-wal").read_bytes()))
+    else:
+        path.write_bytes(damaged(rng, intact.read_bytes()) if how == "file" else intact.read_bytes())
     if how == "row":
         how = damage_row(rng, path)
     words = [rng.choice(READING)]
@@ -153,6 +149,21 @@ def bad_store(rng, intact, folder):
     if rng.random() < 0.3:
         words.append("--json")
     return lambda: command_line(words), (how, words)
+
+
+def damaged(rng, content):
+    """A file's content with flipped bits, without its end, or with noise in it."""
+    content = bytearray(content)
+    how = rng.choice(["flip", "cut", "noise"])
+    if how == "flip":
+        for _ in range(rng.randrange(1, 40)):
+            content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+    elif how == "cut":
+        content = content[: rng.randrange(len(content))]
+    elif how == "noise":
+        start = rng.randrange(len(content))
+        content[start : start + 512] = rng.randbytes(512)
+    return bytes(content)
 
 
 def damage_row(rng, path):
@@ -209,6 +220,17 @@ def make_intact(path):
         store.complete_look(look, me, {"test/loss": [1.0]}, [0])
 
 
+def leave_log(intact, path):
+    """A copy of a store of which a part is in SQLite's log, as a killed process leaves it."""
+    from jsweep.storage import open_store
+
+    shutil.copy(intact, path.with_name("open.db"))
+    with open_store(path.with_name("open.db")) as store:
+        store.add_sweep("newer", "task", {}, {"metrics": ["validation/loss"]})
+        for suffix in ("", "-wal"):
+            shutil.copy(path.with_name(f"open.db{suffix}"), path.with_name(f"{path.name}{suffix}"))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inputs", type=int, default=10_000)
@@ -222,6 +244,7 @@ def main():
         folder = Path(name)
         intact = folder / "intact.db"
         make_intact(intact)
+        leave_log(intact, folder / "logged.db")
         before = folder / "before.db"
         shutil.copy(intact, before)
         for number in range(given.inputs):
@@ -233,7 +256,7 @@ def main():
             }[kind]
             function, shown = make()
             outcome, why = attempt(function)
-            counts[kind, outcome] += 1
+            counts[f"store ({shown[0]})" if shown[0] in ("file", "log") else kind, outcome] += 1
             if outcome == "fault":
                 faults.append(f"{kind} {str(shown)[:300]!r}: {why}")
         changed = intact.read_bytes() != before.read_bytes()

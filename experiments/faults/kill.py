@@ -1,9 +1,11 @@
-"""Kill a sweep with SIGKILL at random times, resume it, and compare it with an uninterrupted sweep, bit by bit.
+"""Kill processes with SIGKILL at random times, start them again, and compare their record with an uninterrupted one, bit by bit.
 
     python experiments/faults/kill.py --kills 200
+    python experiments/faults/kill.py --kills 200 --processes 2 --sweeps 2
 
-New sweeps are started until there have been as many kills as asked for. Each sweep has two compile groups, tiles of four
-lanes, and a checkpoint at every segment. All trials, all scores and the final state of every trial are compared.
+Each process runs all sweeps of the record, each in an order of its own. New records are begun until there have been as many kills
+as asked for. Each sweep has two compile groups, tiles of four lanes, and a checkpoint at every segment. All trials, all scores
+and the final state of every trial are compared; a process that ends with an error or does not end is a fault.
 """
 
 import argparse
@@ -20,6 +22,7 @@ from pathlib import Path
 
 from mixed import mixed
 
+import jsweep as js
 from jsweep.runner import checkpointing
 from jsweep.runner.run import run
 from jsweep.storage.checkpoints import folder_of, from_bytes
@@ -27,12 +30,16 @@ from jsweep.storage.checkpoints import folder_of, from_bytes
 checkpointing.LEAST_SECONDS = 0.0  # a checkpoint at every segment, however short
 
 
-def in_a_child(sweep):
-    """Start ``sweep`` in a process of its own. This process must not start JAX."""
+LONGEST_RUN = 600.0  # seconds after the last kill within which a process must have ended
+
+
+def in_a_child(sweeps):
+    """Run ``sweeps`` one after the other in a process of their own. This process must not start JAX."""
     child = os.fork()
     if child == 0:
         try:
-            run(sweep, progress="off")
+            for sweep in sweeps:
+                run(sweep, progress="off").close()
         except BaseException:
             import traceback
 
@@ -42,79 +49,111 @@ def in_a_child(sweep):
     return child
 
 
-def kill_until_done(sweep, rng, longest, kills_left):
-    """Kill and resume a sweep until it ends; the number of kills, and of those that left a checkpoint to resume from."""
+def kill_until_done(orders, rng, longest, kills_left):
+    """Run processes, one for each order of the sweeps, and kill them, until all of them have ended.
+
+    Returns the number of kills, and of those that left a checkpoint to resume from.
+    """
+    folder = folder_of(str(orders[0][0].store))
+    children = {in_a_child(order): order for order in orders}
     kills = resumable = 0
-    while True:
-        child = in_a_child(sweep)
-        deadline = time.monotonic() + rng.uniform(0.0, longest) if kills < kills_left else float("inf")
-        while True:
-            done, status = os.waitpid(child, os.WNOHANG)
-            if done:
-                if status:
-                    sys.exit(f"a run ended with status {status}")
-                return kills, resumable
-            if time.monotonic() > deadline:
-                os.kill(child, signal.SIGKILL)
-                os.waitpid(child, 0)
-                kills += 1
-                resumable += bool(list(folder_of(str(sweep.store)).glob("*.safetensors")))
-                break
-            time.sleep(0.002)
+    next_kill = last_kill = time.monotonic()
+    while children:
+        ended, status = os.waitpid(-1, os.WNOHANG)
+        if ended:
+            del children[ended]
+            if status:
+                end_all(children, f"a run ended with status {status}")
+        now = time.monotonic()
+        if now - last_kill > LONGEST_RUN:
+            end_all(children, "a run does not end")
+        if children and kills < kills_left and now > next_kill:
+            child = rng.choice(list(children))
+            order = children.pop(child)
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            kills += 1
+            resumable += any(folder.glob("*.safetensors"))
+            children[in_a_child(order)] = order
+            next_kill, last_kill = now + rng.uniform(0.0, longest) / len(orders), now
+        time.sleep(0.002)
+    return kills, resumable
+
+
+def end_all(children, why):
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+    sys.exit(why)
 
 
 def contents(store):
     """A store as comparable rows: trials, scores, and every array of every final state."""
     with contextlib.closing(sqlite3.connect(store)) as db:
         trials = db.execute(
-            "SELECT id, config, seed, steps, done, status, nonfinite, program, width, digest FROM trials ORDER BY id"
+            "SELECT sweeps.name, trials.id, config, seed, steps, done, status, nonfinite, program, width, digest FROM trials "
+            "JOIN sweeps ON sweeps.id = sweep ORDER BY 1, 2"
         ).fetchall()
         scores = db.execute(
-            "SELECT trials.id, metrics.name, step, value FROM scores JOIN trials ON trials.key = trial "
-            "JOIN metrics ON metrics.id = metric ORDER BY 1, 2, 3"
+            "SELECT sweeps.name, trials.id, metrics.name, step, value FROM scores JOIN trials ON trials.key = trial "
+            "JOIN metrics ON metrics.id = metric JOIN sweeps ON sweeps.id = sweep ORDER BY 1, 2, 3, 4"
         ).fetchall()
-        files = db.execute("SELECT tile, file, trials FROM checkpoints WHERE finished ORDER BY tile").fetchall()
+        files = db.execute(
+            "SELECT name, tile, file, trials FROM checkpoints JOIN sweeps ON id = sweep WHERE finished"
+        ).fetchall()
     states = {}
-    for trial, file, members in files:
+    for sweep, trial, file, members in files:
         arrays, _ = from_bytes((folder_of(str(store)) / file).read_bytes())
         lane = json.loads(members).index(trial)
-        states[trial] = {name: value[lane].tobytes() for name, value in arrays.items()}
+        states[sweep, trial] = {name: value[lane].tobytes() for name, value in arrays.items()}
     return {"trials": trials, "scores": scores, "states": states}
+
+
+def faults_of(store, undisturbed):
+    """In what a store differs from the undisturbed one, and what lies about beside it."""
+    got, faults = contents(store), []
+    for part, rows in undisturbed.items():
+        if got[part] != rows:
+            faults.append(f"the {part} differ: {len(got[part])} against {len(rows)}")
+    left = [path.name for path in folder_of(str(store)).iterdir() if path.suffix != ".safetensors"]
+    if left:
+        faults.append(f"left over: {left[:5]}")
+    return faults + [str(fault) for fault in js.verify(store).faults]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--trials", type=int, default=160)
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--sweeps", type=int, default=1, help="sweeps of one record")
+    parser.add_argument("--trials", type=int, default=160, help="of each sweep")
     parser.add_argument("--longest", type=float, default=5.0, help="longest time in seconds before a process is killed")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     rng = random.Random(given.seed)
+    names = [f"mixed{number}" for number in range(given.sweeps)]
+
+    def orders(store, processes):
+        sweeps = [mixed(store, given.trials, steps=400, every=20, name=name, checkpoints="all") for name in names]
+        return [sweeps[n % len(sweeps) :] + sweeps[: n % len(sweeps)] for n in range(processes)]
+
     with tempfile.TemporaryDirectory() as folder:
-        make = lambda name: mixed(
-            Path(folder) / f"{name}.db", given.trials, steps=400, every=20, name="mixed", checkpoints="all"
-        )
-        os.waitpid(in_a_child(make("uninterrupted")), 0)
-        undisturbed = contents(Path(folder) / "uninterrupted.db")
-        kills = resumable = sweeps = different = 0
+        first = Path(folder) / "uninterrupted.db"
+        os.waitpid(in_a_child(orders(first, 1)[0]), 0)
+        undisturbed = contents(first)
+        kills = resumable = records = different = 0
         while kills < given.kills:
-            sweep = make(f"killed{sweeps}")
-            more, found = kill_until_done(sweep, rng, given.longest, given.kills - kills)
-            kills, resumable, sweeps = kills + more, resumable + found, sweeps + 1
-            got = contents(sweep.store)
-            for part, rows in undisturbed.items():
-                if got[part] != rows:
-                    different += 1
-                    print(f"sweep {sweeps}: the {part} differ: {len(got[part])} against {len(rows)}")
-            left = [p.name for p in folder_of(str(sweep.store)).iterdir() if not p.name.endswith(".safetensors")]
-            if left:
+            store = Path(folder) / f"killed{records}.db"
+            more, found = kill_until_done(orders(store, given.processes), rng, given.longest, given.kills - kills)
+            kills, resumable, records = kills + more, resumable + found, records + 1
+            for fault in faults_of(store, undisturbed):
                 different += 1
-                print(f"sweep {sweeps}: left over: {left[:5]}")
+                print(f"record {records}: {fault}")
     print(
-        f"{kills} kills ({resumable} with a checkpoint on disk) over {sweeps} sweeps of {len(undisturbed['trials'])} trials, "
-        f"{len(undisturbed['scores'])} scores and {len(undisturbed['states'])} final states each: {different} differences"
+        f"{kills} kills ({resumable} with a checkpoint on disk) of {given.processes} processes over {records} records of "
+        f"{given.sweeps} sweeps, {len(undisturbed['trials'])} trials, {len(undisturbed['scores'])} scores and "
+        f"{len(undisturbed['states'])} final states each: {different} differences"
     )
-    sys.exit(1 if different or len(undisturbed["trials"]) != given.trials else 0)
+    sys.exit(1 if different or len(undisturbed["trials"]) != given.trials * given.sweeps else 0)
 
 
 if __name__ == "__main__":

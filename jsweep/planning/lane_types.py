@@ -1,6 +1,7 @@
 """How a hyperparameter's values travel in a lane: as a number, a flag, the code of a name, or a padded width."""
 
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -36,7 +37,7 @@ class LaneType:
             return False
         if self.dtype == INT:
             return isinstance(value, int) and value in _WHOLE
-        return isinstance(value, int | float)
+        return isinstance(value, float) or (isinstance(value, int) and abs(value) <= sys.float_info.max)
 
     def encode(self, value: Value) -> int | float | bool:
         """One config's value as the number that is put in the lane."""

@@ -112,7 +112,9 @@ class Claims:
             checkpoints: what has been written.
             outdated: what is not needed any more.
         """
-        lost = self.store.record_segment(self.sweep, program, width, scores, checkpoints, outdated, self.owner)
+        lost = self.store.record_segment(
+            self.sweep, program, width, scores, checkpoints, outdated, self.owner, self.alive
+        )
         with self._lock:
             self._held.difference_update(lost, (score.trial for score in scores if score.finished))
             self._counts["recorded"] += 1

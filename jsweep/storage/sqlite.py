@@ -179,6 +179,7 @@ class Store(StoreReader):
         checkpoints: Sequence[Checkpoint] = (),
         outdated: Sequence[Checkpoint] = (),
         owner: str | None = None,
+        alive: Alive = lambda _: True,
     ) -> list[str]:
         """Record one segment of a tile, of the trials that are ``owner``'s.
 
@@ -190,11 +191,20 @@ class Store(StoreReader):
             checkpoints: Checkpoints whose files have been written.
             outdated: Checkpoints to forget; their files may be removed afterwards.
             owner: The process that trained the tile; None where trials are not claimed.
+            alive: Whether the process of a name is running.
 
         Returns:
             The ids of the trials whose scores were not entered: they were dropped, or belong to another process now.
+
+        Raises:
+            StoreError: If ``owner`` counts as dead, so that another process may have removed the files of ``checkpoints``.
         """
         with self._transaction():
+            if owner is not None and not alive(owner):
+                raise StoreError(
+                    f"the lock file {owner}.owner of this process was removed from {str(self.folder)!r}, so other processes "
+                    "take it for dead and nothing more is recorded: leave such files alone, and run the sweep again."
+                )
             states = transitions.read_states(self._db, sweep, [score.trial for score in scores])
             lost = []
             for score in scores:
