@@ -28,7 +28,7 @@ from jsweep.runner.prepare import Prepared, prepare
 from jsweep.space import config_id
 from jsweep.storage import Trial
 
-MOST_CONFIGS, MOST_STATIC, MOST_GRID, BATCH = 3, 2, 2000, 4
+MOST_GRID, BATCH = 2000, 4
 
 TOLERANCES = {"float32": 2e-4, "bfloat16": 5e-2}
 """How far two ways may lie apart, relative to the largest number of a curve or an array."""
@@ -59,20 +59,21 @@ class Comparison:
     furthest: dict[str, float] = field(default_factory=dict)
 
 
-def compare(drawn: DrawnTask, compiled: bool = False) -> Comparison:
+def compare(drawn: DrawnTask, compiled: bool = False, most: int = 3) -> Comparison:
     """Train a task in all three ways.
 
     Args:
         drawn: the task.
         compiled: whether jsweep's programs are compiled; else they are run with NumPy, which takes a tenth.
+        most: how many configs of its space are trained; all static, one less.
     """
     js.configure()
     program, found = drawn.program(), Comparison()
-    configs = configs_of(program["space"], drawn.key)
+    configs = configs_of(program["space"], drawn.key, most)
     expected, found.invalid = _plainly(drawn, program, configs)
     try:
         prepared = _prepare(drawn, program, configs)
-        static = _prepare(drawn, program, _all_static(configs, MOST_STATIC))
+        static = _prepare(drawn, program, _all_static(configs, most - 1))
     except Exception as error:
         said = f"{type(error).__name__}: {error}"
         if isinstance(error, js.ConfigError) and ("annotated with js.lane" in said or 'reads config["l2"]' in said):
@@ -89,15 +90,15 @@ def compare(drawn: DrawnTask, compiled: bool = False) -> Comparison:
     return found
 
 
-def configs_of(space: Mapping[str, Any], key: int) -> js.Configs:
+def configs_of(space: Mapping[str, Any], key: int, most: int) -> js.Configs:
     """The whole grid where that is small, else some of its configs."""
     if not space:
         return js.configs([{}])
     sizes = [len(part) if isinstance(part, list) else 3 for part in space.values()]
     if math.prod(sizes) > MOST_GRID:
-        return js.random(space, MOST_CONFIGS, key=key)
+        return js.random(space, most, key=key)
     whole = js.grid(space)
-    places = random.Random(key).sample(range(len(whole)), min(len(whole), MOST_CONFIGS))
+    places = random.Random(key).sample(range(len(whole)), min(len(whole), most))
     return js.Configs(tuple(whole.rows[place] for place in sorted(places)), whole.spaces)
 
 

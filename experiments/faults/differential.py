@@ -24,6 +24,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--configs", type=int, default=3, help="configs of a task that are trained, two or more")
     parser.add_argument("--compiled", action="store_true", help="compile jsweep's programs")
     parser.add_argument("--keep-going", action="store_true", help="print all tasks that differ, as they are drawn")
     parser.add_argument("--seed-faults", action="store_true", help="seed faults into the planner, which must be found")
@@ -50,7 +51,7 @@ def main():
         text = task.source() + str(task.sweep)
         assume(text not in done or done[text].differences)
         if text not in done:
-            done[text] = compare(task, chosen.compiled)
+            done[text] = compare(task, chosen.compiled, chosen.configs)
         if done[text].differences:
             failed.append(task)
             if chosen.keep_going:
