@@ -31,7 +31,8 @@ from jsweep.storage import Trial
 MOST_GRID, BATCH = 2000, 4
 
 TOLERANCES = {"float32": 2e-4, "bfloat16": 5e-2}
-"""How far two ways may lie apart, relative to the largest number of a curve or an array."""
+"""How far two ways may lie apart, relative to the largest number of a curve or an array: sums in another order, which
+a few steps make larger; a number of bfloat16 has eight bits."""
 
 SENSITIVE = 20  # times what a change of the examples in their last bits makes: a difference within it is rounding
 
