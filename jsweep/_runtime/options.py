@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jax.extend import core
 from jaxtyping import Array, Bool, Int, PyTree
 
+from jsweep.errors import ConfigError
+
 
 def choose(position: Int[Array, ""], options: Sequence[Callable[[], PyTree]]) -> PyTree:
     """What ``options[position]()`` returns, where ``position`` is traced and every option is computed.
@@ -59,5 +61,8 @@ def _(primals: tuple[Array, Array], tangents: tuple[object, Array]) -> tuple[Arr
 
 def _alike(leaves: Sequence[Array]) -> list[Array]:
     arrays = [jnp.asarray(leaf) for leaf in leaves]
+    floats = {str(a.dtype) for a in arrays if jnp.issubdtype(a.dtype, jnp.floating) and not a.weak_type}
+    if len(floats) > 1:  # promoted, the narrower option would go on in another precision than it does alone
+        raise ConfigError(f"the options return {' and '.join(sorted(floats))}: return arrays of the same types.")
     dtype = jnp.result_type(*arrays)
     return [jnp.broadcast_to(array, jnp.broadcast_shapes(*(a.shape for a in arrays))).astype(dtype) for array in arrays]
