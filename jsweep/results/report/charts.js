@@ -105,7 +105,7 @@ function drawScatter() {
   return draw("scatter", [{
     type: webgl && shown.length > MANY ? "scattergl" : "scatter", mode: "markers", x: shown.map(place), y,
     marker: { color: PALETTE[0], size: shown.length > MANY ? 4 : 7, opacity: 0.55 },
-    customdata: shown.map((index) => index), text: shown.map((index) => `rank ${index + 1}`),
+    customdata: shown.map((index) => index), text: shown.map((index) => `rank ${content.configs.rank[index]}`),
     hovertemplate: "%{text}<br>%{x}: %{y:.5g}<extra></extra>",
   }], {
     xaxis: { title: { text: plain(short(axis.name)) }, type: axis.labels ? "category" : axis.log ? "log" : "linear" },

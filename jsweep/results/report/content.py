@@ -28,7 +28,8 @@ ENVIRONMENT = ("jsweep", "jax", "jaxlib", "numpy", "python", "platform", "device
 def content_of(result: "Result", metric: Any) -> dict[str, Any]:
     """Everything that the page of a sweep shows, by one metric (None: the sweep's objective)."""
     diagnosis, ranking, trials = result.diagnose(metric), result.ranking(metric), result.trials()
-    kept = kept_configs(ranking)
+    places = kept_places(len(ranking))
+    kept = [ranking[place] for place in places]
     complete = [score for score in ranking if score.complete]
     curves, steps = curves_of(result, kept[:MOST_CURVES], diagnosis.metric, trials)
     return {
@@ -39,7 +40,7 @@ def content_of(result: "Result", metric: Any) -> dict[str, Any]:
         "findings": [[clean(f.check), clean(f.seen, 2000), clean(f.advice, 2000)] for f in diagnosis.findings],
         "best": clean(str(complete[0]), 2000) if complete else None,
         "contenders": len(contenders(ranking)) if complete else 0,
-        "configs": _columns(kept),
+        "configs": _columns(kept) | {"rank": [place + 1 for place in places]},
         "axes": axes_of(kept),
         "steps": steps,
         "curves": curves,
@@ -51,13 +52,12 @@ def content_of(result: "Result", metric: Any) -> dict[str, Any]:
     }
 
 
-def kept_configs(ranking: Sequence[ConfigScore], most: int = MOST_CONFIGS) -> Sequence[ConfigScore]:
-    """All configs, or the best half of ``most`` and as many, evenly spaced by rank, of the others."""
-    if len(ranking) <= most:
-        return ranking
+def kept_places(count: int, most: int = MOST_CONFIGS) -> list[int]:
+    """The ranks, from 0, of the configs shown: all, or the best half of ``most`` and as many of the others, evenly spaced."""
+    if count <= most:
+        return [*range(count)]
     half = most // 2
-    others = np.linspace(half, len(ranking) - 1, most - half).round().astype(int)
-    return [*ranking[:half], *(ranking[index] for index in others)]
+    return [*range(half), *np.linspace(half, count - 1, most - half).round().astype(int).tolist()]
 
 
 def curves_of(

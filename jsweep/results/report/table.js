@@ -4,7 +4,7 @@ const ROWS = 25;
 const STATES = ["complete", "stopped", "incomplete"];
 const cellText = (value) => (value === null || value === undefined ? "" : String(value));
 const columns = [
-  { name: "rank", numeric: true, of: (index) => index + 1 },
+  { name: "rank", numeric: true, of: (index) => content.configs.rank[index] },
   { name: content.metric, numeric: true, of: (index) => content.configs.mean[index] },
   { name: "std", numeric: true, of: (index) => content.configs.std[index] },
   { name: "seeds", numeric: true, of: (index) => content.configs.seeds[index] },
@@ -107,7 +107,7 @@ function choose(index) {
   const hasCurve = index < content.curves.length;
   byId("selected").textContent = hasCurve
     ? `Rank ${index + 1}: ${content.configs.text[index]}`
-    : `Rank ${index + 1}: the page has the curves of the best ${content.curves.length} configs only.`;
+    : `Rank ${content.configs.rank[index]}: the page has the curves of the best ${content.curves.length} configs only.`;
   byId("own-curve").hidden = !hasCurve;
   if (hasCurve) drawCurves("own-curve", [index]);
 }
