@@ -8,7 +8,7 @@ import shutil
 import chromium
 import numpy as np
 import pytest
-from records import LOSS, curves, record
+from records import LOSS, record
 from test_cli import jsweep
 
 import jsweep as js
@@ -201,7 +201,8 @@ def test_the_table_sorts_filters_and_shows_a_configs_curve(browser, file):
     assert widths == sorted(widths)
     browser.ask(CLICK.format("#configs thead button", 7))
     assert [float(row[7]) for row in browser.ask(ROWS)] == widths[::-1]
-    filtering = "document.getElementById('filter').value = {!r}; document.getElementById('filter').dispatchEvent(new Event('input'))"
+    field = "document.getElementById('filter')"
+    filtering = f"{field}.value = {{!r}}; {field}.dispatchEvent(new Event('input'))"
     browser.ask(filtering.format("width<9 adam"))
     assert {float(row[7]) for row in browser.ask(ROWS)} == {1, 4}
     browser.ask(filtering.format("state=incomplete"))
@@ -216,7 +217,9 @@ def test_the_table_sorts_filters_and_shows_a_configs_curve(browser, file):
 @needs_chromium
 def test_any_hyperparameter_and_any_pair_can_be_chosen(browser, file):
     browser.open(file, 1200, 900)
-    choose = "document.getElementById({!r}).value = {}; document.getElementById({!r}).dispatchEvent(new Event('change'))"
+    choose = (
+        "document.getElementById({!r}).value = {}; document.getElementById({!r}).dispatchEvent(new Event('change'))"
+    )
     for axis in range(3):
         browser.ask(choose.format("one", axis, "one"))
         browser.ask(choose.format("pair-x", axis, "pair-x"))

@@ -57,7 +57,10 @@ def main() -> None:
             start = time.perf_counter()
             page = js.report(path, path=Path(folder) / "report.html")
             seconds = time.perf_counter() - start
-            print(f"{trials:7,} trials x {arguments.evaluations}: {seconds:6.1f} s, {len(page.html) / 1e6:.1f} MB", flush=True)
+            print(
+                f"{trials:7,} trials x {arguments.evaluations}: {seconds:6.1f} s, {len(page.html) / 1e6:.1f} MB",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-
 def plot_score(
     result: Result, x: str, path: str | Path, *, metric: str | Objective | None = None, by: str | None = None
 ) -> Path:

@@ -1,4 +1,4 @@
-"""The reading verbs of the command line as functions: open, list, show, best, diagnose and report (compare has its own module)."""
+"""The reading verbs of the command line as functions: open, list, show, best, diagnose, report (compare has its own module)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

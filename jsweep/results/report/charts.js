@@ -30,11 +30,11 @@ function bounds(values) {
 }
 
 function draw(id, traces, layout) {
-  const axis = { gridcolor: style("--line"), zerolinecolor: style("--line"), automargin: true };
+  const axis = { gridcolor: style("--line"), zerolinecolor: style("--line"), automargin: true, exponentformat: "power" };
   const shown = {
     font: { color: style("--text"), family: "system-ui, sans-serif", size: 12 },
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 60, r: 16, t: 16, b: 48 },
-    hovermode: "closest", legend: { orientation: "h", y: -0.25 }, ...layout,
+    hovermode: "closest", legend: { orientation: "h", y: -0.2, traceorder: "normal" }, ...layout,
     xaxis: { ...axis, ...layout.xaxis }, yaxis: { ...axis, ...layout.yaxis },
   };
   return Plotly.react(byId(id), traces, shown, { responsive: true, displaylogo: false, displayModeBar: false });
@@ -143,8 +143,10 @@ function drawHeat() {
     if (z[row][column] === null || better(mean, z[row][column])) z[row][column] = mean;
   }
   const log = isLog(z.flat());
-  const places = (cells) => ({ tickmode: "array", tickvals: cells.names.map((_, place) => place), ticktext: cells.names });
-  const thinned = (cells) => (cells.names.length > 24 ? { tickmode: "auto", nticks: 12 } : places(cells));
+  const thinned = (cells) => {
+    const tickvals = cells.names.map((_, place) => place).filter((place) => place % Math.ceil(cells.names.length / 12) === 0);
+    return { tickmode: "array", tickvals, ticktext: tickvals.map((place) => cells.names[place]) };
+  };
   const ticks = log ? logTicks(z.flat()) : {};
   return draw("heat", [{
     type: "heatmap", z: log ? z.map((row) => row.map((value) => (value === null ? null : Math.log10(value)))) : z,

@@ -82,7 +82,9 @@ def ladder_of(ranking: Sequence[ConfigScore]) -> list[list[int]]:
 
 
 def _band(curves: Sequence[Mapping[int, float]], steps: Sequence[int]) -> list[list[float | None]]:
-    values = np.array([[curve.get(step, np.nan) for step in steps] for curve in curves]).reshape(len(curves), len(steps))
+    values = np.array([[curve.get(step, np.nan) for step in steps] for curve in curves]).reshape(
+        len(curves), len(steps)
+    )
     values[~np.isfinite(values)] = np.nan
     return [[rounded(v) for v in row] for row in (values.mean(axis=0), values.min(axis=0), values.max(axis=0))]
 
@@ -105,7 +107,7 @@ def _columns(scores: Sequence[ConfigScore]) -> dict[str, list[Any]]:
 def _environments(result: "Result", trials: Sequence[Trial]) -> list[list[list[str]]]:
     used = {trial.environment for trial in trials}
     found = [described for number, described in result.environments().items() if number in used]
-    return [[[name, clean(str(each[name]), 500)] for name in ENVIRONMENT if name in each] for each in found]
+    return [[[name, clean(str(each[name]), 500)] for name in ENVIRONMENT if each.get(name)] for each in found]
 
 
 def _replay(result: "Result", complete: Sequence[ConfigScore]) -> list[str]:
