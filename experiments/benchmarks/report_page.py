@@ -1,6 +1,8 @@
 """Time and size of the page of synthetic sweeps: 100, 10,000 and 100,000 trials of 100 evaluations."""
 
 import argparse
+import contextlib
+import sqlite3
 import tempfile
 import time
 from pathlib import Path
@@ -14,24 +16,29 @@ from jsweep.storage.records import Score
 
 LOSS = "validation/loss"
 SETTINGS = {"metrics": [LOSS], "objective": {"metric": LOSS, "mode": "min"}, "modes": {"loss": "min"}}
-BATCH = 500
+BATCH = 5000
 
 
 def write(path: Path, trials: int, evaluations: int, seeds: int = 2) -> None:
     """A record of a sweep of ``trials`` trials, ``seeds`` to a config, with a loss at each of ``evaluations`` steps."""
     rng = np.random.default_rng(0)
-    steps = range(10, 10 * evaluations + 1, 10)
+    steps = [10 * (place + 1) for place in range(evaluations)]
+    members = [trial for index in range(0, trials, seeds) for trial in _trial(rng, index, seeds, steps[-1])][:trials]
+    losses = rng.uniform(0.1, 1, (len(members), 1)) + 1 / np.sqrt(np.array(steps))
     with open_store(path) as store:
         row = store.add_sweep("synthetic", "synthetic", {}, SETTINGS)
+        store.add_trials(row.key, members)
         for start in range(0, trials, BATCH):
-            added = [_trial(rng, index, seeds, steps[-1]) for index in range(start, min(start + BATCH, trials), seeds)]
-            members = [trial for own in added for trial in own][: trials - start]
-            store.add_trials(row.key, members)
-            losses = rng.uniform(0.1, 1, (len(members), 1)) + 1 / np.sqrt(np.array(steps))
-            for step, column in zip(steps, losses.T):
-                final = step == steps[-1]
-                scores = [Score(t.id, step, {LOSS: float(v)}, None, final) for t, v in zip(members, column)]
-                store.record_segment(row.key, "program", 1, scores)
+            chunk = zip(members[start : start + BATCH], losses[start:, -1])
+            scores = [Score(trial.id, steps[-1], {LOSS: float(value)}, None, True) for trial, value in chunk]
+            store.record_segment(row.key, "program", 1, scores)
+        keys = [trial.key for trial in store.trials(row.key)]
+    # The library records a segment at a time, which would take most of an hour for ten million scores.
+    earlier = ((key, step, float(value)) for key, own in zip(keys, losses) for step, value in zip(steps[:-1], own))
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        insert = "INSERT INTO scores (trial, metric, step, value) SELECT ?, id, ?, ? FROM metrics WHERE name = ?"
+        db.executemany(insert, ((*score, LOSS) for score in earlier))
+        db.commit()
 
 
 def _trial(rng: np.random.Generator, index: int, seeds: int, steps: int) -> list[Trial]:

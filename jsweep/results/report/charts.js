@@ -2,7 +2,9 @@
 // The charts, each drawn from the page's content into the element of an id.
 
 const content = JSON.parse(document.getElementById("content").textContent);
-const PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
+// Okabe and Ito's colours, by day and by night; the order is that of the library's other pictures where it can be.
+const DAY = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
+const NIGHT = ["#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00"];
 const DASHES = ["solid", "dash", "dot"];
 const MANY = 2000; // points, from which on WebGL draws them
 const RIVALS = 25;
@@ -10,6 +12,7 @@ const CURVES = 5;
 const BINS = 20;
 const byId = (id) => document.getElementById(id);
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const palette = () => (matchMedia("(prefers-color-scheme: dark)").matches ? NIGHT : DAY);
 const finite = (values) => values.filter((value) => value !== null);
 // Plotly reads text as a little HTML, so what is not markup has to be escaped.
 const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
@@ -29,11 +32,18 @@ function bounds(values) {
   return finite(values).reduce(([low, high], v) => [Math.min(low, v), Math.max(high, v)], [Infinity, -Infinity]);
 }
 
+// An axis for values: logarithmic with a tick a decade, or two where it has few, or linear.
+function scaleOf(log, values) {
+  if (!log) return { type: "linear" };
+  const [low, high] = bounds(values);
+  return { type: "log", dtick: high / low > 100 ? Math.ceil(Math.log10(high / low) / 6) : "D2", tickformat: "~g" };
+}
+
 function draw(id, traces, layout) {
   const axis = { gridcolor: style("--line"), zerolinecolor: style("--line"), automargin: true, exponentformat: "power" };
   const shown = {
     font: { color: style("--text"), family: "system-ui, sans-serif", size: 12 },
-    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 60, r: 16, t: 16, b: 48 },
+    paper_bgcolor: style("--panel"), plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 60, r: 16, t: 16, b: 48 },
     hovermode: "closest", legend: { orientation: "h", y: -0.2, traceorder: "normal" }, ...layout,
     xaxis: { ...axis, ...layout.xaxis }, yaxis: { ...axis, ...layout.yaxis },
   };
@@ -57,7 +67,7 @@ function drawRivals() {
   const shown = complete.slice(0, Math.min(RIVALS, text.length));
   if (!shown.length) return say("rivals", "No config is complete, so there is none to compare.");
   const names = shown.map((index) => `${index + 1}`);
-  const colours = shown.map((index) => (index < content.contenders ? PALETTE[0] : style("--quiet")));
+  const colours = shown.map((index) => (index < content.contenders ? palette()[0] : style("--quiet")));
   const reach = (side) => shown.map((index) => (side[index] === null ? 0 : Math.abs(side[index] - mean[index])));
   return draw("rivals", [{
     type: "scatter", mode: "markers", x: shown.map((index) => mean[index]), y: names, marker: { color: colours, size: 9 },
@@ -87,11 +97,11 @@ function bandOf(index, colour, dash = "solid") {
 
 function drawCurves(id, chosen) {
   if (!chosen.length || !content.steps.length) return say(id, "No config has a curve to show.");
-  const traces = chosen.flatMap((index, place) => bandOf(index, PALETTE[place % PALETTE.length], DASHES[place % DASHES.length]));
+  const traces = chosen.flatMap((index, place) => bandOf(index, palette()[place % DAY.length], DASHES[place % DASHES.length]));
   const values = chosen.flatMap((index) => content.curves[index][0]);
   return draw(id, traces, {
     xaxis: { title: { text: "step" } },
-    yaxis: { title: { text: plain(content.metric) }, type: isLog(values) ? "log" : "linear" },
+    yaxis: { title: { text: plain(content.metric) }, ...scaleOf(isLog(values), values) },
     showlegend: true,
   });
 }
@@ -104,12 +114,12 @@ function drawScatter() {
   const y = shown.map((index) => content.configs.mean[index]);
   return draw("scatter", [{
     type: webgl && shown.length > MANY ? "scattergl" : "scatter", mode: "markers", x: shown.map(place), y,
-    marker: { color: PALETTE[0], size: shown.length > MANY ? 4 : 7, opacity: 0.55 },
+    marker: { color: palette()[0], size: shown.length > MANY ? 4 : 7, opacity: 0.55 },
     customdata: shown.map((index) => index), text: shown.map((index) => `rank ${content.configs.rank[index]}`),
     hovertemplate: "%{text}<br>%{x}: %{y:.5g}<extra></extra>",
   }], {
-    xaxis: { title: { text: plain(short(axis.name)) }, type: axis.labels ? "category" : axis.log ? "log" : "linear" },
-    yaxis: { title: { text: plain(content.metric) }, type: isLog(y) ? "log" : "linear" },
+    xaxis: { title: { text: plain(short(axis.name)) }, ...(axis.labels ? { type: "category" } : scaleOf(axis.log, axis.values)) },
+    yaxis: { title: { text: plain(content.metric) }, ...scaleOf(isLog(y), y) },
   });
 }
 
@@ -191,6 +201,6 @@ function drawLadder() {
   if (!content.ladder.length) return null;
   return draw("ladder", [{
     type: "bar", orientation: "h", y: content.ladder.map(([step]) => `step ${step}`), x: content.ladder.map(([, count]) => count),
-    marker: { color: PALETTE[0] }, text: content.ladder.map(([, count]) => String(count)), hoverinfo: "skip",
+    marker: { color: palette()[0] }, text: content.ladder.map(([, count]) => String(count)), hoverinfo: "skip",
   }], { xaxis: { title: { text: "configs" } }, yaxis: { type: "category", autorange: "reversed" } });
 }
