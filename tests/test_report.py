@@ -1,5 +1,6 @@
 """The page of a sweep: what it holds, that a record cannot command it, and that a browser shows it."""
 
+import dataclasses
 import json
 import math
 import re
@@ -81,6 +82,13 @@ def test_an_axis_has_numbers_or_labels():
     assert (rate["values"], rate["labels"]) == ([1, None], None)
     assert (flag["values"], flag["labels"]) == ([None, 0], ["True"])
     assert (text["values"], text["labels"]) == ([0, None], ["x"])
+
+
+def test_a_ladder_counts_the_configs_that_reached_each_step():
+    ranking = record(trials())[1].ranking()
+    assert contents.ladder_of(ranking) == []
+    stopped = [dataclasses.replace(score, complete=False, stopped=True, step=10) for score in ranking[:8]]
+    assert contents.ladder_of([*ranking[8:], *stopped]) == [[10, 11], [30, 3]]
 
 
 def test_many_configs_are_sampled_by_rank():
@@ -228,6 +236,8 @@ def test_any_hyperparameter_and_any_pair_can_be_chosen(browser, file):
     assert "two different" in browser.ask("document.getElementById('heat').textContent")
     browser.ask(choose.format("pair-y", 0, "pair-y"))
     assert browser.ask("document.querySelectorAll('#heat .main-svg').length") > 0
+    browser.ask("content.ladder = [[10, 12], [30, 4]]; drawLadder().then(() => null)")
+    assert browser.ask("document.querySelectorAll('#ladder .main-svg').length") > 0
     assert browser.errors == []
 
 

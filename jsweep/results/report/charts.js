@@ -192,7 +192,8 @@ function drawParallel() {
   byId("parallel").style.minWidth = `${110 * (dimensions.length + 1)}px`;
   return draw("parallel", [{
     type: "parcoords", dimensions: [...dimensions, score], labelfont: { size: 12 },
-    line: { color: scaled(scores, log), colorscale: "Cividis", reversescale: content.mode === "min" },
+    // The largest colour is drawn on top, so the best are to have it.
+    line: { color: scaled(scores, log).map((value) => (content.mode === "min" ? -value : value)), colorscale: "Cividis" },
   }], { margin: { l: 60, r: 60, t: 48, b: 24 } });
 }
 
