@@ -86,7 +86,9 @@ def _band(curves: Sequence[Mapping[int, float]], steps: Sequence[int]) -> list[l
         len(curves), len(steps)
     )
     values[~np.isfinite(values)] = np.nan
-    return [[rounded(v) for v in row] for row in (values.mean(axis=0), values.min(axis=0), values.max(axis=0))]
+    with np.errstate(over="ignore"):
+        rows = (values.mean(axis=0), values.min(axis=0), values.max(axis=0))
+    return [[rounded(value) for value in row] for row in rows]
 
 
 def _columns(scores: Sequence[ConfigScore]) -> dict[str, list[Any]]:
