@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.results.pareto import ParetoPoint as ParetoPoint
     from jsweep.results.ranking import ConfigScore as ConfigScore
     from jsweep.results.ranking import TestScore as TestScore
+    from jsweep.results.report import Page as Page
     from jsweep.results.reports import SweepReport as SweepReport
     from jsweep.results.reports import SweepSummary as SweepSummary
     from jsweep.results.reports import TrialReport as TrialReport
@@ -49,6 +50,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.results.verbs import diagnose as diagnose
     from jsweep.results.verbs import list as list
     from jsweep.results.verbs import open as open
+    from jsweep.results.verbs import report as report
     from jsweep.results.verbs import show as show
     from jsweep.runner.confirm import Confirmation as Confirmation
     from jsweep.runner.confirm import confirm as confirm
@@ -188,6 +190,7 @@ _PUBLIC = {
     "minimize": "jsweep.results.objective",
     "Result": "jsweep.results.result",
     "Table": "jsweep.results.table",
+    "Page": "jsweep.results.report",
     "SweepReport": "jsweep.results.reports",
     "SweepSummary": "jsweep.results.reports",
     "TrialReport": "jsweep.results.reports",
@@ -195,6 +198,7 @@ _PUBLIC = {
     "diagnose": "jsweep.results.verbs",
     "list": "jsweep.results.verbs",
     "open": "jsweep.results.verbs",
+    "report": "jsweep.results.verbs",
     "show": "jsweep.results.verbs",
     "ConfigScore": "jsweep.results.ranking",
     "ParetoPoint": "jsweep.results.pareto",

@@ -33,7 +33,16 @@ def change(path, *statements):
 def all_commands(capsys, path):
     """What every reading command says, which is all one sentence and exit code 2."""
     found = set()
-    for words in (["list"], ["show"], ["show", "made", "a"], ["best"], ["compare"], ["diagnose"], ["verify"]):
+    for words in (
+        ["list"],
+        ["show"],
+        ["show", "made", "a"],
+        ["best"],
+        ["compare"],
+        ["diagnose"],
+        ["report"],
+        ["verify"],
+    ):
         words += [path] if words == ["verify"] else ["--store", path]
         code, out, err = jsweep(capsys, *words)
         assert (code, out) == (2, ""), words

@@ -31,6 +31,7 @@ _COMMANDS = {
     "best": "jsweep.cli.best",
     "compare": "jsweep.cli.compare",
     "diagnose": "jsweep.cli.diagnose",
+    "report": "jsweep.cli.report",
     "schedules": "jsweep.cli.schedules",
 }
 _ATTRIBUTES = {"list": "list_sweeps"}

@@ -9,6 +9,7 @@ import numpy as np
 from jsweep._runtime.optional import import_optional
 from jsweep._runtime.text import clean
 from jsweep.errors import ConfigError, UnknownNameError
+from jsweep.results.colours import COLOURS
 from jsweep.results.objective import Objective
 from jsweep.results.ranking import ConfigScore
 from jsweep.results.result import Result
@@ -17,9 +18,6 @@ from jsweep.space import format_value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-# Okabe and Ito's palette, whose colours are distinguishable with any colour vision.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
 def plot_score(

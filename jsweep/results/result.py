@@ -32,6 +32,7 @@ from jsweep.results.ranking import (
     rank,
     select,
 )
+from jsweep.results.report import Page, check_target, page_of
 from jsweep.results.summary import Summary, counts_of, time_of
 from jsweep.results.table import Table, table_of
 from jsweep.storage import Checkpoint, Status, Store, SweepRecord, TestOpening, Trial
@@ -319,10 +320,34 @@ class Result:
             MissingExtraError: SciPy is not installed.
         """
         objective = self._directions().resolve(metric, self.name)
-        training = self.curves("train/loss") if "train/loss" in self.metrics() else None
-        last = self._store.last_scores(self._row.key)
-        curves, ranking = self.curves(objective.metric), self.ranking(objective)
-        return Diagnosis(objective.metric, diagnose(evidence_of(ranking, self.trials(), curves, training, last)))
+        ranking, trials, last = self.ranking(objective), self.trials(), self._store.last_scores(self._row.key)
+        best = next((score.trials for score in ranking if score.complete), ())
+        recorded = self.recorded(trial for trial in trials if trial.id in best)  # no check looks at other curves
+        of = lambda metric: curves_of(metric, {trial: own.get(metric, []) for trial, own in recorded.items()})
+        training = of("train/loss") if "train/loss" in self.metrics() else None
+        return Diagnosis(objective.metric, diagnose(evidence_of(ranking, trials, of(objective.metric), training, last)))
+
+    @of_one_moment
+    def report(self, path: str | Path | None = None, *, metric: str | Objective | None = None) -> Page:
+        """The sweep as a page: findings, the best config and its rivals, curves, charts, a table of configs, the ledger.
+
+        Args:
+            path: The HTML file to write; default: none. It needs no network.
+            metric: The metric's name, or an `Objective`, which says its direction; default: the sweep's objective.
+
+        Returns:
+            The page, which shows itself in a notebook, and is written by `Page.save`.
+
+        Raises:
+            ConfigError: As `ranking`; or the file cannot be written.
+            MissingExtraError: Plotly or SciPy is not installed.
+        """
+        if path is not None:
+            check_target(path, self.path)
+        page = page_of(self, metric)
+        if path is not None:
+            page.save(path)
+        return page
 
     def _own(self, trials: Sequence[Trial]) -> list[Trial]:
         return [trial for trial in trials if self._ids is None or trial.id in self._ids]

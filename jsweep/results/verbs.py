@@ -1,4 +1,4 @@
-"""The reading verbs of the command line as functions: open, list, show, best and diagnose (compare has its own module)."""
+"""The reading verbs of the command line as functions: open, list, show, best, diagnose, report (compare has its own module)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +8,7 @@ from jsweep.errors import StoreError
 from jsweep.results.diagnostics import Diagnosis
 from jsweep.results.objective import Objective
 from jsweep.results.ranking import At, ConfigScore, Rule, Simplest
+from jsweep.results.report import Page
 from jsweep.results.reports import SweepReport, SweepSummary, TrialReport
 from jsweep.results.result import Result, ledger_of
 from jsweep.storage import Status, SweepRecord, TestOpening, open_store
@@ -130,6 +131,29 @@ def diagnose(store: str | Path, sweep: str | None = None, *, metric: Metric = No
     """
     with open(store, sweep) as result:
         return result.diagnose(metric)
+
+
+def report(
+    store: str | Path, sweep: str | None = None, path: str | Path | None = None, *, metric: Metric = None
+) -> Page:
+    """A sweep as one HTML file that needs no network.
+
+    Args:
+        store: The store's file.
+        sweep: The sweep's name; default: the latest.
+        path: The file to write; default: none.
+        metric: The metric to rank by; default: the sweep's objective.
+
+    Returns:
+        The page, which shows itself in a notebook; see `Result.report`.
+
+    Raises:
+        StoreError: The store cannot be read.
+        ConfigError: It has no such sweep, the sweep cannot be ranked by the metric, or the file cannot be written.
+        MissingExtraError: Plotly or SciPy is not installed.
+    """
+    with open(store, sweep) as result:
+        return result.report(path, metric=metric)
 
 
 def _sweep_report(result: Result, metric: Metric, at: At) -> SweepReport:

@@ -1,0 +1,207 @@
+"use strict";
+// The charts, each drawn from the page's content into the element of an id.
+
+const content = JSON.parse(document.getElementById("content").textContent);
+// Okabe and Ito's colours, by day and by night; the order is that of the library's other pictures where it can be.
+const DAY = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
+const NIGHT = ["#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00"];
+const DASHES = ["solid", "dash", "dot"];
+const MANY = 2000; // points, from which on WebGL draws them
+const RIVALS = 25;
+const CURVES = 5;
+const BINS = 20;
+const byId = (id) => document.getElementById(id);
+const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const palette = () => (matchMedia("(prefers-color-scheme: dark)").matches ? NIGHT : DAY);
+const finite = (values) => values.filter((value) => value !== null);
+// Plotly reads text as a little HTML, so what is not markup has to be escaped.
+const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+const short = (text, most = 40) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
+const webgl = Boolean(document.createElement("canvas").getContext("webgl"));
+const better = (a, b) => (content.mode === "max" ? a > b : a < b);
+const indices = content.configs.id.map((_, index) => index);
+const complete = indices.filter((index) => content.configs.state[index] === 0);
+
+function isLog(values) {
+  const known = finite(values);
+  return known.length > 1 && known.reduce((a, b) => Math.min(a, b)) > 0 &&
+    known.reduce((a, b) => Math.max(a, b)) / known.reduce((a, b) => Math.min(a, b)) > 20;
+}
+
+function bounds(values) {
+  return finite(values).reduce(([low, high], v) => [Math.min(low, v), Math.max(high, v)], [Infinity, -Infinity]);
+}
+
+// An axis for values: logarithmic with a tick a decade, or two where it has few, or linear.
+function scaleOf(log, values) {
+  if (!log) return { type: "linear" };
+  const [low, high] = bounds(values);
+  return { type: "log", dtick: high / low > 100 ? Math.ceil(Math.log10(high / low) / 6) : "D2", tickformat: "~g" };
+}
+
+function draw(id, traces, layout) {
+  const axis = { gridcolor: style("--line"), zerolinecolor: style("--line"), automargin: true, exponentformat: "power" };
+  const shown = {
+    font: { color: style("--text"), family: "system-ui, sans-serif", size: 12 },
+    paper_bgcolor: style("--panel"), plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 60, r: 16, t: 16, b: 48 },
+    hovermode: "closest", legend: { orientation: "h", y: -0.2, traceorder: "normal" }, ...layout,
+    xaxis: { ...axis, ...layout.xaxis }, yaxis: { ...axis, ...layout.yaxis },
+  };
+  return Plotly.react(byId(id), traces, shown, { responsive: true, displaylogo: false, displayModeBar: false });
+}
+
+function say(id, sentence) {
+  const element = byId(id);
+  Plotly.purge(element);
+  element.style.height = "auto";
+  element.textContent = sentence;
+}
+
+function fade(colour, opacity) {
+  const part = (start) => parseInt(colour.slice(start, start + 2), 16);
+  return `rgba(${part(1)},${part(3)},${part(5)},${opacity})`;
+}
+
+function drawRivals() {
+  const { mean, low, high, text } = content.configs;
+  const shown = complete.slice(0, Math.min(RIVALS, text.length));
+  if (!shown.length) return say("rivals", "No config is complete, so there is none to compare.");
+  const names = shown.map((index) => `${index + 1}`);
+  const colours = shown.map((index) => (index < content.contenders ? palette()[0] : style("--quiet")));
+  const reach = (side) => shown.map((index) => (side[index] === null ? 0 : Math.abs(side[index] - mean[index])));
+  return draw("rivals", [{
+    type: "scatter", mode: "markers", x: shown.map((index) => mean[index]), y: names, marker: { color: colours, size: 9 },
+    error_x: { type: "data", symmetric: false, array: reach(high), arrayminus: reach(low), color: style("--quiet"), thickness: 1.2 },
+    text: shown.map((index) => plain(text[index])), hovertemplate: "%{text}<br>%{x:.5g}<extra></extra>",
+  }], {
+    xaxis: { title: { text: plain(content.metric) } },
+    yaxis: { type: "category", autorange: "reversed", title: { text: "rank" } },
+  });
+}
+
+function bandOf(index, colour, dash = "solid") {
+  const [mean, low, high] = content.curves[index];
+  const at = content.steps.map((_, place) => place).filter((place) => mean[place] !== null);
+  const x = at.map((place) => content.steps[place]);
+  const text = plain(content.configs.text[index]);
+  const edge = { type: "scatter", mode: "lines", line: { width: 0 }, hoverinfo: "skip", showlegend: false, x };
+  return [
+    { ...edge, y: at.map((place) => low[place]) },
+    { ...edge, y: at.map((place) => high[place]), fill: "tonexty", fillcolor: fade(colour, 0.18) },
+    {
+      type: "scatter", mode: x.length > 1 ? "lines" : "markers", x, y: at.map((place) => mean[place]), line: { color: colour, width: 2, dash },
+      name: `${index + 1}: ${plain(short(content.configs.text[index]))}`, hovertemplate: `${text}<br>step %{x}: %{y:.5g}<extra></extra>`,
+    },
+  ];
+}
+
+function drawCurves(id, chosen) {
+  if (!chosen.length || !content.steps.length) return say(id, "No config has a curve to show.");
+  const traces = chosen.flatMap((index, place) => bandOf(index, palette()[place % DAY.length], DASHES[place % DASHES.length]));
+  const values = chosen.flatMap((index) => content.curves[index][0]);
+  return draw(id, traces, {
+    xaxis: { title: { text: "step" } },
+    yaxis: { title: { text: plain(content.metric) }, ...scaleOf(isLog(values), values) },
+    showlegend: true,
+  });
+}
+
+function drawScatter() {
+  const axis = content.axes[Number(byId("one").value)];
+  if (!axis) return say("scatter", "No hyperparameter differs between the configs.");
+  const shown = complete.filter((index) => axis.values[index] !== null);
+  const place = (index) => (axis.labels ? plain(axis.labels[axis.values[index]]) : axis.values[index]);
+  const y = shown.map((index) => content.configs.mean[index]);
+  return draw("scatter", [{
+    type: webgl && shown.length > MANY ? "scattergl" : "scatter", mode: "markers", x: shown.map(place), y,
+    marker: { color: palette()[0], size: shown.length > MANY ? 4 : 7, opacity: 0.55 },
+    customdata: shown.map((index) => index), text: shown.map((index) => `rank ${content.configs.rank[index]}`),
+    hovertemplate: "%{text}<br>%{x}: %{y:.5g}<extra></extra>",
+  }], {
+    xaxis: { title: { text: plain(short(axis.name)) }, ...(axis.labels ? { type: "category" } : scaleOf(axis.log, axis.values)) },
+    yaxis: { title: { text: plain(content.metric) }, ...scaleOf(isLog(y), y) },
+  });
+}
+
+// The cells of an axis: a function from a value to its cell, and the cells' names.
+function cellsOf(axis) {
+  if (axis.labels) return { names: axis.labels.map((label) => plain(short(label, 24))), of: (value) => value };
+  const distinct = [...new Set(finite(axis.values))].sort((a, b) => a - b);
+  if (distinct.length <= BINS) {
+    const places = new Map(distinct.map((value, place) => [value, place]));
+    return { names: distinct.map((value) => value.toPrecision(3)).map(Number).map(String), of: (value) => places.get(value) };
+  }
+  const scale = axis.log ? Math.log : (value) => value;
+  const back = axis.log ? Math.exp : (value) => value;
+  const low = scale(distinct[0]);
+  const width = (scale(distinct[distinct.length - 1]) - low) / BINS;
+  const names = Array.from({ length: BINS }, (_, bin) => `~${Number(back(low + (bin + 0.5) * width).toPrecision(3))}`);
+  return { names, of: (value) => Math.min(BINS - 1, Math.floor((scale(value) - low) / width)) };
+}
+
+function drawHeat() {
+  const [across, up] = ["pair-x", "pair-y"].map((id) => content.axes[Number(byId(id).value)]);
+  if (!across || !up || across === up) return say("heat", "Choose two different hyperparameters.");
+  byId("heat").style.height = "";
+  if (!byId("heat").querySelector(".plot-container")) byId("heat").textContent = "";
+  const [columns, rows] = [cellsOf(across), cellsOf(up)];
+  const z = rows.names.map(() => columns.names.map(() => null));
+  for (const index of complete) {
+    if (across.values[index] === null || up.values[index] === null) continue;
+    const [row, column] = [rows.of(up.values[index]), columns.of(across.values[index])];
+    const mean = content.configs.mean[index];
+    if (z[row][column] === null || better(mean, z[row][column])) z[row][column] = mean;
+  }
+  const log = isLog(z.flat());
+  const thinned = (cells) => {
+    const tickvals = cells.names.map((_, place) => place).filter((place) => place % Math.ceil(cells.names.length / 12) === 0);
+    return { tickmode: "array", tickvals, ticktext: tickvals.map((place) => cells.names[place]) };
+  };
+  const ticks = log ? logTicks(z.flat()) : {};
+  return draw("heat", [{
+    type: "heatmap", z: log ? z.map((row) => row.map((value) => (value === null ? null : Math.log10(value)))) : z,
+    text: z.map((row) => row.map((value) => (value === null ? "" : String(value)))), hovertemplate: "%{text}<extra></extra>",
+    colorscale: "Cividis", reversescale: content.mode === "min", hoverongaps: false, xgap: 1, ygap: 1, colorbar: { thickness: 12, ...ticks },
+  }], {
+    xaxis: { title: { text: plain(short(across.name)) }, ...thinned(columns), showgrid: false, zeroline: false },
+    yaxis: { title: { text: plain(short(up.name)) }, ...thinned(rows), showgrid: false, zeroline: false },
+  });
+}
+
+// Ticks for values shown as their logarithms.
+function logTicks(values) {
+  const [low, high] = bounds(values).map(Math.log10);
+  const tickvals = [0, 1, 2, 3, 4].map((part) => low + ((high - low) * part) / 4);
+  return { tickmode: "array", tickvals, ticktext: tickvals.map((value) => String(Number((10 ** value).toPrecision(2)))) };
+}
+
+function drawParallel() {
+  if (!content.axes.length || !complete.length) return say("parallel", "No hyperparameter differs between complete configs.");
+  if (!webgl) return say("parallel", "This chart needs WebGL, which this browser does not have.");
+  const scores = complete.map((index) => content.configs.mean[index]);
+  const log = isLog(scores);
+  const scaled = (values, by) => values.map((value) => (value === null ? null : by ? Math.log10(value) : value));
+  const dimensions = content.axes.map((axis) => {
+    const values = scaled(complete.map((index) => axis.values[index]), axis.log);
+    const lowest = bounds(values)[0];
+    const dimension = { label: plain(short(axis.name, 18)), values: values.map((value) => value ?? lowest) };
+    if (axis.labels) return { ...dimension, tickvals: axis.labels.map((_, place) => place), ticktext: axis.labels.map((l) => plain(short(l, 14))) };
+    return axis.log ? { ...dimension, ...logTicks(complete.map((index) => axis.values[index])) } : dimension;
+  });
+  const score = { label: plain(short(content.metric, 22)), values: scaled(scores, log), ...(log ? logTicks(scores) : {}) };
+  byId("parallel").style.minWidth = `${110 * (dimensions.length + 1)}px`;
+  return draw("parallel", [{
+    type: "parcoords", dimensions: [...dimensions, score], labelfont: { size: 12 },
+    // The largest colour is drawn on top, so the best are to have it.
+    line: { color: scaled(scores, log).map((value) => (content.mode === "min" ? -value : value)), colorscale: "Cividis" },
+  }], { margin: { l: 60, r: 60, t: 48, b: 24 } });
+}
+
+function drawLadder() {
+  byId("ladder-section").hidden = !content.ladder.length;
+  if (!content.ladder.length) return null;
+  return draw("ladder", [{
+    type: "bar", orientation: "h", y: content.ladder.map(([step]) => `step ${step}`), x: content.ladder.map(([, count]) => count),
+    marker: { color: palette()[0] }, text: content.ladder.map(([, count]) => String(count)), hoverinfo: "skip",
+  }], { xaxis: { title: { text: "configs" } }, yaxis: { type: "category", autorange: "reversed" } });
+}

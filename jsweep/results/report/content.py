@@ -1,0 +1,139 @@
+"""What the page shows, as JSON."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jsweep._runtime.text import clean
+from jsweep.results.contenders import contenders
+from jsweep.results.ranking import ConfigScore, score_of_opening
+from jsweep.results.report.axes import axes_of, rounded
+from jsweep.results.statistics.intervals import mean_interval
+from jsweep.results.summary import counts_of, time_of
+from jsweep.space import format_config
+from jsweep.storage import TestOpening, Trial
+
+if TYPE_CHECKING:
+    from jsweep.results.result import Result
+
+MOST_CONFIGS = 20_000  # in the charts and the table
+MOST_CURVES = 200  # configs whose curves are kept
+MOST_STEPS = 200  # evaluations of a curve
+MOST_REPLAYED = 3
+ENVIRONMENT = ("jsweep", "jax", "jaxlib", "numpy", "python", "platform", "device", "processor", "cores", "flags")
+
+
+def content_of(result: "Result", metric: Any) -> dict[str, Any]:
+    """Everything that the page of a sweep shows, by one metric (None: the sweep's objective)."""
+    diagnosis, ranking, trials = result.diagnose(metric), result.ranking(metric), result.trials()
+    places = kept_places(len(ranking))
+    kept = [ranking[place] for place in places]
+    complete = [score for score in ranking if score.complete]
+    curves, steps = curves_of(result, kept[:MOST_CURVES], diagnosis.metric, trials)
+    return {
+        "title": clean(result.label, 200),
+        "subtitle": f"{counts_of(trials)}; {time_of(result.row.created, result.row.settings.get('seconds'))}",
+        "metric": clean(diagnosis.metric, 200),
+        "mode": ranking[0].mode if ranking else "min",
+        "findings": [[clean(f.check), clean(f.seen, 2000), clean(f.advice, 2000)] for f in diagnosis.findings],
+        "best": clean(str(complete[0]), 2000) if complete else None,
+        "contenders": len(contenders(ranking)) if complete else 0,
+        "configs": _columns(kept) | {"rank": [place + 1 for place in places]},
+        "axes": axes_of(kept),
+        "steps": steps,
+        "curves": curves,
+        "ladder": ladder_of(ranking),
+        "environments": _environments(result, trials),
+        "replay": _replay(result, complete),
+        "ledger": [_opening(entry) for entry in result.ledger()],
+        "notes": _notes(len(ranking), len(kept), steps),
+    }
+
+
+def kept_places(count: int, most: int = MOST_CONFIGS) -> list[int]:
+    """The ranks, from 0, of the configs shown: all, or the best half of ``most`` and as many of the others, evenly spaced."""
+    if count <= most:
+        return [*range(count)]
+    half = most // 2
+    return [*range(half), *np.linspace(half, count - 1, most - half).round().astype(int).tolist()]
+
+
+def curves_of(
+    result: "Result", scores: Sequence[ConfigScore], metric: str, trials: Sequence[Trial]
+) -> tuple[list[list[list[float | None]]], list[int]]:
+    """Mean, lowest and highest over seeds of each config at each evaluation, None where a seed has no finite value."""
+    wanted = {trial for score in scores for trial in score.trials}
+    recorded = result.recorded(trial for trial in trials if trial.id in wanted)
+    pairs = {trial: dict(curves.get(metric, ())) for trial, curves in recorded.items()}
+    steps = sorted({step for curve in pairs.values() for step in curve})
+    if len(steps) > MOST_STEPS:
+        steps = [steps[i] for i in np.linspace(0, len(steps) - 1, MOST_STEPS).round().astype(int)]
+    return [_band([pairs[trial] for trial in score.trials], steps) for score in scores], steps
+
+
+def ladder_of(ranking: Sequence[ConfigScore]) -> list[list[int]]:
+    """For each step at which the rule stopped a config or one ended: the step, and how many configs reached it."""
+    if not any(score.stopped for score in ranking):
+        return []
+    ends = np.array([score.step for score in ranking if score.stopped or score.complete])
+    return [[int(step), int((ends >= step).sum())] for step in np.unique(ends)]
+
+
+def _band(curves: Sequence[Mapping[int, float]], steps: Sequence[int]) -> list[list[float | None]]:
+    values = np.array([[curve.get(step, np.nan) for step in steps] for curve in curves]).reshape(
+        len(curves), len(steps)
+    )
+    values[~np.isfinite(values)] = np.nan
+    with np.errstate(over="ignore"):
+        rows = (values.mean(axis=0), values.min(axis=0), values.max(axis=0))
+    return [[rounded(value) for value in row] for row in rows]
+
+
+def _columns(scores: Sequence[ConfigScore]) -> dict[str, list[Any]]:
+    intervals = [mean_interval(score.values) for score in scores[:MOST_CURVES]]
+    return {
+        "id": [clean(score.config_id[:10]) for score in scores],
+        "mean": [rounded(score.mean) for score in scores],
+        "std": [rounded(score.std) if len(score.values) > 1 else None for score in scores],
+        "seeds": [len(score.values) for score in scores],
+        "step": [score.step for score in scores],
+        "state": [0 if score.complete else 1 if score.stopped else 2 for score in scores],
+        "low": [rounded(interval.low) for interval in intervals],
+        "high": [rounded(interval.high) for interval in intervals],
+        "text": [clean(format_config(score.config), 300) for score in scores[:MOST_CURVES]],
+    }
+
+
+def _environments(result: "Result", trials: Sequence[Trial]) -> list[list[list[str]]]:
+    used = {trial.environment for trial in trials}
+    found = [described for number, described in result.environments().items() if number in used]
+    return [[[name, clean(str(each[name]), 500)] for name in ENVIRONMENT if each.get(name)] for each in found]
+
+
+def _replay(result: "Result", complete: Sequence[ConfigScore]) -> list[str]:
+    store = shlex.quote(clean(result.path, 500))
+    trials = complete[0].trials[:MOST_REPLAYED] if complete else ()
+    return [f"jsweep replay {clean(trial)} FILE.py --store {store}" for trial in trials]
+
+
+def _opening(entry: TestOpening) -> list[str]:
+    chosen = f"{entry.metric} ({entry.mode}, {entry.rule}, at {entry.at})"
+    outcome = str(score_of_opening(entry, True)).partition(" (")[0] if entry.complete else "nothing came of it"
+    cells = (entry.opened or "", entry.sweep, chosen, format_config(entry.config), str(entry.step), outcome)
+    return [clean(cell, 500) for cell in cells]
+
+
+def _notes(configs: int, kept: int, steps: Sequence[int]) -> list[str]:
+    notes = ["Numbers are rounded to five significant digits."]
+    if kept < configs:
+        notes.append(
+            f"Of {configs:,} configs the charts and the table have {kept:,}: the best {MOST_CONFIGS // 2:,}, and as "
+            "many of the others, evenly spaced by rank. Findings, best config and rivals are those of all."
+        )
+    if kept > MOST_CURVES:
+        notes.append(f"Curves and intervals are those of the best {MOST_CURVES} configs.")
+    if len(steps) == MOST_STEPS:
+        notes.append(f"A curve has at most {MOST_STEPS} evaluations, evenly spaced.")
+    return notes
