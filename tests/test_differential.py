@@ -26,7 +26,9 @@ def test_every_fault_seeded_into_the_planner_is_found():
     assert found.stdout.count("found: ") == 4
 
 
-def test_options_of_two_precisions_are_not_chosen_in_a_lane():
-    options = {"half": lambda x: x.astype(jnp.bfloat16), "whole": lambda x: x}
-    with pytest.raises(ConfigError, match="the options return bfloat16 and float32"):
-        jax.jit(lambda place: js.select(place, options)(jnp.ones(2)))(0)
+@pytest.mark.parametrize("other", [lambda x: x.astype(jnp.bfloat16), lambda x: x[:1], lambda x: x.sum()])
+def test_options_that_would_go_on_as_other_arrays_are_not_chosen_in_a_lane(other):
+    with pytest.raises(
+        ConfigError, match=r"the options return (bfloat16 and float32|\(1?,?\) and \(2,\)): return arrays of equal"
+    ):
+        jax.jit(lambda place: js.select(place, {"other": other, "same": lambda x: x})(jnp.ones(2)))(0)

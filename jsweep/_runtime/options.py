@@ -60,9 +60,13 @@ def _(primals: tuple[Array, Array], tangents: tuple[object, Array]) -> tuple[Arr
 
 
 def _alike(leaves: Sequence[Array]) -> list[Array]:
+    """The leaves in one type; ConfigError where an option would go on as another array than it is alone."""
     arrays = [jnp.asarray(leaf) for leaf in leaves]
     floats = {str(a.dtype) for a in arrays if jnp.issubdtype(a.dtype, jnp.floating) and not a.weak_type}
-    if len(floats) > 1:  # promoted, the narrower option would go on in another precision than it does alone
-        raise ConfigError(f"the options return {' and '.join(sorted(floats))}: return arrays of the same types.")
-    dtype = jnp.result_type(*arrays)
-    return [jnp.broadcast_to(array, jnp.broadcast_shapes(*(a.shape for a in arrays))).astype(dtype) for array in arrays]
+    shapes = {str(a.shape) for a in arrays}
+    for found in (floats, shapes):
+        if len(found) > 1:
+            raise ConfigError(
+                f"the options return {' and '.join(sorted(found))}: return arrays of equal shape and type."
+            )
+    return [array.astype(jnp.result_type(*arrays)) for array in arrays]
