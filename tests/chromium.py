@@ -17,16 +17,13 @@ class Browser:
 
     def __init__(self, profile):
         (commands, self._write), (self._read, answers) = os.pipe(), os.pipe()
-
-        def place():  # the browser reads commands from 3 and writes answers to 4
-            first, second = os.dup(commands), os.dup(answers)
-            os.dup2(first, 3)
-            os.dup2(second, 4)
-
+        flags = [*FLAGS, f"--user-data-dir={profile}", "--remote-debugging-pipe", "about:blank"]
+        # The browser reads commands from 3 and writes answers to 4. A shell moves them there, as JAX warns of a fork that
+        # runs Python.
+        moved = f'exec 3<&{commands} 4>&{answers} && exec "$@"'
         self._process = subprocess.Popen(
-            [PROGRAM, *FLAGS, f"--user-data-dir={profile}", "--remote-debugging-pipe", "about:blank"],
-            preexec_fn=place,
-            close_fds=False,
+            ["bash", "-c", moved, "bash", PROGRAM, *flags],
+            pass_fds=(commands, answers),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

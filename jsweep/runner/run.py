@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 
+from jsweep._runtime.backend import configure
 from jsweep._runtime.environment import describe_environment
 from jsweep._runtime.interrupts import interrupts_set
 from jsweep._runtime.types import Value
@@ -109,6 +110,7 @@ def run(
         raise ConfigError(f"sweep is a {type(sweep).__name__}: pass a jsweep.Sweep.")
     name, audience = sweep.record_name, Audience(sweep, progress, callbacks)
     limits = make_limits(wall_time, target)
+    configure()  # before the workers are counted, which starts JAX's backend
     with contextlib.ExitStack() as on_error:
         store = on_error.enter_context(open_store(sweep.store))
         learns = isinstance(sweep.configs, Search)
