@@ -121,3 +121,20 @@ def test_other_numbers_stay_lanes_beside_one_that_cannot_be(data):
     configs = js.grid({"rate": [0.1, 0.2], "n": [-2, -1], "m": [0.5, 0.9]})
     roles = make_groups(task, make_trials(task, configs, 1, 10, None, 240)).roles
     assert {name: str(roles[name].kind) for name in ("rate", "n", "m")} == {"rate": "lane", "n": "static", "m": "lane"}
+
+
+def test_a_whole_number_that_is_an_index_only_as_a_python_number_is_static(data):
+    """The first value takes the same part of the array as a lane would."""
+
+    def optimizer(config):
+        n = config["n"]
+        place = n - 1 if isinstance(n, int) else 0
+        return optax.sgd(0.1 / n, momentum=jnp.asarray([config["momentum"], 0.2])[place])
+
+    task = make_task(data, optimizer=optimizer)
+    rows = [{"n": n, "momentum": 0.9} for n in (1, 2)]
+    decided = js.sweep(task, rows, steps=4)
+    assert decided.prepared.roles["n"].kind == "static"
+    alone = js.sweep(task, js.grid({"n": js.static([1, 2]), "momentum": [0.9]}), steps=4)
+    means = [{score.config["n"]: score.mean for score in each.ranking()} for each in (decided, alone)]
+    assert means[0] == pytest.approx(means[1], rel=1e-6)

@@ -23,12 +23,16 @@ _CALLS = frozenset(
 )
 
 
+_PLACES = ("start_indices", "limit_indices", "strides", "permutation", "dimensions", "padding_config", "axes", "axis")
+
+
 @dataclass(frozen=True)
 class Operation:
-    """An operation on arrays: its name, and those of its operands that are known numbers."""
+    """An operation on arrays: its name, those of its operands that are known numbers, and which parts it takes."""
 
     name: str
     operands: tuple[Known | None, ...]
+    places: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,8 @@ def disagreement(lanes: Sequence[Operation], numbers: Sequence[Operation], confi
     for one, other in zip_longest(lanes, numbers):
         if one is None or other is None or one.name != other.name or len(one.operands) != len(other.operands):
             return Disagreement()
+        if one.places != other.places:
+            return Disagreement("takes other parts of an array as a Python number than in a lane")
         for traced, python in zip(one.operands, other.operands):
             if traced is None or python is None:
                 if traced is not python:
@@ -157,4 +163,5 @@ def _in_one_form(equation: core.JaxprEqn, operands: Sequence[Known | None]) -> O
     if name == "cond":
         return Operation(name, (operands[0], *(operand for operand in operands[1:] if operand is None)))
     given = sum(map(len, _given(equation, operands)))
-    return Operation(name, tuple(operands[given:]))
+    places = tuple(str(equation.params[each]) for each in _PLACES if each in equation.params)
+    return Operation(name, tuple(operands[given:]), places)

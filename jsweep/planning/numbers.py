@@ -84,15 +84,17 @@ class _Case:
 def _samples(draft: Drafted, values: Mapping[str, Sequence[Value]], operations: Sequence[Operation]) -> list[int]:
     """Which configs are compared, by their places: the first, suspects, and those whose values Python treats otherwise.
 
-    No rounding tells that powers by negative whole numbers are fractions in Python, and that True + True is 2.
+    No rounding tells that powers by negative whole numbers are fractions in Python, that True + True is 2, or that a whole
+    number is an index there.
     """
     places = [0, *straying(operations)[:SUSPECTS]]
     for name, column in values.items():
         kind, numbers = draft.lanes[name].dtype.kind, [value for value in column if isinstance(value, int)]
         if kind == "b":
             places += sorted(column.index(value) for value in set(numbers))
-        elif kind == "i" and min(numbers) < 0:
-            places.append(column.index(min(numbers)))
+        elif kind == "i":
+            ends = min(numbers), max(numbers)
+            places += [column.index(end) for end, differs in zip(ends, (ends[0] < 0, ends[1] > 0)) if differs]
     return list(dict.fromkeys(places))
 
 
