@@ -137,8 +137,16 @@ def _is_key(value: Any) -> bool:
 # Loops and branches.
 
 
+def _given_and_carried(params: Any) -> tuple[int, int]:
+    """How many of a scan's operands are given to every round, and carried; JAX 0.11 moved these numbers into a tree."""
+    if "ft_in" not in params:
+        return params["num_consts"], params["num_carry"]
+    consts, carry, _ = params["ft_in"].unpack()
+    return len(consts.vals), len(carry.vals)
+
+
 def _scan(params: Any, *operands: np.ndarray) -> list[np.ndarray]:
-    consts, carried = params["num_consts"], params["num_carry"]
+    consts, carried = _given_and_carried(params)
     fixed, carry, xs = operands[:consts], list(operands[consts : consts + carried]), operands[consts + carried :]
     body, length = params["jaxpr"], params["length"]
     rows: list[list[np.ndarray]] = []
