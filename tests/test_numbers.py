@@ -31,6 +31,15 @@ STATIC = {  # what Python makes of the number, and a lane does not
     "a product that passes through 0": ([0.5, 1.0], lambda n: 1e-40 * n * 1e38),
     "a difference that is rounded away": ([1e-3, 1e-9], lambda n: 0.1 * (1 - (1 - n))),
     "a quotient rounded to the next whole number": ([0.1, 0.3], lambda n: 0.01 * (n // 0.1)),
+    "the text of one whole number of three": ([1, 2, 3], lambda n: {"2": 0.09}.get(str(n), 0.01) * n),
+    "a type and a value in the middle of a list": (
+        [0.01, 0.02, 0.03],
+        lambda n: n * (2.0 if isinstance(n, float) and n == 0.02 else 1.0),
+    ),
+    "a type and a size that few of many values have": (
+        [float(rate) for rate in np.linspace(0.01, 0.1, 20)],
+        lambda n: n * (2.0 if isinstance(n, float) and n > 0.098 else 1.0),
+    ),
     "a type check": ([0.01, 0.02], lambda n: n * (2.0 if isinstance(n, float) else 1.0)),
     "a type check that adds an operation": (
         [0.01, 0.02],
@@ -111,7 +120,7 @@ def test_every_power_of_ten_trains_with_its_own_rate(data):
 def test_a_number_that_is_asked_for_as_a_lane_and_would_be_another_one_is_refused(data):
     task = make_task(data, optimizer=lambda config: optax.sgd(10 ** config["n"]))
     with pytest.raises(
-        js.ConfigError, match=r"'n' is annotated with js.lane, but cannot be a lane: makes -?0.0001 as a Python"
+        js.ConfigError, match=r"'n' is annotated with js.lane, but cannot be a lane: makes -?0.00?01 as a Python"
     ):
         js.plan(js.Sweep(task, js.grid({"n": js.lane([-4, -3])}), steps=5))
 

@@ -63,7 +63,8 @@ class InputPipeline:
         """The examples of steps ``start`` to ``start + count``, and the row numbers into them.
 
         The row numbers have `STEPS_PER_CALL` steps, and no lane axis where lanes share their batches. They are 0 past
-        ``count`` steps and past a lane's own batch size.
+        ``count`` steps. Past a lane's own batch size they repeat its first row: a gradient that is infinite at a row of
+        another kind would reach the lane as 0 x inf.
         """
         examples, drawn = self._examples(start, count)
         if self._shared:
@@ -74,6 +75,7 @@ class InputPipeline:
         rows = np.zeros((STEPS_PER_CALL, len(self._orders), self._rows), np.int32)
         for lane, order in enumerate(self._orders):
             rows[:count, lane, : order[1]] = drawn[order]
+            rows[:count, lane, order[1] :] = drawn[order][:, :1]
         return examples, rows
 
     def _examples(self, start: int, count: int) -> tuple[PyTree, Mapping[_Order, _Rows]]:

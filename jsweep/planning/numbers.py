@@ -4,12 +4,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+from jaxtyping import Bool
+
 from jsweep._runtime.types import Value
 from jsweep.planning.agreement import Operation, disagreement, operations_of, straying
 from jsweep.planning.lane_types import LaneType
 from jsweep.planning.traced import Traced
 
 SUSPECTS = 4  # configs of a group, at most, that are traced because a number of theirs is rounded to another one
+MOST_WHOLE, MOST_LISTED = 16, 8  # distinct whole numbers, and others, of which each is compared
 
 Config = Mapping[str, Value]
 Trace = Callable[[Config, Mapping[str, LaneType], int], Traced | Exception]
@@ -82,20 +86,29 @@ class _Case:
 
 
 def _samples(draft: Drafted, values: Mapping[str, Sequence[Value]], operations: Sequence[Operation]) -> list[int]:
-    """Which configs are compared, by their places: the first, suspects, and those whose values Python treats otherwise.
-
-    No rounding tells that powers by negative whole numbers are fractions in Python, that True + True is 2, or that a whole
-    number is an index there.
-    """
+    """Which configs are compared, by their places: the first, suspects, and as many as have all `_telling` values."""
     places = [0, *straying(operations)[:SUSPECTS]]
-    for name, column in values.items():
-        kind, numbers = draft.lanes[name].dtype.kind, [value for value in column if isinstance(value, int)]
-        if kind == "b":
-            places += sorted(column.index(value) for value in set(numbers))
-        elif kind == "i":
-            ends = min(numbers), max(numbers)
-            places += [column.index(end) for end, differs in zip(ends, (ends[0] < 0, ends[1] > 0)) if differs]
+    have = np.concatenate([_telling(column, draft.lanes[name].dtype.kind) for name, column in values.items()])
+    missing = ~have[:, places].any(axis=1)
+    while missing.any():
+        places.append(int(have[missing].sum(axis=0).argmax()))
+        missing &= ~have[:, places[-1]]
     return list(dict.fromkeys(places))
+
+
+def _telling(column: Sequence[Value], kind: str) -> Bool[np.ndarray, "values configs"]:
+    """The values of a lane that are compared, as the configs that have each: all of a few, and the ends of many.
+
+    No rounding tells that powers by negative whole numbers are fractions in Python, that True + True is 2, that a whole
+    number is an index there, or that a value of a certain type and size takes another branch.
+    """
+    codes: dict[tuple[type, Value], int] = {}
+    of_configs = np.array([codes.setdefault((type(value), value), len(codes)) for value in column])
+    by_size = np.argsort(np.array([float(value) for _, value in codes]))  # pyright: ignore[reportArgumentType]
+    most = MOST_LISTED if kind == "f" else MOST_WHOLE
+    if len(by_size) > most:
+        by_size = by_size[np.linspace(0, len(by_size) - 1, 2 if kind == "f" else most).round().astype(int)]
+    return np.equal.outer(by_size, of_configs)
 
 
 def _is_number(name: str, lane: LaneType) -> bool:
