@@ -220,6 +220,11 @@ class _Planner:
         return size
 
     def _trace(self, static: Config, lanes: Mapping[str, LaneType], rows: int) -> Traced | Exception:
+        """A trace that runs under vmap, or the exception that stopped it."""
+        found = self._trace_alone(static, lanes, rows)
+        return found if isinstance(found, Exception) else found.vmap_error or found
+
+    def _trace_alone(self, static: Config, lanes: Mapping[str, LaneType], rows: int) -> Traced | Exception:
         key = (self.assignment.encoded(static), tuple(sorted(lanes.items())), rows)
         if key not in self.traces:
             try:
@@ -243,7 +248,7 @@ class _Planner:
         """Refuse lanes with which the task computes something else than with the Python numbers that they stand for."""
         reasons: dict[str, str] = {}
         for draft in drafts:
-            reasons |= why_not_numbers(draft, self.configs, self._trace)
+            reasons |= why_not_numbers(draft, self.configs, self._trace_alone)
         if reasons:
             raise _Refused(reasons)
 

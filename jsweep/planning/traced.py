@@ -1,7 +1,7 @@
 """One compile group traced: the jaxprs of init, step and evaluate at their shapes, which every decision reads."""
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.extend import core
 from jaxtyping import PyTree
 
-from jsweep._runtime.jax_internals import used_inputs
+from jsweep._runtime.jax_internals import drop_traces, used_inputs
 from jsweep._runtime.prng import GENERATOR
 from jsweep._runtime.types import Value
 from jsweep.data.splits import train_like
@@ -106,6 +106,17 @@ class Traced:
             found |= {name for name, is_used in zip(self.lanes, used_inputs(traced.jaxpr)) if is_used}
         return frozenset(found)
 
+    @cached_property
+    def vmap_error(self) -> Exception | None:
+        """What JAX raises where an operation of the step has no form under vmap."""
+        inputs = self.step.jaxpr.invars
+        lanes = [jax.ShapeDtypeStruct((2, *shape_of(v)), getattr(v.aval, "dtype", None)) for v in inputs]
+        try:
+            jax.eval_shape(jax.vmap(core.jaxpr_as_fun(self.step)), *lanes)
+        except Exception as error:
+            return error
+        return None
+
     @property
     def names(self) -> tuple[str, ...]:
         """What the task calls its metrics, and the arrays of its state."""
@@ -124,12 +135,19 @@ class Traced:
         return any(mentions(jaxpr, name) for jaxpr in jaxprs for name in _HOST_CALLS)
 
 
-def retracing() -> AbstractContextManager[None]:
+@contextmanager
+def retracing() -> Iterator[None]:
     """Within it, functions under `jax.jit` are traced again although JAX has traced them before.
 
-    JAX keeps those traces; a global that such a function reads may have been changed since.
+    JAX keeps those traces; a global that such a function reads may have been changed since. Those made within are dropped
+    at the end.
     """
-    return _tracing(object())
+    mark = object()
+    try:
+        with _tracing(mark):
+            yield
+    finally:
+        drop_traces(mark)
 
 
 def traced_config(
@@ -190,7 +208,6 @@ def trace(task: Task, static: Mapping[str, Value], lanes: Mapping[str, LaneType]
     traced_init, state = jax.make_jaxpr(init, return_shape=True)(values, key)
     traced_step, (_, train) = jax.make_jaxpr(step, return_shape=True)(values, state, batch, key)
     traced_evaluate, evaluation = jax.make_jaxpr(evaluate, return_shape=True)(values, state, validation)
-    _check_vmaps(traced_step)
     return Traced(
         traced_init,
         traced_step,
@@ -229,12 +246,6 @@ def inner_jaxprs(equation: core.JaxprEqn) -> list[core.Jaxpr]:
 def shape_of(value: core.Var | core.Literal) -> tuple[int, ...]:
     """The shape of a value in a jaxpr; () where it has none."""
     return tuple(getattr(value.aval, "shape", ()))
-
-
-def _check_vmaps(traced: core.ClosedJaxpr) -> None:
-    """Raise what JAX raises where an operation has no form under vmap."""
-    lanes = [jax.ShapeDtypeStruct((2, *shape_of(v)), getattr(v.aval, "dtype", None)) for v in traced.jaxpr.invars]
-    jax.eval_shape(jax.vmap(core.jaxpr_as_fun(traced)), *lanes)
 
 
 def _shapes(arrays: PyTree, rows: int | None) -> PyTree[jax.ShapeDtypeStruct]:
