@@ -144,6 +144,23 @@ def test_a_batch_whose_rows_are_apart_is_padded_and_trains_the_same(data, model)
     np.testing.assert_allclose(final_losses(session), final_losses(alone), rtol=2e-4)
 
 
+def test_an_example_with_an_infinite_derivative_reaches_only_batches_that_have_it(data):
+    """Such an example, the first, would make NaN of a lane whose batches were filled up with it."""
+    x = np.array(data.train[0])
+    x[0] = 0.0
+    task = make_task(
+        js.Splits((x, data.train[1]), data.validation),
+        apply=lambda config, params, x, key: jnp.log(
+            jnp.abs(apply(config, params, x, key)) + jnp.any(x != 0, axis=1, keepdims=True)
+        ),
+    )
+    sizes = [4, 8, 32]
+    session = js.sweep(task, js.grid({"learning_rate": [0.01], "batch_size": js.lane(sizes)}), steps=10)
+    alone = js.sweep(task, js.grid({"learning_rate": [0.01], "batch_size": js.static(sizes)}), steps=10)
+    np.testing.assert_allclose(final_losses(session), final_losses(alone), rtol=2e-4)
+    assert np.isfinite(final_losses(session)).any()
+
+
 @pytest.mark.parametrize("added", [[2, 5], [32], [6, 40, 64]])
 def test_a_record_keeps_the_programs_of_a_sweep_that_grows(data, tmp_path, added):
     task, store = task_of(data, "relu", "adam"), tmp_path / "s.db"
