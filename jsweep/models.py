@@ -26,7 +26,7 @@ def init_mlp(key: jax.Array, sizes: Sequence[int | Width]) -> Params:
     >>> [layer["w"].shape for layer in init_mlp(jax.random.key(0), [64, 32, 10])]
     [(64, 32), (32, 10)]
     """
-    if len(sizes) < 2 or any(isinstance(size, int | np.integer) and size < 1 for size in sizes):
+    if len(sizes) < 2 or any(not isinstance(size, Width) and size < 1 for size in sizes):
         raise ConfigError(
             f"sizes={sizes!r} is not valid: pass the inputs, the hidden layers and the outputs, each at least 1."
         )

@@ -85,6 +85,28 @@ def test_a_width_that_is_compared_is_static_and_trains_as_such(data):
     assert len({trial.program for trial in swept.trials()}) == 2
 
 
+def test_a_branch_on_the_type_of_a_name_is_taken_in_a_lane_too(data):
+    """A choice passes for text in ``isinstance``, and is static where it is then compared."""
+
+    def task_of(rate_of):
+        def optimizer(config):
+            rate = rate_of(config["kind"])
+            return js.select_optimizer(config["kind"], {"sgd": optax.sgd(rate), "adam": optax.adam(rate)})
+
+        return make_task(data, optimizer=optimizer)
+
+    def losses(task, kinds):
+        session = js.sweep(task, js.grid({"kind": kinds}), steps=5)
+        return session.prepared.roles["kind"].kind, [score.mean for score in session.ranking()]
+
+    by_type = task_of(lambda kind: 0.02 if isinstance(kind, str) else 0.01)
+    by_name = task_of(lambda kind: 0.02 if isinstance(kind, str) and kind == "sgd" else 0.01)
+    for task, role in ((by_type, "lane"), (by_name, "static")):
+        found, means = losses(task, ["sgd", "adam"])
+        assert found == role
+        assert means == pytest.approx(losses(task, js.static(["sgd", "adam"]))[1], rel=1e-5)
+
+
 def test_a_choice_and_a_width_are_pytrees():
     choice, width = js.Choice(jnp.uint32(code_of("b")), ("a", "b")), js.Width(jnp.int32(3), 8)
     assert jax.jit(lambda c, w: (c.position(["a", "b"]), w.mask().sum()))(choice, width) == (1, 3)

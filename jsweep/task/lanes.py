@@ -55,6 +55,9 @@ class Choice:
         codes = np.array([code_of(option) for option in options], np.uint32)
         return jnp.argmax(self.code == codes).astype(jnp.int32)
 
+    # isinstance(choice, str) holds, as it does for the names; unlike a subclass, no function in C takes it for text
+    __class__ = property(lambda self: str)  # pyright: ignore
+
     def _as_text(self, *_: object) -> NoReturn:
         raise ChoiceUsedAsText("a choice in a lane was compared, hashed or printed as a string")
 
@@ -103,6 +106,8 @@ class Width:
         """Which of the ``most`` units there are."""
         self._uses.count += 1
         return jnp.arange(self.most) < self.size
+
+    __class__ = property(lambda self: int)  # pyright: ignore  # as for a Choice
 
     def _as_number(self, *_: object) -> NoReturn:
         raise WidthUsedAsNumber("a width in a lane was used as a Python number")
