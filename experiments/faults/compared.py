@@ -278,7 +278,9 @@ class PlainLoop:
         state = self.init(key)
         self.step = traced(self._step, *state, x[: self.size], y[: self.size], key)
         *after, _ = jax.eval_shape(self._step, *state, x[: self.size], y[: self.size], key)
-        if [leaf.dtype for leaf in jax.tree.leaves(after)] != [jnp.asarray(leaf).dtype for leaf in jax.tree.leaves(state)]:
+        if [leaf.dtype for leaf in jax.tree.leaves(after)] != [
+            jnp.asarray(leaf).dtype for leaf in jax.tree.leaves(state)
+        ]:
             raise TypeError("a step changes the types of the state: no loop of one program trains it")
         self.evaluate = traced(self._evaluate, *state[::2], *splits().validation)
 

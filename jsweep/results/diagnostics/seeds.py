@@ -1,7 +1,7 @@
 """Whether the seeds suffice to tell the best configs apart."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from jsweep._runtime.optional import import_optional
 from jsweep.results.contenders import contenders
 from jsweep.results.diagnostics.evidence import Evidence, Finding
 from jsweep.results.ranking import ConfigScore
+from jsweep.results.statistics.luck import optimism
 
 POWER, LEVEL = 0.8, 0.05
 MOST = 1_000
@@ -31,10 +32,19 @@ def too_few_seeds(evidence: Evidence) -> Iterator[Finding]:
         needed = _needed(near[0], near[1])
         yield Finding(
             "too few seeds",
-            f"{len(near)} of {len(complete)} configs cannot be told from the best one with {len(near[0].values)} seeds.",
+            f"{len(near)} of {len(complete)} configs cannot be told from the best one with {len(near[0].values)} seeds."
+            + _luck(complete),
             f"js.confirm(session, top={min(len(near), 10)}, seeds=10) trains them under fresh seeds"
             + (f"; about {needed} would tell the first from the second." if needed else "."),
         )
+
+
+def _luck(complete: Sequence[ConfigScore]) -> str:
+    """What the best score owes to having been chosen, in words, where it is worth saying."""
+    best = complete[0]
+    alike = [score.values for score in complete if score.seeds == best.seeds]
+    luck = optimism(np.array(alike), mode=best.mode) if np.isfinite(alike).all() else 0.0
+    return f" Its score of {best.mean:.4g} is about {luck:.2g} better than fresh seeds would give." if luck > 0 else ""
 
 
 def _needed(first: ConfigScore, second: ConfigScore) -> int | None:

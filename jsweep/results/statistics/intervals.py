@@ -32,7 +32,7 @@ def mean_interval(values: Values, *, confidence: float = 0.95) -> Interval:
     r"""Student's interval for the mean: :math:`\bar x \pm t_{n-1} s / \sqrt n`.
 
     It is exact for normal values from two on; with the three to ten seeds of most sweeps, bootstrap intervals are too
-    short. ``experiments/statistics.py`` measures how often each holds the mean.
+    short. ``experiments/simulated_sweeps.py`` measures how often each holds the mean.
 
     Args:
         values: one score a seed, shape (n,).

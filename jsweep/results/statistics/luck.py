@@ -1,5 +1,7 @@
 """How much of the best score is luck: whoever is chosen for the best score has, on average, a worse one."""
 
+import math
+
 import numpy as np
 from jaxtyping import Float64
 
@@ -53,20 +55,35 @@ def posterior_means(means: Values, standard_errors: Values) -> Float64[np.ndarra
     return scores.mean() + kept * (scores - scores.mean())
 
 
-def optimism(means: Values, standard_errors: Values, *, mode: Mode) -> float:
-    """By how much the best mean overstates its config, by `posterior_means`: 0 or more, in the metric's unit.
+def optimism(scores: Float64[np.ndarray, "configs seeds"], *, mode: Mode) -> float:
+    r"""By how much the best mean is likely to overstate its config, in the metric's unit, without training anything.
+
+    Each seed is left out in turn: the best config is chosen by its mean over the other seeds, and that mean is compared
+    with its score under the one left out, which had no part in the choice. The mean difference is how much a choice by
+    :math:`n - 1` seeds overstates; times :math:`\sqrt{(n - 1) / n}`, as errors shrink with the root of the seeds, it is
+    that of all :math:`n`. No distribution is assumed. ``experiments/simulated_sweeps.py`` compares it with the truth.
 
     Args:
-        means: each config's mean over its seeds, shape (configs,).
-        standard_errors: the standard error of each, shape (configs,).
+        scores: each config's scores, under the same seeds, shape (configs, seeds).
         mode: "max" where larger scores are better, "min" where smaller ones are.
 
+    Returns:
+        The estimate, which may come out below 0 where there is little luck; NaN for fewer than two seeds.
+
     Raises:
-        ConfigError: as `posterior_means`, and where ``mode`` is neither.
+        ConfigError: ``scores`` is not of that shape or not finite, or ``mode`` is neither.
     """
     if mode not in ("min", "max"):
         raise ConfigError(f"mode={mode!r} is not valid: pass 'min' or 'max'.")
-    sign = 1 if mode == "max" else -1
-    scores = sign * np.asarray(means, np.float64)
-    shrunk = posterior_means(scores, standard_errors)
-    return float(scores.max() - shrunk[scores.argmax()])
+    values = np.asarray(scores, np.float64) * (1 if mode == "max" else -1)
+    if values.ndim != 2 or not values.size:
+        raise ConfigError(f"scores has shape {values.shape}: pass an array of shape (configs, seeds).")
+    if not np.isfinite(values).all():
+        raise ConfigError("scores has a value that is not finite: leave out such configs.")
+    seeds = values.shape[1]
+    if seeds < 2:
+        return math.nan
+    others = (values.sum(axis=1, keepdims=True) - values) / (seeds - 1)
+    chosen = others.argmax(axis=0)
+    excess = others[chosen, np.arange(seeds)] - values[chosen, np.arange(seeds)]
+    return float(excess.mean() * math.sqrt((seeds - 1) / seeds))
