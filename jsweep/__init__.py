@@ -174,6 +174,8 @@ _PUBLIC = {
     "plan": "jsweep.runner.plan",
     "Verified": "jsweep.storage.integrity",
     "drop": "jsweep.storage.integrity",
+    "Merged": "jsweep.storage.merging",
+    "merge": "jsweep.storage.merging",
     "stop": "jsweep.storage.integrity",
     "verify": "jsweep.storage.integrity",
     "Replay": "jsweep.runner.replay",

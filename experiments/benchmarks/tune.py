@@ -67,7 +67,7 @@ def ours(name: str, seconds: float, seed: int) -> tuple[float, int]:
     tuned = js.tune(
         task, space, wall_time=seconds, epochs=EPOCHS, objective="validation/accuracy", key=seed, progress="off"
     )
-    return 1 - tuned.test().mean, len(tuned.session.ranking())
+    return 1 - tuned.test().mean("test/accuracy"), len(tuned.session.ranking())
 
 
 def torch(name: str, seconds: float, seed: int, pruner: str) -> tuple[float, int]:
@@ -145,7 +145,7 @@ def sklearn(name: str, seconds: float, seed: int) -> tuple[float, int]:
             min_resources=max(1, EPOCHS // 27), factor=3, cv=fold, refit=False, random_state=seed, n_jobs=2,
         )  # fmt: skip
         search.fit(x, y)
-        best = MLPClassifier(random_state=seed, max_iter=EPOCHS, **search.best_params_).fit(*train)
+        best = MLPClassifier(**{**search.best_params_, "random_state": seed, "max_iter": EPOCHS}).fit(*train)
         error, searched, spent = 1 - best.score(*test), candidates, time.perf_counter() - start
         candidates *= 2
     return error, searched

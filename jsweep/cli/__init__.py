@@ -25,6 +25,8 @@ _COMMANDS = {
     "params": "jsweep.cli.params",
     "verify": "jsweep.cli.verify",
     "stop": "jsweep.cli.stop",
+    "merge": "jsweep.cli.merge",
+    "slurm": "jsweep.cli.slurm",
     "drop": "jsweep.cli.drop",
     "list": "jsweep.cli.list",
     "show": "jsweep.cli.show",
@@ -82,6 +84,9 @@ def _run(arguments: Sequence[str] | None) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("jsweep: stopped; what was recorded is kept, and the same command resumes from there.", err=True)
         code = EXIT_CODE
+    except SystemExit as end:  # SIGTERM ended a run after its segments
+        click.echo("jsweep: terminated; what was recorded is kept, and the same command resumes from there.", err=True)
+        code = end.code
     except sqlite3.DatabaseError as error:
         code = _say(f"the record cannot be read ({error}): restore it from a copy, or pass another file with --store.")
     except BrokenPipeError:

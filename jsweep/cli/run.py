@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 @top_option
 @environment_option
 @limit_options
+@click.option("--shard", help="Train a fixed share of the trials, as in 3/64; jsweep merge joins the records.")
 @progress_option
 @json_option
 def run(
@@ -41,6 +42,7 @@ def run(
     any_environment: bool,
     wall_time: str | None,
     target: float | None,
+    shard: str | None,
     progress: "ProgressMode | None",
     as_json: bool,
 ) -> None:
@@ -54,7 +56,7 @@ def run(
     sweep = load_sweep(experiment)
     check_selection(selection, sweep)
     limits = {"wall_time": wall_time, "target": target}
-    result = run_sweep(sweep, progress=progress, any_environment=any_environment, **limits)
+    result = run_sweep(sweep, progress=progress, any_environment=any_environment, shard=shard, **limits)
     print_result(result, selection, top, as_json)
 
 

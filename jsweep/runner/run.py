@@ -44,6 +44,7 @@ from jsweep.runner.remaining import Remaining, divide
 from jsweep.runner.ruling import make_ruling
 from jsweep.runner.searching import parts, proposed
 from jsweep.runner.session import Session
+from jsweep.runner.sharding import Shard, shard_of, share
 from jsweep.runner.sweep import Sweep
 from jsweep.search.model_based import Search
 from jsweep.storage import Status, Store, SweepRecord, Trial, open_store
@@ -78,6 +79,7 @@ def run(
     any_environment: bool = False,
     wall_time: float | str | None = None,
     target: float | None = None,
+    shard: str | tuple[int, int] | None = None,
 ) -> Session:
     """Train a sweep's trials that are not yet in its store, and return the session.
 
@@ -97,6 +99,7 @@ def run(
             such as "90s", "10min" or "1h 30min".
         target: the value of the objective that is good enough: training ends once a config has reached it at its end, as
             the mean over its seeds.
+        shard: train a fixed share of the trials alone, such as "3/64" or ``(3, 64)`` for the third of 64; see `merge`.
 
     Returns:
         The sweep's `Session`.
@@ -109,14 +112,14 @@ def run(
     if not isinstance(sweep, Sweep):
         raise ConfigError(f"sweep is a {type(sweep).__name__}: pass a jsweep.Sweep.")
     name, audience = sweep.record_name, Audience(sweep, progress, callbacks)
-    limits = make_limits(wall_time, target)
+    limits, mine = make_limits(wall_time, target), shard_of(shard)
     configure()  # before the workers are counted, which starts JAX's backend
     with contextlib.ExitStack() as on_error:
         store = on_error.enter_context(open_store(sweep.store))
         learns = isinstance(sweep.configs, Search)
         record = store.sweep(name)
         given = workers or default_workers()
-        run = _Run(store, given, audience, any_environment, limits, requests(record), {} if learns else None)
+        run = _Run(store, given, audience, any_environment, limits, requests(record), mine, {} if learns else None)
         if record is None and learns:
             record, _ = run.enter(sweep)  # roles are decided for all that it may propose, not for one batch
         sessions, halted = [], None
@@ -129,7 +132,7 @@ def run(
             session = sessions[0]
         else:
             row = store.sweep(name)
-            session = Session(store, name, prepare(proposed(store, sweep, row), row, traces=run.traces))
+            session = Session(store, name, share(prepare(proposed(store, sweep, row), row, traces=run.traces), mine))
         warn_of_unchecked(store, session.row, session.prepared)
         on_error.pop_all()
     _warn_of_failures(session)
@@ -219,6 +222,7 @@ class _Run:
     any_environment: bool
     limits: Limits
     asked: int  # how often runs of the sweep had been asked to stop
+    shard: Shard | None
     programs: KeptPrograms | None  # None: dropped when their tiles are done
     traces: Traces = field(default_factory=dict)
 
@@ -241,7 +245,8 @@ class _Run:
     def train(self, part: Sweep) -> Session:
         """Train what the store lacks of a sweep of fixed configs, and return its session."""
         begun = time.perf_counter()
-        record, prepared = self.enter(part)
+        record, whole = self.enter(part)
+        prepared = share(whole, self.shard)
         if self.limits.target is not None and prepared.objective is None:
             raise ConfigError(f"target={self.limits.target!r} needs an objective: pass Sweep(objective=...).")
         session = Session(self.store, record.name, prepared)

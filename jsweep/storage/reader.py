@@ -52,6 +52,9 @@ def _reads(method: Callable[Concatenate[_S, _P], _R]) -> Callable[Concatenate[_S
     return reading
 
 
+COUNTS = ("seconds", "stop_requests")  # settings on which no plan depends
+
+
 class StoreReader:
     """An open store, for reading; a context manager that closes it.
 

@@ -5,13 +5,14 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from jsweep.errors import StoreError
 from jsweep.storage import ledger, transitions
 from jsweep.storage.connection import connect
 from jsweep.storage.ledger import Reservation
 from jsweep.storage.paths import resolve, shown
-from jsweep.storage.reader import StoreReader
+from jsweep.storage.reader import COUNTS, StoreReader
 from jsweep.storage.records import (
     Batch,
     Checkpoint,
@@ -27,6 +28,8 @@ from jsweep.storage.records import (
 from jsweep.storage.rows import dump, dump_config, dump_configs, dump_outcomes
 from jsweep.storage.standing import TrialState, Wanted
 from jsweep.storage.transitions import Alive
+
+T = TypeVar("T")
 
 
 def open_store(path: str | os.PathLike[str] | None, write: bool = True) -> "Store":
@@ -306,6 +309,16 @@ class Store(StoreReader):
             transitions.forget_checkpoints(self._db, sweep, superseded)
         return superseded
 
+    def take_in(self, part: StoreReader, take: Callable[[sqlite3.Connection], T]) -> T:
+        """Call ``take`` in one transaction in which the tables of another store are at hand as ``part``."""
+        with self._locked():
+            self._db.execute("ATTACH DATABASE ? AS part", (str(part.file),))
+            try:
+                with self._transaction():
+                    return take(self._db)
+            finally:
+                self._db.execute("DETACH DATABASE part")
+
     def reserve_look(self, asked: TestOpening, owner: str, again: bool, alive: Alive) -> Reservation:
         """Enter a look at a test split that is about to happen; see `jsweep.storage.ledger.reserve`."""
         with self._transaction():
@@ -386,12 +399,9 @@ class Store(StoreReader):
                 raise
 
 
-_COUNTS = ("seconds", "stop_requests")  # settings on which no plan depends
-
-
 def _settled(row: SweepRecord) -> tuple[int, JsonObject, JsonObject]:
     """What of a sweep's row a plan depends on."""
-    return row.key, row.identity, {name: value for name, value in row.settings.items() if name not in _COUNTS}
+    return row.key, row.identity, {name: value for name, value in row.settings.items() if name not in COUNTS}
 
 
 def _check_idle(sweep: str, states: Mapping[str, TrialState], asked: Sequence[str] | None, alive: Alive) -> None:
