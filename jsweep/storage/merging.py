@@ -92,10 +92,9 @@ def _check_part(part: Store) -> None:
 
 def _check_idle(store: Store) -> None:
     """StoreError where a running process trains a sweep of a record: its checkpoints come and go."""
-    for sweep in store.sweeps():
-        for owner in {state.open.owner for state in store.states(sweep.key).values()}:
-            if owner is not None and is_alive(store.folder, owner):
-                raise StoreError(f"a process trains {sweep.name!r} in {store.path!r} now: merge when that has ended.")
+    for owner, name in store.owners().items():
+        if is_alive(store.folder, owner):
+            raise StoreError(f"a process trains {name!r} in {store.path!r} now: merge when that has ended.")
 
 
 def _take_in(into: Store, part: Store, db: sqlite3.Connection) -> tuple[int, ...]:

@@ -218,6 +218,12 @@ class StoreReader:
         return sorted((row for row in rows if not wanted.keys().isdisjoint(row.members)), key=lambda row: -row.step)
 
     @_reads
+    def owners(self) -> dict[str, str]:
+        """The processes that hold trials, each with the name of a sweep that it trains; not all need be running."""
+        select = "SELECT DISTINCT owner, name FROM trials JOIN sweeps ON sweeps.id = sweep WHERE owner IS NOT NULL"
+        return {str(owner): str(name) for owner, name in self._db.execute(select)}
+
+    @_reads
     def checkpoint_files(self) -> set[str]:
         """The files that any sweep's checkpoints are in."""
         return {str(file) for (file,) in self._db.execute("SELECT DISTINCT file FROM checkpoints")}
