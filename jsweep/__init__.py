@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep import models as models
     from jsweep import schedules as schedules
     from jsweep._runtime.backend import configure as configure
+    from jsweep.data.folds import folds as folds
     from jsweep.data.loader import Batches as Batches
     from jsweep.data.splits import Splits as Splits
     from jsweep.data.splits import split as split
@@ -100,6 +101,8 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.storage.integrity import drop as drop
     from jsweep.storage.integrity import stop as stop
     from jsweep.storage.integrity import verify as verify
+    from jsweep.storage.merging import Merged as Merged
+    from jsweep.storage.merging import merge as merge
     from jsweep.task.config import Config as Config
     from jsweep.task.lanes import Choice as Choice
     from jsweep.task.lanes import Width as Width
@@ -124,6 +127,7 @@ _PUBLIC = {
     "IncompatibleSweepError": "jsweep.errors",
     "MissingExtraError": "jsweep.errors",
     "Batches": "jsweep.data.loader",
+    "folds": "jsweep.data.folds",
     "Splits": "jsweep.data.splits",
     "split": "jsweep.data.splits",
     "Config": "jsweep.task.config",

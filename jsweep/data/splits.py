@@ -6,6 +6,7 @@ Training examples are arrays, in memory or mapped from disk, or `Batches` that c
 import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import jax
 import numpy as np
@@ -21,6 +22,31 @@ PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, eq=False)
+class Folds:
+    """The rows that validate in each fold of the training examples; those of a fold's training are all others.
+
+    Trials of a sweep's seed s and fold f are recorded under the seed ``s * count + f``.
+    """
+
+    validation: tuple[Int[np.ndarray, " _"], ...]
+
+    @property
+    def count(self) -> int:
+        """The number of folds, all repeats together."""
+        return len(self.validation)
+
+    @cached_property
+    def training(self) -> tuple[Int[np.ndarray, " _"], ...]:
+        """The rows that train in each fold."""
+        examples = 1 + max(int(rows.max()) for rows in self.validation)
+        return tuple(np.setdiff1d(np.arange(examples), rows).astype(np.int32) for rows in self.validation)
+
+    def of(self, seed: int) -> int:
+        """The fold of a recorded seed."""
+        return seed % self.count
+
+
+@dataclass(frozen=True, eq=False)
 class Splits:
     """Train, validation and test examples: each a pytree of arrays with the examples on the first axis.
 
@@ -31,6 +57,7 @@ class Splits:
         train: the training examples, or `Batches` of them.
         validation: the examples that select hyperparameters.
         test: the examples that the selected config is tested on, or None.
+        folds: for cross-validation, made by `folds`: ``train`` and ``validation`` then are the same examples.
 
     Raises:
         ConfigError: for what is not a pytree of arrays, such as a list or a data loader, and for arrays of a split whose
@@ -40,6 +67,7 @@ class Splits:
     train: PyTree | Batches
     validation: PyTree
     test: PyTree | None = None
+    folds: Folds | None = None
 
     def __post_init__(self) -> None:
         if self.train is None:
@@ -57,6 +85,10 @@ class Splits:
                 arrays = as_arrays(name, value)
                 count_examples(arrays, name)
                 object.__setattr__(self, name, arrays)
+        if self.folds is not None:
+            leaves = jax.tree.leaves(self.train) if not isinstance(self.train, Batches) else []
+            if not leaves or any(a is not b for a, b in zip(leaves, jax.tree.leaves(self.validation))):
+                raise ConfigError("folds are of one set of examples: make such splits with jsweep.folds.")
 
     def __repr__(self) -> str:
         counts = ", ".join(
@@ -64,7 +96,7 @@ class Splits:
             for name, value in ((name, getattr(self, name)) for name in PARTS)
             if value is not None
         )
-        return f"Splits({counts})"
+        return f"Splits({counts})" if self.folds is None else f"Splits({counts}, {self.folds.count} folds)"
 
 
 def split(
@@ -104,7 +136,7 @@ def split(
     >>> split(np.zeros((10, 3)), np.arange(10), validation=0.2, test=0.2)
     Splits(train=6, validation=2, test=2)
     """
-    x, y = _pairs(x, y)
+    x, y = check_pairs(x, y)
     _check_fractions(validation, test)
     rng = np.random.Generator(np.random.Philox(key=philox_key(key)))
     rows = _stratified_rows(y, validation, test, rng) if stratify else _shuffled_rows(len(x), validation, test, rng)
@@ -139,7 +171,7 @@ def _cut(rows: Int[np.ndarray, " rows"], n_validation: int, n_test: int) -> Rows
     return train, validation, test
 
 
-def _pairs(x: PyTree, y: PyTree) -> tuple[np.ndarray, np.ndarray]:
+def check_pairs(x: PyTree, y: PyTree) -> tuple[np.ndarray, np.ndarray]:
     """``x`` and ``y`` as NumPy arrays of the same length; ConfigError for what cannot be paired or is not finite."""
     _check_index(x, y)
     x, y = _examples("x", x), _examples("y", y)
@@ -177,13 +209,16 @@ def _check_index(x: PyTree, y: PyTree) -> None:
 
 
 def _check_fractions(validation: float, test: float) -> None:
-    for name, fraction in (("validation", validation), ("test", test)):
-        if not isinstance(fraction, numbers.Real) or not 0 <= fraction < 1:
-            raise ConfigError(
-                f"{name}={fraction!r} is not a fraction of the examples: pass a number from 0 to below 1."
-            )
+    check_fraction("validation", validation)
+    check_fraction("test", test)
     if validation == 0:
         raise ConfigError("validation=0 leaves no examples to select by: pass a fraction above 0, such as 0.2.")
+
+
+def check_fraction(name: str, fraction: float) -> None:
+    """Raise ConfigError for what is no number from 0 to below 1."""
+    if not isinstance(fraction, numbers.Real) or not 0 <= fraction < 1:
+        raise ConfigError(f"{name}={fraction!r} is not a fraction of the examples: pass a number from 0 to below 1.")
 
 
 def train_like(splits: Splits) -> Arrays:
@@ -192,7 +227,9 @@ def train_like(splits: Splits) -> Arrays:
 
 
 def epoch_examples(splits: Splits) -> int | None:
-    """The training examples of an epoch; None for batches that do not say."""
+    """The training examples of an epoch, of the fold that has most; None for batches that do not say."""
+    if splits.folds is not None:
+        return max(map(len, splits.folds.training))
     return splits.train.examples if isinstance(splits.train, Batches) else count_examples(splits.train)
 
 

@@ -7,6 +7,7 @@ the same way, each order of examples as a stream of batches.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -25,7 +26,15 @@ from jsweep.task.task import Task
 WINDOW_BYTES = 64 << 20  # of a streamed window; two are in flight in each tile
 RESIDENT_SHARE = 0.25  # of the device's memory that the training split may take
 
-_Order = tuple[tuple[int, int], int]  # the data of a lane's order key, and its batch size
+
+class _Order(NamedTuple):
+    """What a lane's batches depend on: the data of its order key, its batch size, and its fold, where there are folds."""
+
+    words: tuple[int, int]
+    size: int
+    fold: int | None
+
+
 _Rows = Int32[np.ndarray, "steps rows"]
 
 
@@ -50,13 +59,16 @@ class InputPipeline:
         resident: PyTree,
         window: int | None,
     ):
-        sizes = [group.batch_size(trial) for trial in trials]
-        self._orders: list[_Order] = [((int(a), int(b)), size) for (a, b), size in zip(order_keys, sizes, strict=True)]
+        self._folds = task.data.folds
+        self._orders = [
+            _Order((int(a), int(b)), group.batch_size(trial), self._folds and self._folds.of(trial.seed))
+            for (a, b), trial in zip(order_keys, trials, strict=True)
+        ]
         self._distinct = list(dict.fromkeys(self._orders))
         self._rows, self._shared = group.rows, group.shared
         self._train, self._resident, self._window = task.data.train, resident, window
         self._streams: dict[_Order, tuple[int, Iterator[Arrays]]] = {}  # and the step of each one's next batch
-        rows_a_step = sum(size for _, size in self._distinct)
+        rows_a_step = sum(order.size for order in self._distinct)
         self.most_steps = STEPS_PER_CALL if window is None else min(STEPS_PER_CALL, window // rows_a_step)
 
     def take(self, start: int, count: int) -> tuple[PyTree, Int32[np.ndarray, "steps *lanes rows"]]:
@@ -74,16 +86,22 @@ class InputPipeline:
             return examples, rows
         rows = np.zeros((STEPS_PER_CALL, len(self._orders), self._rows), np.int32)
         for lane, order in enumerate(self._orders):
-            rows[:count, lane, : order[1]] = drawn[order]
-            rows[:count, lane, order[1] :] = drawn[order][:, :1]
+            rows[:count, lane, : order.size] = drawn[order]
+            rows[:count, lane, order.size :] = drawn[order][:, :1]
         return examples, rows
 
     def _examples(self, start: int, count: int) -> tuple[PyTree, Mapping[_Order, _Rows]]:
         if isinstance(self._train, Batches):
             return self._draw(self._train, start, count)
-        total = count_examples(self._train)
-        drawn = {order: batch_indices(order[0], total, order[1], start, count) for order in self._distinct}
+        drawn = {order: self._indices(order, start, count) for order in self._distinct}
         return (self._resident, drawn) if self._window is None else self._gather(drawn, self._window)
+
+    def _indices(self, order: _Order, start: int, count: int) -> _Rows:
+        """The rows of the training examples that an order takes."""
+        if self._folds is None or order.fold is None:
+            return batch_indices(order.words, count_examples(self._train), order.size, start, count)
+        training = self._folds.training[order.fold]
+        return training[batch_indices(order.words, len(training), order.size, start, count)]
 
     def _gather(self, drawn: Mapping[_Order, _Rows], window: int) -> tuple[PyTree, Mapping[_Order, _Rows]]:
         """A window with the rows of all orders one after another, and each order's row numbers in it."""
@@ -103,7 +121,7 @@ class InputPipeline:
         for order in self._distinct:
             step, stream = self._streams.get(order, (-1, iter(())))
             if step != start:
-                (high, low), _ = order
+                high, low = order.words
                 stream = train.draw((high << 32) | low, start)
             first = len(batches) * self._rows
             batches += [next(stream) for _ in range(count)]

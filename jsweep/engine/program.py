@@ -56,7 +56,8 @@ class TileProgram:
 
     - ``init(root, seeds, config_data, values) -> state, noise, order``
     - ``train(lanes, state, tally, batches, steps) -> state, sums, first_nonfinite_step``
-    - ``evaluate(values, state, split) -> {metric: (C,)}``
+    - ``evaluate(values, state, split) -> {metric: (C,)}``; where there are folds ``evaluate(values, state, rows, split)``, with
+      the rows of ``split`` that validate each lane
     """
 
     init: Callable[..., PyTree]
@@ -130,8 +131,10 @@ def lower_tile(task: Task, group: Group, width: int, device: jax.Device, window:
     init = jax.jit(_init(group, width)).lower(
         shapes.array((2,), jnp.uint32), shapes.array((width,), jnp.uint32), shapes.noise, shapes.values
     )
-    evaluate = jax.jit(_evaluate(group.traced.run_evaluate, width, device)).lower(
-        shapes.values, shapes.state, shapes.like(task.data.validation)
+    rows = () if group.validation_rows is None else (shapes.array((width, group.validation_rows), jnp.int32),)
+    function = _of_rows(group.traced.run_evaluate) if rows else group.traced.run_evaluate
+    evaluate = jax.jit(_evaluate(function, width, device)).lower(
+        shapes.values, shapes.state, *rows, shapes.like(task.data.validation)
     )
     return LoweredTile(init, lower_train(task, group, width, device, window), evaluate, width, device)
 
@@ -235,12 +238,21 @@ def _train(group: Group, width: int, device: jax.Device) -> Callable[..., PyTree
 
 
 def _evaluate(function: Callable[..., Mapping[str, Array]], width: int, device: jax.Device) -> Callable[..., PyTree]:
-    def evaluate(values: Mapping[str, Array], state: PyTree, split: PyTree) -> dict[str, Float32[Array, " lanes"]]:
-        def one(values: Mapping[str, Array], state: PyTree, split: PyTree) -> dict[str, Float32[Array, ""]]:
-            metrics = function(values, state, split)
-            return {name: jnp.asarray(value, jnp.float32) for name, value in metrics.items()}
+    def evaluate(*args: PyTree) -> dict[str, Float32[Array, " lanes"]]:
+        def one(*args: PyTree) -> dict[str, Float32[Array, ""]]:
+            return {name: jnp.asarray(value, jnp.float32) for name, value in function(*args).items()}
 
-        return _for_device(over_lanes(one, width, shared=1), device)(values, state, split)
+        return _for_device(over_lanes(one, width, shared=1), device)(*args)
+
+    return evaluate
+
+
+def _of_rows(function: Callable[..., Mapping[str, Array]]) -> Callable[..., Mapping[str, Array]]:
+    """A lane's evaluation on some rows of a split."""
+
+    def evaluate(values: PyTree, state: PyTree, rows: Int32[Array, " rows"], split: PyTree) -> Mapping[str, Array]:
+        taken = jax.tree.map(lambda a: a.at[rows].get(mode="promise_in_bounds"), split)
+        return function(values, state, taken)
 
     return evaluate
 

@@ -123,7 +123,8 @@ def _start(context: TileContext, tile: Tile) -> tuple[Lanes, Carry, InputPipelin
     setting, group = context.setting, context.group
     values = jax.device_put(group.lane_values(tile.lanes), context.device)
     config_data = np.stack([config_key_data(trial.config_id, setting.pairing) for trial in tile.lanes])
-    seeds = np.array([trial.seed for trial in tile.lanes], np.uint32)
+    folds = setting.task.data.folds
+    seeds = np.array([trial.seed // (folds.count if folds else 1) for trial in tile.lanes], np.uint32)
     # The compiled program puts small arrays on its device.
     state, noise, order = context.program.init(setting.root, seeds, config_data, values)
     pipeline = InputPipeline(
@@ -181,7 +182,11 @@ def count_stops(trials: Sequence[Trial], evaluate_every: int) -> int:
 def _evaluate(context: TileContext, tile: Tile, lanes: Lanes, carry: Carry) -> tuple[Score, ...]:
     """The scores of the trials that are due at the carry's step."""
     step, every = carry.step, context.setting.evaluate_every
-    measured = jax.device_get(context.program.evaluate(lanes.values, carry.state, context.data.validation))
+    folds = context.setting.task.data.folds
+    rows = (
+        () if folds is None else (np.stack([folds.validation[folds.of(t.seed)] for t in tile.lanes]).astype(np.int32),)
+    )
+    measured = jax.device_get(context.program.evaluate(lanes.values, carry.state, *rows, context.data.validation))
     sums, first = jax.device_get((carry.sums, carry.first_nonfinite_step))
     metrics = {f"train/{name}": total / np.float32(step - carry.since) for name, total in sums.items()}
     metrics |= {f"validation/{name}": values for name, values in measured.items()}

@@ -91,11 +91,12 @@ def make_groups(
     planner.traces = {} if traces is None else traces
     with retracing():
         drafts, failed = planner.settle()
-    groups = []
-    for draft in drafts:
-        members = tuple(trial for number in draft.members for trial in planner.trials_of[number])
-        shared = share_batches and "batch_size" not in draft.lanes
-        groups.append(Group(draft.static, draft.lanes, members, draft.rows, draft.traced, shared, draft.varying))
+        groups = []
+        for draft in drafts:
+            members = tuple(trial for number in draft.members for trial in planner.trials_of[number])
+            shared = share_batches and "batch_size" not in draft.lanes
+            group = Group(draft.static, draft.lanes, members, draft.rows, draft.traced, shared, draft.varying)
+            groups += _by_fold_size(task, group)
     untraceable = {t.id: error for number, error in failed.items() for t in planner.trials_of[number]}
     if not groups:
         raise next(iter(untraceable.values()))
@@ -103,6 +104,20 @@ def make_groups(
     order = {trial.id: place for place, trial in enumerate(trials)}
     groups = [replace(g, trials=tuple(sorted(g.trials, key=lambda t: order[t.id]))) for g in groups]
     return Grouped(tuple(groups), planner.roles(drafts), untraceable)
+
+
+def _by_fold_size(task: Task, group: Group) -> list[Group]:
+    """A group's trials in groups of folds of equal size, each traced at that size; the group itself without folds."""
+    folds = task.data.folds
+    if folds is None:
+        return [group]
+    sizes = [len(rows) for rows in folds.validation]
+    found = []
+    for size in dict.fromkeys(sizes):
+        members = tuple(trial for trial in group.trials if sizes[folds.of(trial.seed)] == size)
+        traced = group.traced if size == sizes[0] else trace(task, group.static, group.lanes, group.rows, size)
+        found.append(replace(group, trials=members, traced=traced, validation_rows=size))
+    return [each for each in found if each.trials]
 
 
 class _Planner:

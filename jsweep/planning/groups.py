@@ -40,7 +40,8 @@ class Group:
 
     ``static`` are the values compiled in, those included that no trial of the group depends on; ``varying`` names the
     latter where trials differ in them. ``rows`` are the rows of a batch as compiled. Where it is ``shared`` the trials of a
-    tile are of one seed and see the same batches, which are then gathered once for all lanes.
+    tile are of one seed and see the same batches, which are then gathered once for all lanes. ``validation_rows`` are the
+    examples that validate each trial, where the data has folds.
     """
 
     static: Mapping[str, Value]
@@ -50,6 +51,7 @@ class Group:
     traced: Traced = field(compare=False, repr=False)
     shared: bool = False
     varying: frozenset[str] = frozenset()
+    validation_rows: int | None = None
 
     @property
     def lane_bytes(self) -> int:
@@ -76,7 +78,8 @@ class Group:
         """What the group is in a record: a hash of its static values, the types of its lanes, and the rows of a batch."""
         lanes = {name: str(lane) for name, lane in self.lanes.items()}
         static = {name: value for name, value in self.static.items() if name not in self.varying}
-        return config_id({"static": config_id(static), "lanes": config_id(lanes), "rows": self.rows})
+        folded = {} if self.validation_rows is None else {"validation_rows": self.validation_rows}
+        return config_id({"static": config_id(static), "lanes": config_id(lanes), "rows": self.rows, **folded})
 
     def batch_size(self, trial: Trial) -> int:
         """The examples of a trial's batches, without padding."""

@@ -47,7 +47,7 @@ def _check_group(task: Task, group: Group) -> None:
 
 def _trace_again(task: Task, group: Group) -> Traced:
     try:
-        return trace(task, group.static, group.lanes, group.rows)
+        return trace(task, group.static, group.lanes, group.rows, group.validation_rows)
     except Exception as error:
         raised = ": ".join((type(error).__name__, *str(error).splitlines()[:1]))
         raise ConfigError(f"the task raises {raised[:300]} when it is traced again: {_CURE}.") from error

@@ -160,7 +160,13 @@ def traced_config(
     return Config({**static, **{name: lanes[name].wrap(value) for name, value in values.items()}}, reads)
 
 
-def trace(task: Task, static: Mapping[str, Value], lanes: Mapping[str, LaneType], rows: int) -> Traced:
+def trace(
+    task: Task,
+    static: Mapping[str, Value],
+    lanes: Mapping[str, LaneType],
+    rows: int,
+    validation_rows: int | None = None,
+) -> Traced:
     """Trace one initialisation, step and evaluation of one lane; nothing is compiled or run.
 
     Args:
@@ -168,6 +174,7 @@ def trace(task: Task, static: Mapping[str, Value], lanes: Mapping[str, LaneType]
         static: the values that are compiled in, by name.
         lanes: the types of those that are traced.
         rows: the number of rows of a batch.
+        validation_rows: the examples that validate a trial, where the data has folds; None for those of the first fold.
 
     Returns:
         The three jaxprs and what they tell.
@@ -204,7 +211,9 @@ def trace(task: Task, static: Mapping[str, Value], lanes: Mapping[str, LaneType]
 
     values = {name: lanes[name].shape() for name in sorted(lanes)}
     key = jax.eval_shape(lambda: jax.random.key(0, impl=GENERATOR))
-    batch, validation = _shapes(train_like(task.data), rows), _shapes(task.data.validation, None)
+    if task.data.folds is not None and validation_rows is None:
+        validation_rows = len(task.data.folds.validation[0])
+    batch, validation = _shapes(train_like(task.data), rows), _shapes(task.data.validation, validation_rows)
     traced_init, state = jax.make_jaxpr(init, return_shape=True)(values, key)
     traced_step, (_, train) = jax.make_jaxpr(step, return_shape=True)(values, state, batch, key)
     traced_evaluate, evaluation = jax.make_jaxpr(evaluate, return_shape=True)(values, state, validation)

@@ -39,7 +39,7 @@ def make_trials(
     chosen = space.configs(configs)
     if not chosen:
         raise ConfigError("configs is empty: pass at least one config, such as jsweep.grid({'learning_rate': [0.1]}).")
-    listed = seed_list(seeds)
+    listed = _with_folds(seed_list(seeds), task)
     trials = []
     for identity, given in zip(chosen.ids, chosen, strict=True):
         config = {name: resolved(value) for name, value in given.items()}
@@ -72,6 +72,14 @@ def seed_list(seeds: int | Iterable[int]) -> list[int]:
     if not listed or len(set(listed)) != len(listed):
         raise ConfigError(f"seeds={listed} is empty or repeats a seed: pass different seeds.")
     return listed
+
+
+def _with_folds(seeds: list[int], task: Task) -> list[int]:
+    """The recorded seeds: one for each fold of each seed, where there are folds."""
+    if task.data.folds is None:
+        return seeds
+    count = task.data.folds.count
+    return [_seed(seed * count + fold) for seed in seeds for fold in range(count)]
 
 
 def _seed(seed: int) -> int:

@@ -98,7 +98,8 @@ def confirm(
 
 def confirming(session: Session, first: Sequence[ConfigScore], seeds: int) -> Sweep:
     """The sweep of some configs of a session under as many fresh seeds, which follow its largest."""
-    begin = 1 + max(trial.seed for trial in session.trials())
+    folds = session.prepared.sweep.task.data.folds
+    begin = 1 + max(trial.seed for trial in session.trials()) // (folds.count if folds else 1)
     return replace(
         session.prepared.sweep,
         configs=[score.config for score in first],

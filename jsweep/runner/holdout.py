@@ -41,9 +41,10 @@ def train_selected(prepared: Prepared, best: ConfigScore, widths: Mapping[str, i
     """
     task, device = prepared.setting.task, default_workers()[0]
     found = []
-    for width in dict.fromkeys(widths[trial] for trial in best.trials):
-        ids = [trial for trial in best.trials if widths[trial] == width]
-        group = prepared.group_of(ids[0])
+    groups = {trial: prepared.group_of(trial) for trial in best.trials}  # more than one where folds differ in size
+    for key, width in dict.fromkeys((groups[trial].key, widths[trial]) for trial in best.trials):
+        ids = [trial for trial in best.trials if (groups[trial].key, widths[trial]) == (key, width)]
+        group = groups[ids[0]]
         tiles = tuple(replace(group, trials=tuple(t for t in group.trials if t.id in ids)).tiles(width))
         window = window_rows(group, tiles, task.data, prepared.sweep.pairing) if streams(task.data, device) else None
         mine, wanted = {trial: recorded[trial] for trial in ids}, dict.fromkeys(ids, best.step)

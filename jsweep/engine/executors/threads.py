@@ -51,6 +51,8 @@ def on_device(setting: Setting, device: jax.Device, streamed: bool) -> OnDevice:
     """The splits a tile needs, put on ``device``; without the training split where that is streamed."""
     data = setting.task.data
     train = None if streamed else jax.device_put(data.train, device)
+    if data.folds is not None and not streamed:
+        return OnDevice(train, train)
     return OnDevice(train, jax.device_put(data.validation, device))
 
 

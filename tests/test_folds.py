@@ -1,0 +1,156 @@
+"""Folds as lanes: cut as stated, and trained and scored as so many separate trainings."""
+
+import numpy as np
+import optax
+import pytest
+from small import make_task, plain_loop, rows_of
+
+import jsweep as js
+from jsweep.storage import Status
+
+CONFIGS = js.grid({"learning_rate": [0.05, 0.1]})
+
+
+@pytest.fixture(scope="module")
+def examples():
+    random = np.random.default_rng(3)
+    return random.normal(size=(103, 64)).astype(np.float32), random.integers(0, 10, 103)
+
+
+@pytest.fixture(scope="module")
+def session(examples):
+    data = js.folds(*examples, k=4, test=0.1)
+    return js.sweep(make_task(data), CONFIGS, seeds=2, steps=6, evaluate_every=3, tile=4, name="folded")
+
+
+def cut(splits):
+    return splits.folds.validation, splits.folds.training
+
+
+@pytest.mark.parametrize("k", [2, 5, 7])
+def test_folds_share_out_all_that_is_not_for_test(examples, k):
+    splits = js.folds(*examples, k=k, test=0.2, repeats=2)
+    validation, training = cut(splits)
+    assert len(validation) == 2 * k
+    assert len(splits.test[1]) == round(0.2 * 103)
+    for repeat in (validation[:k], validation[k:]):
+        assert np.array_equal(np.sort(np.concatenate(repeat)), np.arange(len(splits.train[1])))
+        assert max(map(len, repeat)) - min(map(len, repeat)) <= 1
+    assert any(not np.array_equal(a, b) for a, b in zip(validation[:k], validation[k:]))
+    for held, rest in zip(validation, training):
+        assert np.array_equal(np.sort(np.concatenate([held, rest])), np.arange(len(splits.train[1])))
+    every = np.concatenate([splits.train[0], splits.test[0]])
+    assert {tuple(row) for row in every} == {tuple(row) for row in examples[0]}
+    again = js.folds(*examples, k=k, test=0.2, repeats=2)
+    assert all(np.array_equal(a, b) for a, b in zip(validation, again.folds.validation))
+
+
+def test_stratified_folds_have_the_sizes_of_scikit_learn():
+    selection = pytest.importorskip("sklearn.model_selection")
+    y = np.repeat([0, 1, 2], [50, 31, 9])
+    splits = js.folds(np.zeros((90, 1)), y, k=4, test=0, stratify=True)
+    mine = [np.bincount(splits.train[1][rows]) for rows in splits.folds.validation]
+    theirs = [np.bincount(y[rows]) for _, rows in selection.StratifiedKFold(4).split(y, y)]
+    np.testing.assert_array_equal(np.sort(mine, axis=0), np.sort(theirs, axis=0))
+    assert max(map(sum, mine)) - min(map(sum, mine)) <= 1
+
+
+def test_groups_stay_together():
+    random = np.random.default_rng(0)
+    groups = random.integers(0, 30, 400)
+    splits = js.folds(groups[:, None].astype(float), groups, k=5, test=0.2, groups=groups)
+    held = [set(splits.train[1][rows]) for rows in splits.folds.validation]
+    assert sum(map(len, held)) == len(set().union(*held))
+    assert not set(splits.test[1]) & set().union(*held)
+    sizes = [len(rows) for rows in splits.folds.validation]
+    assert max(sizes) - min(sizes) <= max(np.bincount(groups))
+    assert 0.15 < len(splits.test[1]) / 400 < 0.25
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"k": 1}, "k=1 is not valid"),
+        ({"k": 2.5}, "k=2.5 is not valid"),
+        ({"k": 100}, "k=100 is more than the 82 examples"),
+        ({"repeats": 0}, "repeats=0 is not valid"),
+        ({"test": 1.0}, "test=1.0 is not a fraction"),
+        ({"groups": np.arange(103), "stratify": True}, "does not go with groups"),
+        ({"groups": np.arange(50)}, "groups has shape"),
+        ({"groups": np.arange(103) // 40}, "k=5 is more than the"),
+    ],
+)
+def test_what_cannot_be_cut_is_named(examples, changes, names):
+    with pytest.raises(js.ConfigError, match=names):
+        js.folds(*examples, **changes)
+
+
+def test_each_fold_trains_as_a_plain_loop_on_its_own_examples(session, examples):
+    """The 93 examples make folds of 24 and 23, each evaluated on its own."""
+    data = session.prepared.sweep.task.data
+    (x, y), losses = data.train, session.curves("validation/loss")
+    assert len(session.prepared.groups) == 2
+    for trial in session.trials():
+        seed, fold = divmod(trial.seed, 4)
+        held, rest = (rows[fold] for rows in cut(data))
+        apart = js.Splits((x[rest], y[rest]), (x[held], y[held]))
+        expected = plain_loop(apart, {"learning_rate": trial.config["learning_rate"]}, seed, 6)
+        assert losses[trial.id][-1][1] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_config_is_judged_over_seeds_and_folds(session):
+    best = session.ranking()[0]
+    assert len(best.values) == 8
+    assert best.mean == pytest.approx(np.mean(best.values))
+    tested = session.test()
+    assert len(tested.scores["test/accuracy"]) == 8
+
+
+def test_folds_are_replayed_and_confirmed_to_the_bit(session, tmp_path):
+    assert js.replay(session, session.trials()[5].id).difference is None
+    fresh = js.confirm(session, top=1, seeds=1)
+    assert sorted(fresh.session.ranking()[0].seeds) == [8, 9, 10, 11]
+
+
+def test_other_folds_are_another_sweep(examples, tmp_path):
+    run = lambda key: js.sweep(
+        make_task(js.folds(*examples, k=3, key=key)), CONFIGS, steps=2, store=tmp_path / "s.db", name="folded"
+    )
+    first = rows_of(run(0))
+    assert rows_of(run(0)) == first
+    with pytest.raises(js.IncompatibleSweepError, match="other data"):
+        run(1)
+
+
+def test_rules_and_streams_know_folds(examples, tmp_path):
+    """A rule stops a config's folds together; mapped examples are streamed, to the same bits."""
+    mapped = []
+    for name, array in zip("xy", examples):
+        np.save(tmp_path / f"{name}.npy", array)
+        mapped.append(np.load(tmp_path / f"{name}.npy", mmap_mode="r"))
+    folded = js.folds(*examples, k=3, test=0)
+    streamed = js.Splits(tuple(mapped), tuple(mapped), None, folded.folds)
+    options = {"seeds": 1, "steps": 9, "evaluate_every": 3, "tile": 3}
+    mine, plain = (
+        js.sweep(make_task(data), js.grid({"learning_rate": [0.01, 0.02, 0.1, 0.2]}), **options)
+        for data in (js.Splits(examples, examples, None, folded.folds), streamed)
+    )
+    assert rows_of(mine) == rows_of(plain)
+    ruled = js.sweep(
+        make_task(folded), js.grid({"learning_rate": [1e-4, 0.2, 0.1, 0.05]}), rule=js.rules.successive_halving(3), **options
+    )
+    ends = {}
+    for trial in ruled.trials():
+        ends.setdefault(trial.config_id, set()).add((trial.status, trial.done))
+    assert all(len(found) == 1 for found in ends.values())
+    assert Status.STOPPED in {status for found in ends.values() for status, _ in found}
+
+
+def test_the_optimizers_numbers_ride_beside_folds(examples):
+    data = js.folds(*examples, k=3)
+    task = make_task(data, optimizer=lambda config: optax.sgd(config["learning_rate"], config["momentum"]))
+    space = {"learning_rate": [0.05], "momentum": [0.5, 0.9], "batch_size": [8, 16]}
+    decided = js.sweep(task, js.grid(space), steps=4, tile=4)
+    static = js.sweep(task, js.grid({name: js.static(values) for name, values in space.items()}), steps=4, tile=1)
+    losses = [{t.id: session.curves("validation/loss")[t.id][-1][1] for t in session.trials()} for session in (decided, static)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
