@@ -62,8 +62,28 @@ def test_where_there_is_no_time_for_fresh_seeds_it_is_said(data, monkeypatch):
     assert "not confirmed: there was no time to train 1 configs under 2 fresh seeds" in str(found)
 
 
+def test_a_time_in_which_no_config_comes_to_its_end_still_gives_one(data, tmp_path, monkeypatch):
+    def stopped(sweep, **options):
+        class Stop(js.Callback):
+            def on_segment(self, *_):
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            js.run(sweep, callbacks=[Stop()])
+        monkeypatch.setattr(module, "run", js.run)
+        return js.attach(sweep)
+
+    monkeypatch.setattr(module, "run", stopped)
+    found = js.tune(make_task(data), SPACE, wall_time="10min", steps=54, store=tmp_path / "tuned.db")
+    assert not any(score.complete for score in found.session.ranking())
+    assert found.best.step == 54
+    assert "the best 1 at step 2 then were, under a fresh seed" in str(found)
+    first = min(found.session.ranking(at=2), key=lambda score: score.mean if score.values else 1e9)
+    assert found.best.config == first.config
+
+
 def test_a_time_in_which_nothing_is_trained_is_said_and_what_was_recorded_stays(data, tmp_path):
-    with pytest.raises(js.errors.ConfigError, match="trained to its end in .* pass a longer one"):
+    with pytest.raises(js.errors.ConfigError, match="was evaluated in .* pass a longer one"):
         js.tune(make_task(data), SPACE, wall_time=0.1, steps=1_000_000, store=tmp_path / "tuned.db")
     assert js.list(tmp_path / "tuned.db")[0].name == "small"
 

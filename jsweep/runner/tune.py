@@ -79,7 +79,8 @@ def tune(
 
     Random configs train under halving, asynchronous where they are many, for 70% of the time; how many are begun is what
     `plan` says keeps the machine busy for so long. A space of few configs is trained as a whole. Then as many of the best as
-    fit the rest of the time are confirmed under fresh seeds, by which one is chosen. With a ``store``, an interrupted call
+    fit the rest of the time are confirmed under fresh seeds, by which one is chosen. Where none came to its end, the best of those
+    that came furthest are trained to theirs, which may take longer. With a ``store``, an interrupted call
     goes on where it was.
 
     Args:
@@ -99,7 +100,7 @@ def tune(
         What was found, with a report.
 
     Raises:
-        ConfigError: for what cannot be used, and where no config trains to its end in the time.
+        ConfigError: for what cannot be used, and where no config is evaluated in the time.
     """
     begun, seconds = time.perf_counter(), seconds_of("wall_time", wall_time)
     space = as_space(space)
@@ -111,14 +112,13 @@ def tune(
         warnings.filterwarnings("ignore", message="the run of .* ended early")  # which the report says
         left = SEARCH_SHARE * seconds - (time.perf_counter() - begun)
         session = run(sweep, progress=progress, wall_time=max(left, 1.0))
-    if not any(score.complete for score in session.ranking()):
-        raise ConfigError(
-            f"no config of {session.name!r} trained to its end in {duration(SEARCH_SHARE * seconds)}, {SEARCH_SHARE:.0%} of "
-            f"wall_time={wall_time!r}: pass a longer one, or fewer steps or epochs."
-        )
-    confirmation = _confirmed(session, seconds - (time.perf_counter() - begun), progress)
+    if any(score.complete for score in session.ranking()):
+        confirmation = _confirmed(session, seconds - (time.perf_counter() - begun), progress)
+        said = _said_of_confirming(confirmation)
+    else:
+        confirmation, said = _finished(session, wall_time, progress)
     best = session.best() if confirmation is None else confirmation.best
-    report = [_said_of(sweep, planned), _said_of_training(session), _said_of_confirming(confirmation)]
+    report = [_said_of(sweep, planned), _said_of_training(session), said]
     report.append(f"time: {duration(time.perf_counter() - begun)} of {duration(seconds)}")
     return Tuned(best, session, confirmation, tuple(report))
 
@@ -190,6 +190,26 @@ def _confirmed(session: Session, left: float, progress: ProgressMode | None) -> 
         if planned.seconds <= left - (time.perf_counter() - begun):
             return confirm(session, top=top, seeds=seeds, progress=progress)
     return None
+
+
+def _finished(session: Session, wall_time: float | str, progress: ProgressMode | None) -> tuple[Confirmation, str]:
+    """The most promising of the configs that came furthest, trained to their ends however long that takes, and a sentence."""
+    step = max(trial.done for trial in session.trials())
+    if step == 0:
+        raise ConfigError(
+            f"no config of {session.name!r} was evaluated in {SEARCH_SHARE:.0%} of wall_time={wall_time!r}, the share for "
+            "searching: pass a longer one, or fewer static values, whose programs are compiled one by one."
+        )
+    known = [score for score in session.ranking(at=step) if score.values and math.isfinite(score.mean)]
+    if not known:
+        raise ConfigError(
+            f"every config of {session.name!r} became infinite or NaN: widen the space, or scale the inputs."
+        )
+    first = sorted(known, key=lambda score: -score.mean if score.mode == "max" else score.mean)[: CONFIRMED[-1][0]]
+    again = run(confirming(session, first, 1), progress=progress)
+    return Confirmation(first, again.ranking(), again.best(), again), (
+        f"no config was trained to its end in time: the best {len(first)} at step {step} then were, under a fresh seed"
+    )
 
 
 def _said_of(sweep: Sweep, planned: Plan) -> str:
