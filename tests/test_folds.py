@@ -102,6 +102,8 @@ def test_a_config_is_judged_over_seeds_and_folds(session):
     best = session.ranking()[0]
     assert len(best.values) == 8
     assert best.mean == pytest.approx(np.mean(best.values))
+    ratio = np.mean([len(held) / len(rest) for held, rest in zip(*cut(session.prepared.sweep.task.data))])
+    assert best.standard_error == pytest.approx(np.std(best.values, ddof=1) * np.sqrt(1 / 8 + ratio))
     tested = session.test()
     assert len(tested.scores["test/accuracy"]) == 8
 
@@ -137,7 +139,10 @@ def test_rules_and_streams_know_folds(examples, tmp_path):
     )
     assert rows_of(mine) == rows_of(plain)
     ruled = js.sweep(
-        make_task(folded), js.grid({"learning_rate": [1e-4, 0.2, 0.1, 0.05]}), rule=js.rules.successive_halving(3), **options
+        make_task(folded),
+        js.grid({"learning_rate": [1e-4, 0.2, 0.1, 0.05]}),
+        rule=js.rules.successive_halving(3),
+        **options,
     )
     ends = {}
     for trial in ruled.trials():
@@ -152,5 +157,8 @@ def test_the_optimizers_numbers_ride_beside_folds(examples):
     space = {"learning_rate": [0.05], "momentum": [0.5, 0.9], "batch_size": [8, 16]}
     decided = js.sweep(task, js.grid(space), steps=4, tile=4)
     static = js.sweep(task, js.grid({name: js.static(values) for name, values in space.items()}), steps=4, tile=1)
-    losses = [{t.id: session.curves("validation/loss")[t.id][-1][1] for t in session.trials()} for session in (decided, static)]
+    losses = [
+        {t.id: session.curves("validation/loss")[t.id][-1][1] for t in session.trials()}
+        for session in (decided, static)
+    ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)

@@ -100,18 +100,24 @@ def compare(*results: Result, metric: str | Objective | None = None, at: At = "l
     return Comparison(objectives[0], check_at(at), tuple(rows))
 
 
-def paired_difference(values: Mapping[int, float], others: Mapping[int, float]) -> tuple[float, float, int]:
-    """The mean difference over the seeds that both have, its standard error (NaN for fewer than two), their number."""
+def paired_difference(
+    values: Mapping[int, float], others: Mapping[int, float], overlap: float = 0.0
+) -> tuple[float, float, int]:
+    """The mean difference over the seeds that both have, its standard error (NaN for fewer than two), their number.
+
+    ``overlap`` is that of `ConfigScore`.
+    """
     shared = sorted(values.keys() & others.keys())
     differences = [values[seed] - others[seed] for seed in shared]
     if not shared or not all(map(math.isfinite, differences)):
         return math.nan, math.nan, len(shared)
-    error = statistics.stdev(differences) / math.sqrt(len(shared)) if len(shared) > 1 else math.nan
+    count = len(shared)
+    error = statistics.stdev(differences) * math.sqrt(1 / count + overlap) if count > 1 else math.nan
     return statistics.mean(differences), error, len(shared)
 
 
 def _compared(label: str, score: ConfigScore, first: ConfigScore) -> Compared:
-    difference, error, shared = paired_difference(_by_seed(score), _by_seed(first))
+    difference, error, shared = paired_difference(_by_seed(score), _by_seed(first), max(score.overlap, first.overlap))
     return Compared(
         sweep=label,
         config=score.config,

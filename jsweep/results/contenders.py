@@ -16,7 +16,8 @@ def contenders(ranking: Sequence[ConfigScore], confidence: float = 0.95) -> list
 
     A config is left out where a paired one-sided t-test over the shared seeds says that it is worse than the best, at
     level ``(1 - confidence) / (configs - 1)``. By that division (Bonferroni's) the set holds the truly best config with
-    probability ``confidence`` at least, whichever config came out best, for normal differences. Few seeds leave many
+    probability ``confidence`` at least, whichever config came out best, for normal differences. Over folds the test is
+    corrected for the examples that their trainings share (Nadeau and Bengio, 2003). Few seeds leave many
     contenders: that is what they can tell.
 
     Args:
@@ -44,7 +45,7 @@ def _worse(score: ConfigScore, best: ConfigScore, level: float) -> bool:
     if len(shared) < 2:
         return False
     losses = np.array([own[seed] - others[seed] for seed in shared]) * (1 if best.mode == "min" else -1)
-    mean, error = float(losses.mean()), float(losses.std(ddof=1)) / math.sqrt(len(losses))
+    mean, error = float(losses.mean()), float(losses.std(ddof=1)) * math.sqrt(1 / len(losses) + best.overlap)
     if error == 0:
         return mean > 0
     student = import_optional("scipy.stats", "statistics").t

@@ -4,7 +4,7 @@ import math
 import operator
 import statistics
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, SupportsIndex, TypeAlias
 
 from jsweep._runtime.text import clean
@@ -37,6 +37,9 @@ class ConfigScore:
     (0.0 for one seed). ``complete`` says that every seed has finished, and that at this step both the metric and the
     loss are finite; a config for which it is False is never selected. ``mode`` is "min" or "max". ``stopped``: the sweep's
     rule stopped it before its end, so it is complete only at a step, or at its best one, and not at the last.
+    ``overlap`` is above 0 where the values are of folds, whose trainings share examples: the variance of their mean is
+    ``1/n + overlap`` times that of one value, where overlap is the ratio of a fold's validation to its training examples
+    (Nadeau and Bengio, 2003, "Inference for the generalization error").
     """
 
     config_id: str
@@ -51,11 +54,13 @@ class ConfigScore:
     step: int
     mode: Mode
     stopped: bool = False
+    overlap: float = 0.0
 
     @property
     def standard_error(self) -> float:
         """The standard error of the mean over seeds; NaN for one seed."""
-        return self.std / math.sqrt(len(self.values)) if len(self.values) > 1 else math.nan
+        count = len(self.values)
+        return self.std * math.sqrt(1 / count + self.overlap) if count > 1 else math.nan
 
     def __str__(self) -> str:
         seeds = f"{len(self.values)} seed{'s' * (len(self.values) != 1)}"
@@ -143,7 +148,9 @@ def _check_simplest(simplest: Any) -> None:
     )
 
 
-def rank(trials: Sequence[Trial], objective: Objective, at: Evaluation, scores: Scores) -> list[ConfigScore]:
+def rank(
+    trials: Sequence[Trial], objective: Objective, at: Evaluation, scores: Scores, overlap: float = 0.0
+) -> list[ConfigScore]:
     """Score every config and order them, best first; incomplete ones come last, and ties keep the order of the trials.
 
     Of the incomplete ones those that a rule stopped come first, by their last step and then by their score.
@@ -153,6 +160,7 @@ def rank(trials: Sequence[Trial], objective: Objective, at: Evaluation, scores: 
         objective: The metric, with its direction.
         at: The evaluation that counts; "best" is, for each config, the step at which its mean over seeds is best.
         scores: The recorded values of the metric, and of those of `LOSSES` that are recorded.
+        overlap: As in `ConfigScore`.
 
     Returns:
         A score for each config.
@@ -161,7 +169,10 @@ def rank(trials: Sequence[Trial], objective: Objective, at: Evaluation, scores: 
     members: dict[str, list[Trial]] = {}
     for trial in trials:
         members.setdefault(trial.config_id, []).append(trial)
-    scored = [_score(sorted(own, key=lambda t: t.seed), objective, at, scores) for own in members.values()]
+    scored = [
+        replace(_score(sorted(own, key=lambda t: t.seed), objective, at, scores), overlap=overlap)
+        for own in members.values()
+    ]
     sign = -1 if objective.mode == "max" else 1
     return sorted(scored, key=lambda score: _place(score, sign))
 

@@ -218,7 +218,8 @@ class Result:
         """
         objective, checked, trials = self._directions().resolve(metric, self.name), check_at(at), self.trials()
         scores = self._scores(objective.metric, checked, trials)
-        return rank(self._with_own_configs(trials), objective, checked, scores)
+        overlap = float(self._row.settings.get("fold_overlap", 0.0))
+        return rank(self._with_own_configs(trials), objective, checked, scores, overlap)
 
     @of_one_moment
     def pareto(self, *objectives: str | Objective, at: At = "last") -> list[ParetoPoint]:

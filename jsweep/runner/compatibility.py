@@ -9,6 +9,7 @@ from jaxtyping import PyTree
 
 from jsweep._runtime.environment import describe_environment
 from jsweep.data.loader import Batches
+from jsweep.data.splits import Folds
 from jsweep.errors import IncompatibleSweepError
 from jsweep.planning import Group
 from jsweep.planning.host_code import code_hash
@@ -209,7 +210,16 @@ def _settings(prepared: Prepared) -> dict[str, Any]:
         "buckets": {r.name: sorted(map(list, r.buckets.items())) for r in roles if r.buckets is not None},
         "programs": {group.identity.digest: _programs(group.identity) for group in prepared.groups},
         **describe_search(prepared),
+        **_folds(prepared.sweep.task.data.folds),
     }
+
+
+def _folds(folds: Folds | None) -> dict[str, float]:
+    """What statistics need to know of folds: the ratio of validation to training examples."""
+    if folds is None:
+        return {}
+    ratios = [len(held) / len(rest) for held, rest in zip(folds.validation, folds.training, strict=True)]
+    return {"folds": folds.count, "fold_overlap": sum(ratios) / len(ratios)}
 
 
 def _programs(identity: ProgramIdentity) -> list[list[Any]]:

@@ -79,9 +79,9 @@ def tune(
 
     Random configs train under halving, asynchronous where they are many, for 70% of the time; how many are begun is what
     `plan` says keeps the machine busy for so long. A space of few configs is trained as a whole. Then as many of the best as
-    fit the rest of the time are confirmed under fresh seeds, by which one is chosen. Where none came to its end, the best of those
-    that came furthest are trained to theirs, which may take longer. With a ``store``, an interrupted call
-    goes on where it was.
+    fit the rest of the time are confirmed under fresh seeds, by which one is chosen. Where none came to its end, the best of
+    those that came furthest are trained to theirs, which may take longer. With a ``store``, an interrupted call goes on
+    where it was.
 
     Args:
         task: the task.
