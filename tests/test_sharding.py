@@ -74,7 +74,7 @@ def test_a_merge_that_is_repeated_or_interrupted_doubles_nothing(whole, parts, t
 
 def test_an_unfinished_share_goes_on_from_its_checkpoints(task, whole, parts, tmp_path):
     class Stop(js.Callback):
-        def on_segment(self, *_):
+        def on_segment(self, event):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -153,7 +153,7 @@ def test_a_run_that_is_terminated_records_its_segments_and_resumes(task, whole, 
     """Schedulers end a job by SIGTERM; 143 tells them to queue it again."""
 
     class Terminate(js.Callback):
-        def on_segment(self, *_):
+        def on_segment(self, event):
             os.kill(os.getpid(), signal.SIGTERM)
 
     store = tmp_path / "s.db"

@@ -65,7 +65,7 @@ def test_where_there_is_no_time_for_fresh_seeds_it_is_said(data, monkeypatch):
 def test_a_time_in_which_no_config_comes_to_its_end_still_gives_one(data, tmp_path, monkeypatch):
     def stopped(sweep, **options):
         class Stop(js.Callback):
-            def on_segment(self, *_):
+            def on_segment(self, event):
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):

@@ -26,10 +26,9 @@ def shard_of(shard: str | tuple[int, int] | None) -> Shard | None:
     pair = found.groups() if found else shard
     try:
         number, count = (int(part) for part in pair)
-        valid = 1 <= number <= count
     except (TypeError, ValueError):
-        valid = False
-    if not valid:
+        number, count = 0, 0
+    if not 1 <= number <= count:
         raise ConfigError(
             f"shard={shard!r} is not valid: pass the share and how many there are, from '1/64' to '64/64'."
         )
