@@ -107,9 +107,6 @@ def drop_traces(mark: object) -> None:
     """
     traces: Any = partial_eval_internals.trace_to_jaxpr
     for function, context, *_ in traces.cache_keys():
-        if _holds(context, mark) and function() is not None:
-            traces.evict_weakref(function())
-
-
-def _holds(context: object, mark: object) -> bool:
-    return context is mark or (isinstance(context, tuple) and any(_holds(part, mark) for part in context))
+        alive = function() if any(part is mark for part in context) else None
+        if alive is not None:
+            traces.evict_weakref(alive)
