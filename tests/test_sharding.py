@@ -1,5 +1,6 @@
 """Shards: fixed shares of a sweep in records of their own, which merge into the record of the whole."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -26,6 +27,11 @@ def task(data):
 
 def sweep(task, store=None, **changes):
     return js.Sweep(task, js.grid(SPACE), store=store, **{**OPTIONS, **changes})
+
+
+def scores_in(store):
+    with contextlib.closing(sqlite3.connect(store)) as connection:
+        return connection.execute("SELECT COUNT(*) FROM scores").fetchone()
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +100,7 @@ def test_an_unfinished_share_goes_on_from_its_checkpoints(task, whole, parts, tm
 def test_what_is_not_the_same_is_refused_and_nothing_is_taken_over(task, parts, tmp_path):
     store, other = tmp_path / "all.db", tmp_path / "other.db"
     js.merge(store, parts[:1])
-    before = sqlite3.connect(store).execute("SELECT COUNT(*) FROM scores").fetchone()
+    before = scores_in(store)
     js.run(js.Sweep(task, js.grid({"learning_rate": [0.3]}), store=other, **{**OPTIONS, "key": 1}))
     with pytest.raises(js.StoreError, match="has another sweep 'shared'"):
         js.merge(store, [other])
@@ -109,7 +115,7 @@ def test_what_is_not_the_same_is_refused_and_nothing_is_taken_over(task, parts, 
         opened._db.execute("UPDATE trials SET digest = ? WHERE key = ?", (opened._digest(first.key), first.key))
     with pytest.raises(js.StoreError, match="has other scores in"):
         js.merge(store, [changed])
-    assert sqlite3.connect(store).execute("SELECT COUNT(*) FROM scores").fetchone() == before
+    assert scores_in(store) == before
 
 
 def test_looks_at_the_test_split_are_joined(task, parts, tmp_path):
