@@ -3,7 +3,7 @@
 import numpy as np
 import optax
 import pytest
-from small import make_task, plain_loop, rows_of
+from small import apply, init, make_task, optimizer, plain_loop, rows_of
 
 import jsweep as js
 from jsweep.storage import Status
@@ -106,6 +106,41 @@ def test_a_config_is_judged_over_seeds_and_folds(session):
     assert best.standard_error == pytest.approx(np.std(best.values, ddof=1) * np.sqrt(1 / 8 + ratio))
     tested = session.test()
     assert len(tested.scores["test/accuracy"]) == 8
+
+
+def test_each_example_is_scored_by_the_model_that_has_not_seen_it(session):
+    right = session.examples("validation/accuracy")
+    data, best = session.prepared.sweep.task.data, session.best("validation/accuracy")
+    assert right.shape == (2, len(data.validation[1]))
+    assert set(np.unique(right)) <= {0.0, 1.0}
+    by_fold = [right[seed // 4, data.folds.validation[seed % 4]].mean() for seed in best.seeds]
+    assert by_fold == pytest.approx(best.values)
+    other = session.ranking("validation/accuracy")[1]
+    assert session.examples("validation/accuracy", config=other.config_id[:8]).mean() == pytest.approx(
+        other.mean, abs=0.01
+    )
+    for name, message in (("train/loss", "measured on the training examples"), ("validation/f1", "validation/f1")):
+        with pytest.raises(js.ConfigError, match=message):
+            session.examples(name)
+    with pytest.raises(js.ConfigError, match="is the id of 0 configs"):
+        session.examples(config="zz")
+
+
+def test_a_metric_of_a_whole_split_has_no_value_for_an_example(examples):
+    spread = js.metrics.Metric(lambda outputs, y: outputs.std(), mode="max", per_example=False)
+    task = js.supervised(
+        init,
+        apply,
+        loss=js.losses.softmax_cross_entropy,
+        optimizer=optimizer,
+        metrics={"spread": spread},
+        data=js.split(*examples),
+        batch_size=16,
+    )
+    found = js.sweep(task, CONFIGS, steps=2)
+    assert found.examples("validation/loss").shape == (1, 21)
+    with pytest.raises(js.ConfigError, match="has no value for a single example"):
+        found.examples("validation/spread")
 
 
 def test_folds_are_replayed_and_confirmed_to_the_bit(session, tmp_path):

@@ -115,6 +115,33 @@ def test_there_is_no_optimism_without_noise_and_no_estimate_from_one_seed():
     assert math.isnan(statistics.optimism(np.array([[0.5], [0.7]]), mode="max"))
 
 
+def test_mcnemars_test_is_the_binomial_one():
+    first, second = (
+        np.repeat([True, True, False, False], [50, 9, 1, 40]),
+        np.repeat([True, False, True, False], [50, 9, 1, 40]),
+    )
+    found = statistics.mcnemar(first, second)
+    assert (found.only_first, found.only_second) == (9, 1)
+    assert found.p_value == pytest.approx(2 * (1 + 10) / 2**10)  # twice the chance of at most one of ten
+    assert statistics.mcnemar(second, first).p_value == pytest.approx(found.p_value)
+    assert statistics.mcnemar(first, first).p_value == 1
+
+
+def test_the_bias_of_choosing_is_taken_out():
+    """Of 50 configs that guess, the best seems to be better than half."""
+    found, seemed = [], []
+    for _ in range(20):
+        right = RNG.random((50, 200)) < 0.5
+        seemed.append(right.mean(axis=1).max())
+        found.append(statistics.bias_corrected(right.astype(float), mode="max", resamples=100).mean)
+    assert np.mean(seemed) > 0.56
+    assert np.mean(found) == pytest.approx(0.5, abs=0.02)
+    one = RNG.normal(size=(1, 400))
+    alone = statistics.bias_corrected(one, mode="min")
+    assert alone.mean == pytest.approx(one.mean(), abs=0.02)
+    assert alone.interval.low < one.mean() < alone.interval.high
+
+
 @pytest.mark.parametrize(
     ("call", "names"),
     [
@@ -125,6 +152,8 @@ def test_there_is_no_optimism_without_noise_and_no_estimate_from_one_seed():
         (lambda: statistics.outperformance(SCORES, OTHERS, mode="max", threshold=0.5), "threshold=0.5"),
         (lambda: statistics.optimism(SCORES, mode="max"), r"shape \(7,\)"),
         (lambda: statistics.optimism(np.full((2, 2), math.inf), mode="max"), "not finite"),
+        (lambda: statistics.mcnemar(np.ones(3, bool), np.ones(4, bool)), r"second \(4,\)"),
+        (lambda: statistics.bias_corrected(np.ones((2, 1)), mode="max"), r"shape \(2, 1\)"),
         (lambda: statistics.posterior_means([1.0, math.nan], [1.0, 1.0]), "not finite"),
     ],
 )

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
-from jaxtyping import PyTree
+import numpy as np
+from jaxtyping import Float32, PyTree
 
 from jsweep.errors import ConfigError
 from jsweep.results.objective import Objective
 from jsweep.results.ranking import At, ConfigScore, Rule, Simplest, TestScore, score_of_opening
 from jsweep.results.result import Result
+from jsweep.runner.examples import example_values
 from jsweep.runner.holdout import evaluate_on_test, train_selected
 from jsweep.runner.looks import Looks, look_of
 from jsweep.runner.parameters import saved_state, trained_again, whole_state
@@ -135,6 +137,38 @@ class Session(Result):
             looks.open()
             entry = looks.complete(evaluate_on_test(self.prepared, best, trained), best.seeds)
         return score_of_opening(entry, from_ledger=False)
+
+    def examples(
+        self, metric: str | Objective | None = None, *, config: str | None = None, at: At = "last"
+    ) -> Float32[np.ndarray, "runs examples"]:
+        """What a config scores on each validation example: which it gets right, say, with "validation/accuracy".
+
+        Its trials are read from their checkpoints, or trained again, as for `state`. `statistics.mcnemar` compares two
+        configs by this, and `statistics.bias_corrected` says what choosing among several costs.
+
+        Args:
+            metric: the metric's name (default: the sweep's objective).
+            config: the config's id, or the beginning of it; default: the best config.
+            at: the evaluation, as in `Result.best`.
+
+        Returns:
+            Values of shape (runs, examples), in the order of ``data.validation``. A run is a seed; where there are folds,
+            each example's value is that of the model that was not trained on it.
+
+        Raises:
+            ConfigError: where there is no such config, or the metric is not the mean of a value for each example.
+            IncompatibleSweepError: where the trials come out otherwise than they are recorded.
+        """
+        if config is None:
+            return example_values(self, self.best(metric, at=at))
+        found = [score for score in self.ranking(metric, at=at) if score.config_id.startswith(config)]
+        if len(found) != 1 or not found[0].complete:
+            raise ConfigError(
+                f"config={config!r} is the id of {len(found)} configs of {self.name!r}: pass that of one that is complete."
+                if len(found) != 1
+                else f"the config {config!r} of {self.name!r} is not complete: finish the sweep first."
+            )
+        return example_values(self, found[0])
 
     def params(self, trial: str, *, step: int | None = None) -> PyTree:
         """A finished trial's parameters: a plain pytree of JAX arrays, as the task's ``init`` made it.

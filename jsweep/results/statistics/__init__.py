@@ -6,6 +6,10 @@ Nothing here reads a record; `Result` and `Session` have methods that do. SciPy 
 from jsweep.results.statistics.aggregate import interquartile_mean as interquartile_mean
 from jsweep.results.statistics.aggregate import stratified_interval as stratified_interval
 from jsweep.results.statistics.effort import expected_best as expected_best
+from jsweep.results.statistics.examples import BiasCorrected as BiasCorrected
+from jsweep.results.statistics.examples import McNemar as McNemar
+from jsweep.results.statistics.examples import bias_corrected as bias_corrected
+from jsweep.results.statistics.examples import mcnemar as mcnemar
 from jsweep.results.statistics.intervals import Interval as Interval
 from jsweep.results.statistics.intervals import corrected_interval as corrected_interval
 from jsweep.results.statistics.intervals import mean_interval as mean_interval
