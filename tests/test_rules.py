@@ -164,6 +164,29 @@ def test_patience_decides_as_optuna_with_one_less(seed):
         assert (decision == rules.STOP) == trial.should_prune()
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("threshold", [0.05, 0.2])
+def test_wilcoxon_decides_as_optuna(seed, threshold):
+    """Optuna pairs the instances of a problem where a sweep pairs seeds."""
+    optuna = pytest.importorskip("optuna")
+    rng = np.random.default_rng(seed)
+    scores = rng.normal(size=(12, 1, 8)) + np.linspace(0, 1.5, 12)[:, None, None]
+    decided = rules.wilcoxon(threshold=threshold)(scores, np.ones((12, 1), np.int64), KEY)
+    means = scores.mean(axis=(1, 2))
+    study = optuna.create_study(pruner=optuna.pruners.WilcoxonPruner(p_threshold=threshold))
+    best = dict(enumerate(scores[means.argmin(), 0].tolist()))
+    study.add_trial(optuna.trial.create_trial(value=float(means.min()), intermediate_values=best))
+    pruned = []
+    for row in scores[:, 0].tolist():
+        trial = study.ask()
+        for instance, value in enumerate(row):
+            trial.report(value, instance)
+        pruned.append(trial.should_prune())
+    assert (decided == rules.STOP).tolist() == pruned
+    assert 0 < sum(pruned) < 12
+
+
 def test_the_signed_rank_test_is_scipys():
     rng = np.random.default_rng(0)
     for pairs in range(2, 12):
