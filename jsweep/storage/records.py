@@ -83,6 +83,19 @@ class Stop:
 
 
 @dataclass(frozen=True)
+class Copy:
+    """That a config went on from another's training state after ``step`` steps, by the rule of its sweep.
+
+    From then on it trains with what ``source`` trained with until then, but for the new ``values``.
+    """
+
+    step: int
+    config_id: str
+    source: str  # a config's id
+    values: Mapping[str, int | float]
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """A checkpoint: where the state of a trial at its end is, if ``finished``, else that of a tile's trials on their way.
 

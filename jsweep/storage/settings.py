@@ -63,6 +63,14 @@ def _is_search(value: Any) -> bool:
     return _is_whole(batch) and batch > 0 and _list(_is_said)(value.get("objectives"))
 
 
+def _is_copy(value: Any) -> bool:
+    """Whether this is a copy: the step, the config, its source, and its new values."""
+    if not isinstance(value, list) or len(value) != 4:
+        return False
+    step, config, source, values = value
+    return _is_whole(step) and step > 0 and _is_text(config) and _is_text(source) and _dict(_is_number)(values)
+
+
 _CHECKS: Mapping[str, Check] = {
     "metrics": _list(_is_text),
     "objective": _is_objective,
@@ -75,4 +83,5 @@ _CHECKS: Mapping[str, Check] = {
     "programs": _dict(_list(_is_function, 3)),  # init, step and evaluate
     "seconds": _is_number,
     "stop_requests": _is_whole,
+    "copies": _list(_is_copy),
 }

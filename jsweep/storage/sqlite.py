@@ -15,6 +15,7 @@ from jsweep.storage.reader import StoreReader
 from jsweep.storage.records import (
     Batch,
     Checkpoint,
+    Copy,
     JsonObject,
     Outcome,
     Score,
@@ -233,6 +234,11 @@ class Store(StoreReader):
             for key in transitions.stop(self._db, states, stops, owner, alive):
                 self._db.execute("UPDATE trials SET digest = ? WHERE key = ?", (self._digest(key), key))
 
+    def record_copies(self, sweep: int, copies: Sequence[Copy]) -> None:
+        """Record that configs go on from copies of others, all at once."""
+        with self._transaction():
+            transitions.copy(self._db, sweep, copies)
+
     def record_failure(
         self,
         sweep: int,
@@ -386,7 +392,7 @@ class Store(StoreReader):
                 raise
 
 
-_COUNTS = ("seconds", "stop_requests")  # settings on which no plan depends
+_COUNTS = ("seconds", "stop_requests", "copies")  # settings on which no plan depends
 
 
 def _settled(row: SweepRecord) -> tuple[int, JsonObject, JsonObject]:

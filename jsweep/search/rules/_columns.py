@@ -9,6 +9,7 @@ Scores: TypeAlias = Float64[np.ndarray, "configs evaluations seeds"]
 Budgets: TypeAlias = Int64[np.ndarray, "configs evaluations"]
 KeyData: TypeAlias = UInt32[np.ndarray, "2"]
 Decisions: TypeAlias = Int8[np.ndarray, " configs"]
+Sources: TypeAlias = Int64[np.ndarray, " configs"]
 
 
 def evaluated(scores: Scores) -> Bool[np.ndarray, "configs evaluations"]:
