@@ -170,9 +170,11 @@ def _draw_values(axes: "Axes", lineage: Lineage, score: ConfigScore, name: str) 
 
 
 def _label_lineage(scores: "Axes", values: "Axes", metric: str, name: str) -> None:
-    drawn = np.concatenate([line.get_ydata() for line in values.get_lines()])
-    if drawn.min() > 0 and drawn.max() / drawn.min() > 50:
-        values.set_yscale("log")
+    for axes, most in ((scores, 20), (values, 50)):
+        drawn = np.concatenate([line.get_ydata() for line in axes.get_lines()])
+        drawn = drawn[np.isfinite(drawn)]
+        if len(drawn) and drawn.min() > 0 and drawn.max() / drawn.min() > most:
+            axes.set_yscale("log")
     scores.set_ylabel(_plain(metric))
     values.set_ylabel(_plain(name.replace("_", " ")))
     values.set_xlabel("steps")
