@@ -25,6 +25,7 @@ _COMMANDS = {
     "params": "jsweep.cli.params",
     "verify": "jsweep.cli.verify",
     "stop": "jsweep.cli.stop",
+    "clone": "jsweep.cli.clone",
     "drop": "jsweep.cli.drop",
     "list": "jsweep.cli.list",
     "show": "jsweep.cli.show",

@@ -109,6 +109,7 @@ class Judge:
         self._furthest = np.zeros(len(rows.trials), np.int64)  # the steps recorded of each row
         self._targets: dict[int, int] = {}  # of the rows that go on: the column that each goes to
         self._missing: dict[str, int] = {}  # of their trials that are not there: the steps that each goes to
+        self._failed: set[str] = set()
         self._stops: list[Stop] = []
         self._recorded_copies = copies or {}
         self._copies: list[tuple[int, dict[str, str]]] = []
@@ -126,12 +127,13 @@ class Judge:
             del self._missing[trial]
 
     def fail(self, trial: str) -> None:
-        """Enter that a trial has failed: the rest of its scores are not finite."""
+        """Enter that a trial has failed, or was stopped by the user: the rest of its scores are not finite."""
         if trial in self._rows.place:
             row, seed = self._rows.place[trial]
             rest = np.isnan(self._known[row, :, seed]) & (self._rows.budgets[row] > 0)
             self._known[row, rest, seed] = np.inf
             self._missing.pop(trial, None)
+            self._failed.add(trial)
 
     def advance(self) -> dict[str, int]:
         """Ask the rule as often as the scores allow; returns the trials that go on, each with the step that it goes to."""
@@ -184,7 +186,11 @@ class Judge:
             asked = copying.sources(_read_only(self._shown), _read_only(self._budgets), self._key)
             sources = check_sources(self._rule, asked, at, goes)
             names = [row[0].config_id for row in self._rows.trials]
-            pairs = {names[row]: names[sources[row]] for row in np.flatnonzero(sources != np.arange(len(sources)))}
+            pairs = {
+                names[row]: names[sources[row]]
+                for row in np.flatnonzero(sources != np.arange(len(sources)))
+                if not self._failed.issuperset(trial.id for trial in self._rows.trials[row])
+            }
         if pairs:
             self._copies.append((step, dict(pairs)))
 

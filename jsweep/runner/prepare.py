@@ -18,6 +18,7 @@ from jsweep.planning.grouping import Traces
 from jsweep.planning.identity import data_hash, test_hash
 from jsweep.planning.trained_hyperparameters import trained_hyperparameters
 from jsweep.results.objective import DEFAULT_METRIC, Objective, check_recorded
+from jsweep.runner.clones import with_clones
 from jsweep.runner.judge import check_rungs
 from jsweep.runner.population import explored_by
 from jsweep.runner.sweep import Sweep
@@ -108,7 +109,7 @@ def prepare(
     task = sweep.task
     root = root_key_data(sweep.key)
     check_data(task.data)
-    configs = sweep.configs.drawn if isinstance(sweep.configs, Search) else checked(sweep.configs)
+    configs = sweep.configs.drawn if isinstance(sweep.configs, Search) else with_clones(checked(sweep.configs), record)
     trials = make_trials(task, configs, sweep.seeds, sweep.steps, sweep.epochs, epoch_examples(task.data))
     trials = tuple(replace(trial, steps=(lengths or {}).get(trial.id, trial.steps)) for trial in trials)
     grouped = make_groups(

@@ -18,7 +18,7 @@ from jsweep.runner.judge import Judge, make_rows
 from jsweep.runner.population import Population, make_population
 from jsweep.runner.prepare import Prepared
 from jsweep.storage import Status, Store, SweepRecord
-from jsweep.storage.records import Copy, Trial
+from jsweep.storage.records import Copy, Trial, is_stopped_by_user
 
 
 @dataclass
@@ -36,6 +36,7 @@ class Ruling:
         held: the trials that other processes hold.
         given: the step to which a trial was last sent by this process.
         population: what copies train with, where the rule copies.
+        left: the trials that the user has stopped: to the rule they are not finite from there on.
     """
 
     judge: Judge
@@ -48,6 +49,7 @@ class Ruling:
     held: Collection[str] = ()
     given: dict[str, int] = field(default_factory=dict)
     population: Population | None = None
+    left: set[str] = field(default_factory=set)
     _next: More | None = None
 
     def waits(self) -> bool:
@@ -91,11 +93,18 @@ class Ruling:
             copies += self.population.note(step, sources)
         return tuple(copies)
 
+    def leave(self, lost: Sequence[str], recorded: Iterable[Trial]) -> None:
+        """Let the judge know which trials the user has stopped, among those whose last scores were not recorded."""
+        for trial in recorded:
+            if trial.id in lost and is_stopped_by_user(trial):
+                self.left.add(trial.id)
+                self.judge.fail(trial.id)
+
     def note(self, event: Event) -> None:
         """Let the judge know what was recorded."""
         match event:
             case Trained(_, tile, segment):
-                for score in segment.scores:
+                for score in (score for score in segment.scores if score.trial not in self.left):
                     finite = all(math.isfinite(score.metrics.get(name, 0.0)) for name in LOSSES)
                     self.judge.record(score.trial, score.step, score.metrics[self.metric], finite)
                 self.starts |= {trial.id: segment.carry.step for trial in tile.trials}
@@ -151,7 +160,7 @@ def make_ruling(
     rows = make_rows(traced, setting.evaluate_every, rule.per)
     with store.snapshot():  # scores beyond a decision, and what was decided
         known = {trial.id: trial for trial in store.trials(record.key)}
-        stops = {trial.id: trial.done for trial in known.values() if trial.status == Status.STOPPED}
+        stops = {t.id: t.done for t in known.values() if t.status == Status.STOPPED and not is_stopped_by_user(t)}
         copies = store.copies(record.key)
         judge = Judge(rule, rows, setting.root, objective.mode, stops, _by_step(copies))
         _read_scores(judge, store, record, objective.metric, known.values())
@@ -182,7 +191,7 @@ def _read_scores(judge: Judge, store: Store, record: SweepRecord, metric: str, k
         diverged = {s for loss in losses for s, value in loss.get(trial.key, []) if not math.isfinite(value)}
         for step, value in scores.get(trial.key, []):
             judge.record(trial.id, step, value, step not in diverged)
-        if trial.status == Status.FAILED:
+        if trial.status == Status.FAILED or is_stopped_by_user(trial):
             judge.fail(trial.id)
 
 

@@ -351,7 +351,9 @@ class _Part:
                     case Trained(group, tile, segment, _, saved):
                         outdated = checkpointing.outdated(tile, segment, saved) if checkpointing else []
                         program = work[group].group.identity.digest
-                        claims.record(program, tile.width, segment.scores, saved, outdated)
+                        lost = claims.record(program, tile.width, segment.scores, saved, outdated)
+                        if lost and ruling is not None:
+                            ruling.leave(lost, self.store.trials(self.record.key))
                         if checkpointing:
                             checkpointing.remove(outdated)
                     case Failed(_, trials, error):

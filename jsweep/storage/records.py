@@ -34,6 +34,10 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
+STOPPED_BY_USER = "stopped by the user"
+"""How the reason of a trial begins that was stopped on request, and not by a rule."""
+
+
 @dataclass(frozen=True)
 class Trial:
     """One config under one seed, planned or recorded.
@@ -60,6 +64,11 @@ class Trial:
     environment: int | None = None
     digest: str | None = None
     key: int = -1  # its row; -1 if it is not in a store
+
+
+def is_stopped_by_user(trial: Trial) -> bool:
+    """Whether a trial was stopped on request."""
+    return trial.status == Status.STOPPED and (trial.reason or "").startswith(STOPPED_BY_USER)
 
 
 @dataclass(frozen=True)
