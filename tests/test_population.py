@@ -89,20 +89,20 @@ def test_new_values_stay_whole_within_bounds_and_constraints():
 def test_the_winners_schedule_trains_the_winner(data):
     """In a plain loop with optax, and in a sweep of one config: momentum does not hold the learning rate."""
     task, space = make_task(data), {"learning_rate": js.log_uniform(1e-3, 0.3)}
-    rule = rules.population_based_training(5, quantile=0.5, resample=0.5)
-    options = {"seeds": 2, "steps": 20, "evaluate_every": 5, "tile": 4, "objective": "validation/loss"}
+    rule = rules.population_based_training(3, quantile=0.5, resample=0.5)
+    options = {"seeds": 2, "steps": 12, "evaluate_every": 3, "tile": 4, "objective": "validation/loss"}
     session = js.run(js.Sweep(task, js.random(space, 6, key=1), rule=rule, **options))
-    best = next(score for score in session.ranking() if len(session.lineage().path(score.config_id, 20)) > 2)
+    best = next(score for score in session.ranking() if len(session.lineage().path(score.config_id, 12)) > 2)
     rates = session.schedule(best)["learning_rate"]
-    assert len(rates) == 20
+    assert len(rates) == 12
     assert len(set(rates)) > 2
     table = schedules.table(rates.tolist())
-    again = js.run(js.Sweep(task, [{"learning_rate": table}], **options))
-    for trial, seed, value in zip(best.trials, best.seeds, best.values, strict=True):
-        assert plain_loop(data, {"learning_rate": table}, seed, 20) == pytest.approx(value, rel=1e-5)
+    scheduled = make_task(data, optimizer=lambda config: optax.sgd(table, momentum=config["momentum"]))
+    again = js.run(js.Sweep(scheduled, [{"momentum": 0.9}], **options))
+    for seed, value in zip(best.seeds, best.values, strict=True):
         curve = dict(again.curves("validation/loss")[again.trials()[seed].id])
-        assert curve[20] == pytest.approx(value, rel=1e-6)
-        assert js.replay(session, trial).difference is None
+        assert curve[12] == pytest.approx(value, rel=1e-6)
+    assert plain_loop(data, {"learning_rate": table}, best.seeds[0], 12) == pytest.approx(best.values[0], rel=1e-5)
 
 
 def test_without_a_copy_yet_trials_are_those_of_the_sweep_without_the_rule(ruled):

@@ -79,7 +79,7 @@ def _of_type(name: str, config: Mapping[str, Value], value: Value) -> int | floa
         raise ConfigError(
             f"{name} is {format_value(old)}, and only numbers, strings and booleans can be changed: list the config in the file."
         )
-    if type(value) is not type(old):
+    if type(value) is not type(old) or not isinstance(value, int | float | str):
         raise ConfigError(
             f"{name}={format_value(value)} is not valid, as the config has {format_value(old)}: pass a {type(old).__name__}."
         )
@@ -112,8 +112,9 @@ def _holds(leaf: Leaf, value: Value) -> bool:
 
 def _between(leaf: Values, value: Value) -> bool:
     numbers = [each for each in leaf.values if isinstance(each, int | float) and not isinstance(each, bool)]
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and len(numbers) == len(leaf.values) and min(numbers) <= value <= max(numbers)
+    if isinstance(value, bool) or not isinstance(value, int | float) or len(numbers) < len(leaf.values):
+        return False
+    return min(numbers) <= value <= max(numbers)
 
 
 def _shown(given: Mapping[str, Value]) -> str:

@@ -188,7 +188,7 @@ class Judge:
             names = [row[0].config_id for row in self._rows.trials]
             pairs = {
                 names[row]: names[sources[row]]
-                for row in np.flatnonzero(sources != np.arange(len(sources)))
+                for row in np.flatnonzero(sources != np.arange(len(sources))).tolist()
                 if not self._failed.issuperset(trial.id for trial in self._rows.trials[row])
             }
         if pairs:
