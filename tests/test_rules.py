@@ -107,6 +107,15 @@ def test_asynchronous_halving_promotes_the_best_of_those_that_have_arrived():
     assert at["0/0"] == 81
 
 
+def test_asynchronous_halving_promotes_by_score_and_then_by_id():
+    scores, budgets = np.full((12, 4, 1), np.nan), np.tile(np.array([1, 2, 3, 9]), (12, 1))
+    scores[:, 0, 0] = [2, 1, 2, np.inf, 2, 1, 2, 2, 2, 2, 2, 2]
+    rule = rules.asynchronous_halving(1, wave=4)
+    assert np.flatnonzero(rule(scores, budgets, KEY) == rules.GO).tolist() == [0, 1, 2, 5]  # the best third
+    scores[:, 0, 0] = [np.inf] * 10 + [1, 1]
+    assert np.flatnonzero(rule(scores, budgets, KEY) == rules.GO).tolist() == [10, 11]
+
+
 def test_median_stopping_begins_as_many_as_have_begun():
     _, at, waves = play(rules.median_stopping(startup=4), trials_of(32, steps=9), ranked)
     begun = [wave[1] for wave in waves if wave[1]]
