@@ -53,6 +53,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.results.verbs import open as open
     from jsweep.results.verbs import report as report
     from jsweep.results.verbs import show as show
+    from jsweep.runner.clone import clone as clone
     from jsweep.runner.confirm import Confirmation as Confirmation
     from jsweep.runner.confirm import confirm as confirm
     from jsweep.runner.plan import Plan as Plan
@@ -184,6 +185,7 @@ _PUBLIC = {
     "verify": "jsweep.storage.integrity",
     "Replay": "jsweep.runner.replay",
     "replay": "jsweep.runner.replay",
+    "clone": "jsweep.runner.clone",
     "Confirmation": "jsweep.runner.confirm",
     "confirm": "jsweep.runner.confirm",
     "Diagnosis": "jsweep.results.diagnostics",

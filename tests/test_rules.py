@@ -107,6 +107,15 @@ def test_asynchronous_halving_promotes_the_best_of_those_that_have_arrived():
     assert at["0/0"] == 81
 
 
+def test_asynchronous_halving_promotes_by_score_and_then_by_id():
+    scores, budgets = np.full((12, 4, 1), np.nan), np.tile(np.array([1, 2, 3, 9]), (12, 1))
+    scores[:, 0, 0] = [2, 1, 2, np.inf, 2, 1, 2, 2, 2, 2, 2, 2]
+    rule = rules.asynchronous_halving(1, wave=4)
+    assert np.flatnonzero(rule(scores, budgets, KEY) == rules.GO).tolist() == [0, 1, 2, 5]  # the best third
+    scores[:, 0, 0] = [np.inf] * 10 + [1, 1]
+    assert np.flatnonzero(rule(scores, budgets, KEY) == rules.GO).tolist() == [10, 11]
+
+
 def test_median_stopping_begins_as_many_as_have_begun():
     _, at, waves = play(rules.median_stopping(startup=4), trials_of(32, steps=9), ranked)
     begun = [wave[1] for wave in waves if wave[1]]
@@ -162,6 +171,29 @@ def test_patience_decides_as_optuna_with_one_less(seed):
         for step, value in enumerate(curve):
             trial.report(float(value), step)
         assert (decision == rules.STOP) == trial.should_prune()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("threshold", [0.05, 0.2])
+def test_wilcoxon_decides_as_optuna(seed, threshold):
+    """Optuna pairs the instances of a problem where a sweep pairs seeds."""
+    optuna = pytest.importorskip("optuna")
+    rng = np.random.default_rng(seed)
+    scores = rng.normal(size=(12, 1, 8)) + np.linspace(0, 1.5, 12)[:, None, None]
+    decided = rules.wilcoxon(threshold=threshold)(scores, np.ones((12, 1), np.int64), KEY)
+    means = scores.mean(axis=(1, 2))
+    study = optuna.create_study(pruner=optuna.pruners.WilcoxonPruner(p_threshold=threshold))
+    best = dict(enumerate(scores[means.argmin(), 0].tolist()))
+    study.add_trial(optuna.trial.create_trial(value=float(means.min()), intermediate_values=best))
+    pruned = []
+    for row in scores[:, 0].tolist():
+        trial = study.ask()
+        for instance, value in enumerate(row):
+            trial.report(value, instance)
+        pruned.append(trial.should_prune())
+    assert (decided == rules.STOP).tolist() == pruned
+    assert 0 < sum(pruned) < 12
 
 
 def test_the_signed_rank_test_is_scipys():

@@ -3,16 +3,15 @@
 import threading
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+import stub
 from small import rows_of
+from stub import Interrupting, outcome
 
 import jsweep as js
 from jsweep import rules
 from jsweep.engine.carry import Carry, gather
-from jsweep.engine.events import Compiled
-from jsweep.engine.executors.programs import Programs
 from jsweep.errors import ConfigError, IncompatibleSweepError
 from jsweep.storage.integrity import verify
 
@@ -27,50 +26,14 @@ RULES = [
 ]
 
 
-def stub_task():
-    """A state of three numbers, two programs (``kind``), noise of its own, NaN for one rate."""
-    x = np.random.default_rng(0).normal(size=(64, 3)).astype(np.float32)
-
-    def init(config, key):
-        return {"w": jax.random.normal(key, (3,))}
-
-    def step(config, state, batch, key):
-        move = config["rate"] * (state["w"] - batch[0].mean(0)) + 0.01 * jax.random.normal(key, (3,))
-        w = state["w"] - (jnp.tanh(move) if config["kind"] == "tanh" else move)
-        w = jnp.where(config["rate"] > 0.95, w * jnp.nan, w)
-        return {"w": w}, {"loss": jnp.abs(w).sum()}
-
-    def evaluate(config, state, split):
-        return {"loss": jnp.abs(state["w"] - split[0].mean(0)).sum()}
-
-    return js.Task(init, step, evaluate, data=js.Splits((x,), (x[:8],)), batch_size=8, name="stub")
-
-
-TASK = stub_task()
+remembered_programs = stub.remembered_programs
+TASK = stub.stub_task()
 SPACE = {"rate": [0.001, 0.004, 0.016, 0.06, 0.12, 0.25, 0.5, 0.99], "kind": ["plain", "tanh"]}
 
 
 def sweep_of(rule, configs=None, **options):
     given = {"seeds": 2, "steps": STEPS, "evaluate_every": 3, "tile": 4, "rule": rule} | options
     return js.Sweep(TASK, configs or js.grid(SPACE), **given)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _remembered_programs():
-    """Programs of this module's task are compiled once in all, as every run here has the same ones."""
-    compile_one, known = Programs._compile, {}
-
-    def remembered(self, number, width, device):
-        key = (self._setting.task, self._work[number].group.key, width, device)
-        if key in known:
-            self._emit(Compiled(number, width, known[key][1]))
-        else:
-            known[key] = compile_one(self, number, width, device)
-        return known[key]
-
-    Programs._compile = remembered
-    yield
-    Programs._compile = compile_one
 
 
 @pytest.fixture(scope="module")
@@ -83,29 +46,6 @@ def whole():
 def ruled():
     """The grid under each rule, by its name."""
     return {rule.name: js.run(sweep_of(rule)) for rule in RULES}
-
-
-def outcome(session):
-    """Every score, and how each trial ended."""
-    return rows_of(session), {(t.id, str(t.status), t.done, t.reason) for t in session.trials()}
-
-
-class Interrupting(js.Callback):
-    """Ends the run at its n-th segment or decision."""
-
-    def __init__(self, after):
-        self.left = after
-
-    def on_segment(self, event):
-        self.count()
-
-    def on_stopped(self, event):
-        self.count()
-
-    def count(self):
-        self.left -= 1
-        if self.left < 0:
-            raise InterruptedError
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)

@@ -27,6 +27,7 @@ _COMMANDS = {
     "stop": "jsweep.cli.stop",
     "merge": "jsweep.cli.merge",
     "slurm": "jsweep.cli.slurm",
+    "clone": "jsweep.cli.clone",
     "drop": "jsweep.cli.drop",
     "list": "jsweep.cli.list",
     "show": "jsweep.cli.show",

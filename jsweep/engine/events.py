@@ -7,7 +7,7 @@ from typing import Protocol
 
 from jsweep.engine.tile import Segment
 from jsweep.planning import Tile
-from jsweep.storage.records import Checkpoint, Stop, Trial
+from jsweep.storage.records import Checkpoint, Copy, Stop, Trial
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,18 @@ class Stopped:
     stops: tuple[Stop, ...]
 
 
-Event = Compiled | Trained | Failed | Halved | Stopped
+@dataclass(frozen=True)
+class Copied:
+    """The sweep's rule has decided: these configs go on from copies of others' states.
+
+    Attributes:
+        copies: each config that was replaced, its source, and the values that it trains with from then on.
+    """
+
+    copies: tuple[Copy, ...]
+
+
+Event = Compiled | Trained | Failed | Halved | Stopped | Copied
 
 
 class Plan(Protocol):
@@ -122,6 +133,9 @@ class Callback:
     def on_stopped(self, event: Stopped) -> None:
         """The sweep's rule stopped trials."""
 
+    def on_copied(self, event: Copied) -> None:
+        """The sweep's rule replaced configs by copies of others."""
+
     def on_halved(self, event: Halved) -> None:
         """A tile did not fit the memory and is trained in narrower ones."""
 
@@ -147,6 +161,8 @@ def dispatch(event: Event, callbacks: Iterable[Callback]) -> None:
                 callback.on_halved(event)
             case Stopped():
                 callback.on_stopped(event)
+            case Copied():
+                callback.on_copied(event)
 
 
 def dispatched(events: Iterable[Event], callbacks: Sequence[Callback], stop: threading.Event) -> Iterator[Event]:

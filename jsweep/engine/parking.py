@@ -1,7 +1,7 @@
 """Where lanes wait, on the host, between the segments at whose ends a rule decides."""
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import jax
@@ -45,6 +45,15 @@ class Parking:
                 self._lanes.pop(trial, None)
             self._lanes.update(kept)
         return self.checkpointing.save(tile, segment, stopping or step == tile.until)
+
+    def copy(self, sources: Mapping[str, str]) -> None:
+        """Let trials go on from other trials' lanes; without one of a source its own is given up."""
+        with self._lock:
+            found = {trial: self._lanes.get(source) for trial, source in sources.items()}
+            for trial, lane in found.items():
+                self._lanes.pop(trial, None)
+                if lane is not None:
+                    self._lanes[trial] = lane
 
     def forget(self, trials: Iterable[str]) -> None:
         """Give up the lanes of trials that go no further, and the memory of tiles of which few lanes are left."""

@@ -1,6 +1,7 @@
 """Training recorded trials again from their seeds, in the tile program they were trained in."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 
 import jax
 from jaxtyping import PyTree
@@ -9,7 +10,7 @@ from jsweep.engine.carry import take
 from jsweep.engine.executors.threads import Work, default_workers, on_device
 from jsweep.engine.input_pipeline import streams, window_rows
 from jsweep.engine.program import lower_tile
-from jsweep.engine.tile import Setting, TileContext, train_tile
+from jsweep.engine.tile import Segment, Setting, TileContext, train_tile
 from jsweep.planning import Group, Tile
 from jsweep.storage.records import Score
 
@@ -45,7 +46,7 @@ def retrain(
     for tile in share.tiles:
         lanes = {trial.id: lane for lane, trial in enumerate(tile.trials)}
         last = max(wanted[trial.id] for trial in tile.trials)
-        for segment in train_tile(context, tile):
+        for segment in _segments(context, tile):
             for score in segment.scores:
                 scores.setdefault(score.trial, {})[score.step] = score
                 if score.step == wanted[score.trial]:
@@ -53,6 +54,16 @@ def retrain(
             if segment.carry.step >= last:
                 break
     return scores, states
+
+
+def _segments(context: TileContext, tile: Tile) -> Iterator[Segment]:
+    """The segments of a tile from its seeds on; what was copied into its lanes is scored as its trials', too."""
+    begin = None
+    for piece in [*tile.pieces(0), replace(tile, past={})]:
+        named = tuple(replace(lived, id=trial.id) for lived, trial in zip(piece.trials, tile.trials, strict=True))
+        for segment in train_tile(context, replace(piece, trials=named), begin):
+            begin = segment.carry
+            yield segment
 
 
 def tiles_to_retrain(

@@ -95,12 +95,17 @@ def train_tile(
 ) -> Iterator[Segment]:
     """Train the trials of one tile, to their ends or until ``tile.until``, yielding at each segment's end.
 
+    What was copied into it is trained first, from where ``begin`` stands, and nothing is yielded of that.
+
     Args:
         context: the program, the data and the device.
         tile: the trials.
         begin: the carry of a checkpoint to resume from; None starts from the seeds. Trials that end where it stands are
             evaluated there.
     """
+    for piece in tile.pieces(0 if begin is None else begin.step):
+        for segment in train_tile(context, piece, begin):
+            begin = segment.carry
     lanes, carry, pipeline = _start(context, tile)
     if begin is not None:
         state, sums, first = jax.device_put((begin.state, begin.sums, begin.first_nonfinite_step), context.device)

@@ -18,15 +18,37 @@ from jsweep.task.task import Task
 
 
 @dataclass(frozen=True)
+class Lived:
+    """That a state was in the lane of ``trial``, which trained with its config, until the step ``until``."""
+
+    until: int
+    trial: Trial
+
+
+@dataclass(frozen=True)
 class Tile:
     """Trials that are trained together in a program of ``width`` lanes; the first trial has the first lane.
 
-    ``until`` is the evaluation, in steps, after which a rule decides who goes on; None trains them to their ends.
+    ``until`` is the evaluation, in steps, after which a rule decides who goes on; None trains them to their ends. ``past`` is,
+    of trials that go on from copies, in whose lanes their states were before, in order.
     """
 
     trials: tuple[Trial, ...]
     width: int
     until: int | None = None
+    past: Mapping[str, Sequence[Lived]] = field(default_factory=dict)
+
+    def before(self, step: int) -> tuple["Trial", ...]:
+        """The trial in whose lane each state was on its way to ``step``."""
+        return tuple(
+            next((lived.trial for lived in self.past.get(trial.id, ()) if step <= lived.until), trial)
+            for trial in self.trials
+        )
+
+    def pieces(self, step: int) -> "list[Tile]":
+        """The tiles that train from ``step`` on what was copied into this one, one after another."""
+        ends = sorted({lived.until for path in self.past.values() for lived in path if lived.until > step})
+        return [Tile(self.before(end), self.width, end) for end in ends]
 
     @property
     def lanes(self) -> list[Trial]:

@@ -101,10 +101,15 @@ class Traced:
     @cached_property
     def used(self) -> frozenset[str]:
         """The lanes on which an output of one of the three programs depends."""
-        found = set()
-        for traced in (self.init, self.step, self.evaluate):
-            found |= {name for name, is_used in zip(self.lanes, used_inputs(traced.jaxpr)) if is_used}
-        return frozenset(found)
+        return self._used_in(self.init) | self.used_in_training
+
+    @cached_property
+    def used_in_training(self) -> frozenset[str]:
+        """The lanes on which a step or an evaluation depends, and not the initial state alone."""
+        return self._used_in(self.step) | self._used_in(self.evaluate)
+
+    def _used_in(self, traced: core.ClosedJaxpr) -> frozenset[str]:
+        return frozenset(name for name, is_used in zip(self.lanes, used_inputs(traced.jaxpr)) if is_used)
 
     @cached_property
     def vmap_error(self) -> Exception | None:

@@ -1,15 +1,19 @@
 """Plots of a sweep: a metric against a hyperparameter, with the spread over seeds, as PNG files."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float64
 
 from jsweep._runtime.optional import import_optional
 from jsweep._runtime.text import clean
 from jsweep.errors import ConfigError, UnknownNameError
 from jsweep.results.colours import COLOURS
+from jsweep.results.curves import Curves
+from jsweep.results.lineage import Lineage
 from jsweep.results.objective import Objective
 from jsweep.results.ranking import ConfigScore
 from jsweep.results.result import Result
@@ -97,6 +101,94 @@ def plot_best(result: Result, name: str, path: str | Path, *, metric: str | Obje
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)
     return Path(path)
+
+
+def plot_lineage(result: Result, name: str, path: str | Path, *, metric: str | Objective | None = None) -> Path:
+    """Draw how configs that were copied came about as a PNG: the scores above, a hyperparameter below, against the steps.
+
+    The lines are the configs', scores as means over seeds; a dotted line leads from a copy's source to the copy's new value.
+    The best config at the end is in colour, followed back through the configs that it was copied from.
+
+    Args:
+        result: The sweep, under a rule such as `jsweep.rules.population_based_training`.
+        name: A hyperparameter with numbers as values.
+        path: The file to write.
+        metric: What to draw; default: the sweep's objective.
+
+    Returns:
+        The path.
+
+    Raises:
+        ConfigError: Nothing was copied, no config has ``name`` as a number, or the metric cannot be ranked.
+        MissingExtraError: Matplotlib is not installed.
+    """
+    figure_module = import_optional("matplotlib.figure", "plots")
+    ranking, lineage = result.ranking(metric), result.lineage()
+    if not lineage.copies:
+        raise ConfigError(f"no config of {result.name!r} was copied: run a sweep under a rule that copies.")
+    if not any(_is_drawable(score.config.get(name)) for score in ranking):
+        raise UnknownNameError(
+            f"no config of {result.name!r} has {name!r} as a number: pass a hyperparameter that has."
+        )
+    figure = figure_module.Figure(figsize=(8.0, 7.0), dpi=150, layout="constrained")
+    scores, values = figure.subplots(2, sharex=True)
+    curves, best = result.curves(ranking[0].metric), ranking[0]
+    members = {score.config_id: score.trials for score in ranking}
+    for score in ranking:
+        scores.plot(curves.steps, _mean(curves, score.trials), color="0.75", linewidth=0.9)
+        _draw_values(values, lineage, score, name)
+    for stretch in lineage.path(best.config_id, best.step):
+        inside = (curves.steps > stretch.begin) & (curves.steps <= stretch.end)
+        mean = _mean(curves, members[stretch.config_id])[inside]
+        scores.plot(curves.steps[inside], mean, color=COLOURS[0], linewidth=2.2, marker="o", markersize=3)
+        if _is_drawable(stretch.config.get(name)):
+            values.plot([stretch.begin, stretch.end], [stretch.config[name]] * 2, color=COLOURS[0], linewidth=2.6)
+    _label_lineage(scores, values, best.metric, name)
+    figure.savefig(path)
+    return Path(path)
+
+
+def _mean(curves: Curves, trials: Sequence[str]) -> Float64[np.ndarray, " evaluations"]:
+    return np.mean([curves.values[curves.trials.index(trial)] for trial in trials], axis=0)
+
+
+def _draw_values(axes: "Axes", lineage: Lineage, score: ConfigScore, name: str) -> None:
+    """A config's own values, and from where the copies came that it went on from."""
+    copies = sorted(lineage.copies.get(score.config_id, ()), key=lambda copy: copy.step)
+    bounds = [0, *(copy.step for copy in copies), score.step]
+    for begin, end in itertools.pairwise(bounds):
+        value = lineage.trained(score.config_id, end).get(name)
+        if _is_drawable(value):
+            axes.plot(np.array([begin, end]), np.array([value] * 2), color="0.75", linewidth=1.2)
+    for copy in copies:
+        pair = [
+            lineage.trained(copy.source, copy.step).get(name),
+            lineage.trained(score.config_id, copy.step + 1).get(name),
+        ]
+        if all(map(_is_drawable, pair)):
+            axes.plot(
+                np.array([copy.step] * 2),
+                np.array(pair),
+                color=COLOURS[1],
+                linewidth=0.9,
+                linestyle=":",
+                marker=".",
+                markevery=[1],
+            )
+
+
+def _label_lineage(scores: "Axes", values: "Axes", metric: str, name: str) -> None:
+    for axes, most in ((scores, 20), (values, 50)):
+        drawn = np.concatenate([line.get_ydata() for line in axes.get_lines()])
+        drawn = drawn[np.isfinite(drawn)]
+        if len(drawn) and drawn.min() > 0 and drawn.max() / drawn.min() > most:
+            axes.set_yscale("log")
+    scores.set_ylabel(_plain(metric))
+    values.set_ylabel(_plain(name.replace("_", " ")))
+    values.set_xlabel("steps")
+    for axes in (scores, values):
+        axes.grid(True, which="major", color="0.9", linewidth=0.8)
+        axes.spines[["top", "right"]].set_visible(False)
 
 
 def _families(ranking: Sequence[ConfigScore], x: str, by: str | None) -> dict[str, list[ConfigScore]]:

@@ -36,7 +36,9 @@ class ConfigScore:
     ``values`` are the seeds' scores after ``step`` steps, in order of seed; ``std`` is their sample standard deviation
     (0.0 for one seed). ``complete`` says that every seed has finished, and that at this step both the metric and the
     loss are finite; a config for which it is False is never selected. ``mode`` is "min" or "max". ``stopped``: the sweep's
-    rule stopped it before its end, so it is complete only at a step, or at its best one, and not at the last.
+    rule stopped it before its end, so it is complete only at a step, or at its best one, and not at the last. ``copies``
+    says how often the rule had replaced it by a copy of another; ``config`` is what it trained with on its way to
+    ``step``, and `Result.schedule` what it trained with before.
     ``overlap`` is above 0 where the values are of folds, whose trainings share examples: the variance of their mean is
     ``1/n + overlap`` times that of one value, where overlap is the ratio of a fold's validation to its training examples
     (Nadeau and Bengio, 2003, "Inference for the generalization error").
@@ -55,6 +57,7 @@ class ConfigScore:
     mode: Mode
     stopped: bool = False
     overlap: float = 0.0
+    copies: int = 0
 
     @property
     def standard_error(self) -> float:
@@ -66,7 +69,8 @@ class ConfigScore:
         seeds = f"{len(self.values)} seed{'s' * (len(self.values) != 1)}"
         spread = f" ± {self.std:.2g}" if len(self.values) > 1 else ""
         where = f"{clean(self.metric)} {self.mean:.5g}{spread} over {seeds} at step {self.step}"
-        return f"{where}: {clean(format_config(self.config), 1000)}"
+        copied = f" (last, after {self.copies} cop{'ies' if self.copies > 1 else 'y'})" if self.copies else ""
+        return f"{where}: {clean(format_config(self.config), 1000)}{copied}"
 
 
 @dataclass(frozen=True)

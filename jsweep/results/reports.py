@@ -113,6 +113,8 @@ def ranking_text(title: str, ranking: Sequence[ConfigScore], width: int = WIDTH,
     }
     if len({score.step for score in ranking}) > 1:
         columns["step"] = [score.step for score in shown]
+    if any(score.copies for score in shown):
+        columns["copies"] = [score.copies for score in shown]
     if not all(score.complete for score in shown):
         columns["note"] = [_note(score) for score in shown]
     headings, cells = [*columns], [*columns.values()]
@@ -123,7 +125,9 @@ def ranking_text(title: str, ranking: Sequence[ConfigScore], width: int = WIDTH,
             cells.append(texts)
     more = f"... and {len(ranking) - top} more configs (--top N shows more)" if len(ranking) > top else ""
     same = f"in every config: {clean(format_config(fixed), MOST_FIXED)}" if fixed else ""
-    return "\n".join(part for part in [format_table(title, headings, [*zip(*cells)], width), more, same] if part)
+    last = "hyperparameters of configs with copies are the last ones: Result.schedule(config) has all, step by step"
+    table = format_table(title, headings, [*zip(*cells)], width)
+    return "\n".join(part for part in [table, more, same, last if "copies" in columns else ""] if part)
 
 
 def _fixed(configs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

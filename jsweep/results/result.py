@@ -8,6 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+from jaxtyping import Float64
+
 from jsweep._runtime.types import Value
 from jsweep.errors import ConfigError, UnknownNameError
 from jsweep.results.contenders import contenders
@@ -16,6 +19,7 @@ from jsweep.results.diagnostics import Diagnosis, diagnose
 from jsweep.results.diagnostics.evidence import evidence_of
 from jsweep.results.filters import matching
 from jsweep.results.incomplete import why_nothing_is_complete
+from jsweep.results.lineage import Lineage, lineage_of
 from jsweep.results.moment import of_one_moment
 from jsweep.results.objective import Directions, Objective, check_recorded, directions_of
 from jsweep.results.pareto import ParetoPoint, front
@@ -109,8 +113,41 @@ class Result:
         return self._directions().resolve(None, self.name)
 
     def trials(self) -> list[Trial]:
-        """The trials, in the order in which they were added to the store."""
-        return self._own(self._store.trials(self._row.key))
+        """The trials, in the order in which they were added to the store, each with the config that it trained with last."""
+        return self._own(self._as_trained(self.sweep_trials()))
+
+    def sweep_trials(self) -> list[Trial]:
+        """All trials of the sweep, each with the config that it began with."""
+        return self._store.trials(self._row.key)
+
+    def lineage(self) -> Lineage:
+        """Which configs went on from copies of others, by a rule such as `jsweep.rules.population_based_training`."""
+        copies = self._store.copies(self._row.key)
+        configs = {trial.config_id: trial.config for trial in self.sweep_trials()} if copies else {}
+        return lineage_of({**configs, **self._own_configs}, copies)
+
+    @of_one_moment
+    def schedule(self, config: str | ConfigScore) -> dict[str, Float64[np.ndarray, " steps"]]:
+        """What led to a config's last state, step by step: followed back through the copies that it went on from.
+
+        Training with `jsweep.schedules.table` of a hyperparameter's values repeats it, in so far as the optimizer's state
+        does not hold more of the hyperparameter than its effect.
+
+        Args:
+            config: The beginning of its id, or its score.
+
+        Returns:
+            For each hyperparameter that is a number, its value at each step.
+
+        Raises:
+            UnknownNameError: Not exactly one config has such an id.
+        """
+        trials = self.config(config.config_id if isinstance(config, ConfigScore) else config).trials()
+        step = config.step if isinstance(config, ConfigScore) else max(trial.done for trial in trials)
+        lineage = self.lineage()
+        if not lineage.copies:
+            lineage = lineage_of({trials[0].config_id: trials[0].config}, [])
+        return lineage.schedule(trials[0].config_id, step)
 
     def states(self) -> dict[str, TrialState]:
         """How the trials stand, by id; cheaper to read than `trials`."""
@@ -118,7 +155,7 @@ class Result:
 
     def trial(self, start: str) -> Trial:
         """The trial whose id begins with ``start``; UnknownNameError unless there is exactly one."""
-        found = self._own(self._store.trials_starting(self._row.key, start))
+        found = self._own(self._as_trained(self._store.trials_starting(self._row.key, start)))
         if len(found) != 1:
             raise UnknownNameError(
                 f"{start!r} matches {len(found)} trials of {self.name!r}: pass more of an id, as in "
@@ -219,7 +256,9 @@ class Result:
         objective, checked, trials = self._directions().resolve(metric, self.name), check_at(at), self.trials()
         scores = self._scores(objective.metric, checked, trials)
         overlap = float(self._row.settings.get("fold_overlap", 0.0))
-        return rank(self._with_own_configs(trials), objective, checked, scores, overlap)
+        ranked = rank(self._with_own_configs(trials), objective, checked, scores, overlap)
+        lineage = self.lineage()
+        return [_as_trained_to(lineage, score) for score in ranked] if lineage.copies else ranked
 
     @of_one_moment
     def pareto(self, *objectives: str | Objective, at: At = "last") -> list[ParetoPoint]:
@@ -353,6 +392,18 @@ class Result:
     def _own(self, trials: Sequence[Trial]) -> list[Trial]:
         return [trial for trial in trials if self._ids is None or trial.id in self._ids]
 
+    def _as_trained(self, trials: Sequence[Trial]) -> Sequence[Trial]:
+        """Trials with what they trained with last, as far as they have trained."""
+        lineage = self.lineage()
+        if not lineage.copies:
+            return trials
+        return [
+            replace(trial, config=lineage.trained(trial.config_id, trial.done))
+            if lineage.changed(trial.config_id, trial.done)
+            else trial
+            for trial in trials
+        ]
+
     def _directions(self) -> Directions:
         return directions_of(self.metrics(), self._row.settings)
 
@@ -407,6 +458,12 @@ def ledger_of(store: Store, row: SweepRecord) -> list[TestOpening]:
     """Every look at the test split of a sweep, by whichever sweep of the store, oldest first."""
     data = row.identity.get("test")
     return store.tests(data) if isinstance(data, str) else []
+
+
+def _as_trained_to(lineage: Lineage, score: ConfigScore) -> ConfigScore:
+    """A score with what its config trained with on its way to the step looked at."""
+    copies = lineage.changed(score.config_id, score.step)
+    return replace(score, config=lineage.trained(score.config_id, score.step), copies=copies)
 
 
 def _shown(value: Any) -> str:

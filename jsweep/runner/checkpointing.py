@@ -6,7 +6,7 @@ import json
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -59,13 +59,15 @@ class Checkpointing:
             return None  # one was dropped
         if not any(state.recorded for state in states.values()):
             return None
-        rows = self.store.checkpoints_of(self.sweep, list(ends))
+        lived = {trial.id for path in tile.past.values() for trial in (each.trial for each in path)}
+        rows = self.store.checkpoints_of(self.sweep, [*ends, *lived - ends.keys()])
         for step in sorted({row.step for row in rows}, reverse=True):
             if not all(resumes_from(step, states[t].recorded, end, self.evaluate_every) for t, end in ends.items()):
                 continue
             lanes = self._lanes([row for row in rows if row.step == step], group)
-            if ends.keys() <= lanes.keys():
-                found = [lanes[trial.id] for trial in tile.lanes]
+            there = replace(tile, trials=tile.before(step))
+            if all(trial.id in lanes for trial in there.trials):
+                found = [lanes[trial.id] for trial in there.lanes]
                 if len({lane.since for lane in found}) == 1:
                     return stack(found)
         return None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from jsweep.errors import StoreError
 from jsweep.storage import Checkpoint, Score, Status, Store, Trial
-from jsweep.storage.records import JsonObject, Stop
+from jsweep.storage.records import Copy, JsonObject, Stop
 from jsweep.storage.standing import Standing, TrialState, Wanted, standing
 
 
@@ -133,6 +133,10 @@ class Claims:
         with self._lock:
             self._held.difference_update(stop.trial for stop in stops)
             self._counts["recorded"] += 1
+
+    def copy(self, copies: Sequence[Copy]) -> None:
+        """Record that the sweep's rule replaced configs by copies of others."""
+        self.store.record_copies(self.sweep, copies)
 
     def release(self) -> None:
         """Give up every claim of this process."""

@@ -79,8 +79,15 @@ def _identity(prepared: Prepared) -> dict[str, Any]:
         "evaluate_every": prepared.setting.evaluate_every,
         "batch_size": task.batch_size,
         "rule": prepared.rule and prepared.rule.name,
-        "judged": prepared.rule and config_id({trial.id: trial.steps for trial in prepared.trials}),
+        "judged": prepared.rule
+        and config_id({trial.id: trial.steps for trial in prepared.trials} | _explored(prepared)),
     }
+
+
+def _explored(prepared: Prepared) -> dict[str, str]:
+    """What the rule's copies change, within what: their values follow from it."""
+    explored = prepared.explored
+    return {} if explored is None else {f"explored {name}": str(explored.space[name]) for name in explored.names}
 
 
 def _loader(train: PyTree | Batches) -> dict[str, str] | None:

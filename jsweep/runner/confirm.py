@@ -92,6 +92,12 @@ def confirm(
         raise ConfigError(
             f"no config of {session.name!r} is complete, so none can be confirmed: finish the sweep first."
         )
+    copied = [score.config_id for score in first if score.copies]
+    if copied:
+        raise ConfigError(
+            f"{len(copied)} of these configs, the first {copied[0]}, trained with changing hyperparameters, which fresh seeds "
+            "would not repeat: train the values of session.schedule(config) by js.schedules.table under fresh seeds."
+        )
     again = run(confirming(session, first, fresh), progress=progress)
     return Confirmation(first, again.ranking(at=at), again.best(at=at), again)
 

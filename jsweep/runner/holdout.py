@@ -13,7 +13,9 @@ from jsweep.engine.input_pipeline import streams, window_rows
 from jsweep.engine.program import compile_program, lower_test
 from jsweep.engine.retrain import retrain
 from jsweep.planning import Group, Tile
+from jsweep.results.lineage import Lineage
 from jsweep.results.ranking import ConfigScore
+from jsweep.runner.descent import followed
 from jsweep.runner.prepare import Prepared
 from jsweep.runner.recorded import Curves, check_equal, evaluated
 
@@ -27,7 +29,9 @@ class Trained:
     states: Mapping[str, PyTree]
 
 
-def train_selected(prepared: Prepared, best: ConfigScore, widths: Mapping[str, int], recorded: Curves) -> list[Trained]:
+def train_selected(
+    prepared: Prepared, best: ConfigScore, widths: Mapping[str, int], recorded: Curves, lineage: Lineage
+) -> list[Trained]:
     """Train the selected config's trials again up to the selected step, and check them against the record.
 
     Args:
@@ -35,6 +39,7 @@ def train_selected(prepared: Prepared, best: ConfigScore, widths: Mapping[str, i
         best: the config, and the step whose parameters are tested.
         widths: of the tiles that its trials were trained in, by trial.
         recorded: the recorded scores of its trials.
+        lineage: where they were copied from.
 
     Raises:
         IncompatibleSweepError: where the trials come out otherwise than they are recorded.
@@ -48,10 +53,10 @@ def train_selected(prepared: Prepared, best: ConfigScore, widths: Mapping[str, i
         tiles = tuple(replace(group, trials=tuple(t for t in group.trials if t.id in ids)).tiles(width))
         window = window_rows(group, tiles, task.data, prepared.sweep.pairing) if streams(task.data, device) else None
         mine, wanted = {trial: recorded[trial] for trial in ids}, dict.fromkeys(ids, best.step)
-        work = Work(group, tiles, window)
+        work = followed(lineage, prepared.trials, Work(group, tiles, window), wanted)
         scores, states = retrain(prepared.setting, work, device, steps=wanted, evaluated=evaluated(mine))
         check_equal(mine, scores, wanted)
-        found.append(Trained(group, tiles, states))
+        found.append(Trained(group, work.tiles, states))
     return found
 
 

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Int64, UInt32
+from jaxtyping import Bool, Int64, UInt32
 
 from jsweep._runtime.types import Mode
 from jsweep.errors import ConfigError
 from jsweep.search.rules._columns import lengths, reached
-from jsweep.search.rules._rule import GO, STOP, Rule, check_decisions
+from jsweep.search.rules._rule import GO, STOP, Rule, check_decisions, check_sources
 from jsweep.storage.records import Stop, Trial
 
 
@@ -53,7 +53,7 @@ def check_rungs(rule: Rule, steps: Sequence[int], every: int) -> None:
     if not rungs:
         raise ConfigError(
             f"rule={rule.name} never decides: its first rung is not before the end of the longest trial, at {max(steps)} "
-            "steps; pass a smaller first=."
+            f"steps; pass a smaller {'first' if rule.copying is None else 'every'}=."
         )
     missed = [rung for rung in rungs if rung % every]
     if missed:
@@ -85,10 +85,17 @@ class Judge:
         key: the data of the sweep's root key.
         mode: whether the objective's smallest or largest value is best.
         stops: the trials that are recorded as stopped, with their steps. What is recorded stands.
+        copies: the configs that are recorded as replaced by copies, each with its source, by step. So do these.
     """
 
     def __init__(
-        self, rule: Rule, rows: Rows, key: UInt32[np.ndarray, "2"], mode: Mode, stops: Mapping[str, int] | None = None
+        self,
+        rule: Rule,
+        rows: Rows,
+        key: UInt32[np.ndarray, "2"],
+        mode: Mode,
+        stops: Mapping[str, int] | None = None,
+        copies: Mapping[int, Mapping[str, str]] | None = None,
     ):
         self._rule, self._rows, self._key = rule, rows, key
         self._sign = -1.0 if mode == "max" else 1.0
@@ -102,7 +109,10 @@ class Judge:
         self._furthest = np.zeros(len(rows.trials), np.int64)  # the steps recorded of each row
         self._targets: dict[int, int] = {}  # of the rows that go on: the column that each goes to
         self._missing: dict[str, int] = {}  # of their trials that are not there: the steps that each goes to
+        self._failed: set[str] = set()
         self._stops: list[Stop] = []
+        self._recorded_copies = copies or {}
+        self._copies: list[tuple[int, dict[str, str]]] = []
         self.ended = False
 
     def record(self, trial: str, step: int, value: float, finite: bool) -> None:
@@ -117,12 +127,13 @@ class Judge:
             del self._missing[trial]
 
     def fail(self, trial: str) -> None:
-        """Enter that a trial has failed: the rest of its scores are not finite."""
+        """Enter that a trial has failed, or was stopped by the user: the rest of its scores are not finite."""
         if trial in self._rows.place:
             row, seed = self._rows.place[trial]
             rest = np.isnan(self._known[row, :, seed]) & (self._rows.budgets[row] > 0)
             self._known[row, rest, seed] = np.inf
             self._missing.pop(trial, None)
+            self._failed.add(trial)
 
     def advance(self) -> dict[str, int]:
         """Ask the rule as often as the scores allow; returns the trials that go on, each with the step that it goes to."""
@@ -137,6 +148,11 @@ class Judge:
         found, self._stops = self._stops, []
         return found
 
+    def copies(self) -> list[tuple[int, dict[str, str]]]:
+        """What was copied since the last call: the step, and each config that was replaced with its source."""
+        found, self._copies = self._copies, []
+        return found
+
     def _decide(self) -> None:
         at = reached(self._shown, self._budgets)
         self._live &= at < self._lengths
@@ -146,6 +162,7 @@ class Judge:
         self._as_recorded(decisions, at, live)
         stops, goes = live & (decisions == STOP), live & (decisions == GO)
         self._stop(np.flatnonzero(stops), at, f"stopped by {self._rule.name}")
+        self._copy(goes, at)
         self._send(np.flatnonzero(goes), at)
         if not goes.any() and not stops.any():
             self._stop(np.flatnonzero(live), at, f"not continued by {self._rule.name}")
@@ -158,6 +175,24 @@ class Judge:
                 decisions[row] = STOP
         went_on = live & (decisions == STOP) & (self._furthest > at)
         decisions[[row for row in np.flatnonzero(went_on) if row not in self._recorded]] = GO
+
+    def _copy(self, goes: Bool[np.ndarray, " rows"], at: Int64[np.ndarray, " rows"]) -> None:
+        """Ask the rule which rows go on as copies of others; what is recorded of that stands."""
+        copying, step = self._rule.copying, int(at[goes].max(initial=0))
+        if copying is None or step == 0:
+            return
+        pairs = self._recorded_copies.get(step)
+        if pairs is None and not (self._furthest[goes] > step).any():
+            asked = copying.sources(_read_only(self._shown), _read_only(self._budgets), self._key)
+            sources = check_sources(self._rule, asked, at, goes)
+            names = [row[0].config_id for row in self._rows.trials]
+            pairs = {
+                names[row]: names[sources[row]]
+                for row in np.flatnonzero(sources != np.arange(len(sources))).tolist()
+                if not self._failed.issuperset(trial.id for trial in self._rows.trials[row])
+            }
+        if pairs:
+            self._copies.append((step, dict(pairs)))
 
     def _stop(self, rows: Int64[np.ndarray, " stopped"], at: np.ndarray, how: str) -> None:
         for row in rows:

@@ -16,6 +16,8 @@ from jsweep.engine.retrain import retrain, tiles_to_retrain
 from jsweep.errors import ConfigError, StoreError
 from jsweep.planning import Group
 from jsweep.planning.traced import LaneFunctions
+from jsweep.results.lineage import Lineage
+from jsweep.runner.descent import followed
 from jsweep.runner.prepare import Prepared
 from jsweep.runner.recorded import Curves, check_equal, evaluated
 from jsweep.storage import Checkpoint, Trial
@@ -37,7 +39,7 @@ def saved_state(prepared: Prepared, folder: Path, saved: Checkpoint) -> PyTree |
     return None
 
 
-def trained_again(prepared: Prepared, trial: Trial, step: int, recorded: Curves) -> PyTree:
+def trained_again(prepared: Prepared, trial: Trial, step: int, recorded: Curves, lineage: Lineage) -> PyTree:
     """The arrays of a trial's state after ``step`` steps, trained again and checked against the ``recorded`` scores.
 
     Raises:
@@ -49,17 +51,23 @@ def trained_again(prepared: Prepared, trial: Trial, step: int, recorded: Curves)
         raise ConfigError(f"step={step} is not an evaluation of trial {trial.id}: pass one of the steps of its curve.")
     share = tiles_to_retrain(prepared.setting, prepared.groups, {trial.id: trial.width or 1}, False)[0]
     wanted, device = {trial.id: step}, default_workers()[0]
+    share = followed(lineage, prepared.trials, share, wanted)
     scores, states = retrain(prepared.setting, share, device, steps=wanted, evaluated=steps)
     check_equal(recorded, scores, wanted)
     return states[trial.id]
 
 
-def whole_state(prepared: Prepared, trial: str, arrays: PyTree) -> PyTree:
-    """A trial's state as its task made it: with what is not an array, and without the masked units of padded widths."""
-    group = prepared.group_of(trial)
+def whole_state(prepared: Prepared, trial: Trial, arrays: PyTree) -> PyTree:
+    """A state as its task made it: with what is not an array, and without the masked units of padded widths.
+
+    Args:
+        prepared: the sweep.
+        trial: the trial, with what it trained with.
+        arrays: the arrays of its state.
+    """
+    group = prepared.group_of(trial.id)
     if any(lane.most for lane in group.lanes.values()):
-        planned = next(member for member in group.trials if member.id == trial)
-        own = _own_shapes(prepared.setting.task, group, planned.config)
+        own = _own_shapes(prepared.setting.task, group, trial.config)
         arrays = jax.tree.map(lambda shape, leaf: leaf[tuple(slice(n) for n in shape.shape)], own, arrays)
     return group.traced.template.whole(arrays)
 

@@ -4,6 +4,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -17,10 +18,13 @@ from jsweep.planning.grouping import Traces
 from jsweep.planning.identity import data_hash, test_hash
 from jsweep.planning.trained_hyperparameters import trained_hyperparameters
 from jsweep.results.objective import DEFAULT_METRIC, Objective, check_recorded
+from jsweep.runner.clones import with_clones
 from jsweep.runner.judge import check_rungs
+from jsweep.runner.population import explored_by
 from jsweep.runner.sweep import Sweep
 from jsweep.search.model_based import Search
 from jsweep.search.rules._rule import Rule, as_rule
+from jsweep.search.rules.population import Explored
 from jsweep.space import Configs
 from jsweep.space import configs as checked
 from jsweep.storage.records import SweepRecord, Trial
@@ -44,6 +48,14 @@ class Prepared:
     data_hash: str = field(repr=False, default="")
     test_hash: str | None = field(repr=False, default=None)
     untraceable: Mapping[str, Exception] = field(repr=False, default_factory=dict)
+
+    @cached_property
+    def explored(self) -> Explored | None:
+        """What the rule's copies change; None where it copies nothing. ConfigError where it cannot."""
+        configs = self.sweep.configs
+        if self.rule is None or self.rule.copying is None or isinstance(configs, Search):
+            return None
+        return explored_by(self.rule, checked(configs), self.groups, self.roles)
 
     @property
     def metrics(self) -> list[str]:
@@ -97,7 +109,7 @@ def prepare(
     task = sweep.task
     root = root_key_data(sweep.key)
     check_data(task.data)
-    configs = sweep.configs.drawn if isinstance(sweep.configs, Search) else checked(sweep.configs)
+    configs = sweep.configs.drawn if isinstance(sweep.configs, Search) else with_clones(checked(sweep.configs), record)
     trials = make_trials(task, configs, sweep.seeds, sweep.steps, sweep.epochs, epoch_examples(task.data))
     trials = tuple(replace(trial, steps=(lengths or {}).get(trial.id, trial.steps)) for trial in trials)
     grouped = make_groups(
@@ -182,6 +194,7 @@ def _check_rule(prepared: Prepared) -> None:
         raise ConfigError(
             f"rule={rule.name} can stop nothing with {seeds} seeds: pass seeds={rule.least_seeds} or more."
         )
+    _ = prepared.explored
     check_rungs(rule, [trial.steps for trial in prepared.trials], prepared.setting.evaluate_every)
 
 

@@ -99,11 +99,11 @@ class _Counting(Progress):
         self.tally.compile()
 
     def on_segment(self, event: Trained) -> None:
-        segment = event.segment
-        self.tally.train([trial.id for trial in event.tile.trials], segment.carry.step, segment.steps_done)
+        segment, trials = event.segment, {trial.id: trial for trial in event.tile.trials}
+        self.tally.train(trials, segment.carry.step, segment.steps_done)
         for score in segment.scores:
             if score.finished:
-                self.tally.finish(score.trial, score.metrics)
+                self.tally.finish(trials[score.trial], score.metrics)
 
     def on_failed(self, event: Failed) -> None:
         self.tally.fail(trial.id for trial in event.trials)

@@ -10,6 +10,7 @@ from jsweep._runtime.environment import describe_environment
 from jsweep.engine.executors.threads import default_workers
 from jsweep.engine.retrain import retrain, tiles_to_retrain
 from jsweep.errors import ConfigError
+from jsweep.runner.descent import followed, followed_curves
 from jsweep.runner.recorded import compared, evaluated, is_same
 from jsweep.runner.run import attach
 from jsweep.runner.session import Session
@@ -94,13 +95,14 @@ def replay_many(
         neighbours: whether tiles are filled as in the whole sweep; else with copies of each trial.
     """
     rows = {row.id: row for row in session.trials()}
-    recorded = session.recorded(rows[trial] for trial in trials)
+    steps = {row.id: row.done for row in rows.values() if row.status == Status.STOPPED}
+    recorded, lineage = followed_curves(session, [rows[trial] for trial in trials], {}), session.lineage()
     known, now = session.environments(), describe_environment()
     found: dict[str, Replay] = {}
     setting, groups = session.prepared.setting, session.prepared.groups
     widths = {trial: width or rows[trial].width or 1 for trial in trials}
-    steps = {row.id: row.done for row in rows.values() if row.status == Status.STOPPED}
-    for share in tiles_to_retrain(setting, groups, widths, neighbours):
+    for tiles in tiles_to_retrain(setting, groups, widths, neighbours):
+        share = followed(lineage, session.prepared.trials, tiles, steps)
         scores, _ = retrain(setting, share, default_workers()[0], steps=steps, evaluated=evaluated(recorded))
         wide = share.tiles[0].width
         for trial in (t for t in trials if t in scores and widths[t] == wide):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import jax
 
 from jsweep.data.splits import Splits
-from jsweep.engine.events import Event, Failed, Halved, Stopped, Trained
+from jsweep.engine.events import Copied, Event, Failed, Halved, Stopped, Trained
 from jsweep.engine.executors.threads import More, Work
 from jsweep.engine.input_pipeline import streams, window_rows
 from jsweep.engine.parking import Parking
@@ -15,9 +15,10 @@ from jsweep.engine.tile_size import choose_width
 from jsweep.planning import Group, Tile
 from jsweep.results.ranking import LOSSES
 from jsweep.runner.judge import Judge, make_rows
+from jsweep.runner.population import Population, make_population
 from jsweep.runner.prepare import Prepared
 from jsweep.storage import Status, Store, SweepRecord
-from jsweep.storage.records import Trial
+from jsweep.storage.records import Copy, Trial, is_stopped_by_user
 
 
 @dataclass
@@ -34,6 +35,8 @@ class Ruling:
         stopped: the trials that were recorded as stopped before.
         held: the trials that other processes hold.
         given: the step to which a trial was last sent by this process.
+        population: what copies train with, where the rule copies.
+        left: the trials that the user has stopped: to the rule they are not finite from there on.
     """
 
     judge: Judge
@@ -45,6 +48,8 @@ class Ruling:
     stopped: Collection[str] = ()
     held: Collection[str] = ()
     given: dict[str, int] = field(default_factory=dict)
+    population: Population | None = None
+    left: set[str] = field(default_factory=set)
     _next: More | None = None
 
     def waits(self) -> bool:
@@ -55,9 +60,9 @@ class Ruling:
     def work(self, workers: Sequence[jax.Device]) -> list[Work]:
         """Each compile group's share, whose tiles come with the waves."""
         data, pairing = self.prepared.setting.task.data, self.prepared.sweep.pairing
-        streamed = streams(data, workers[0])
+        streamed, copying = streams(data, workers[0]), self.population is not None
         return [
-            Work(group, (), _window(group, width, data, pairing) if streamed else None, width)
+            Work(group, (), _window(group, width, data, pairing, copying) if streamed else None, width)
             for group, width in zip(self.prepared.groups, self.widths, strict=True)
         ]
 
@@ -71,18 +76,35 @@ class Ruling:
         stops = tuple(stop for stop in self.judge.stops() if stop.trial not in self.stopped)
         fresh = {t: until for t, until in going.items() if self.given.get(t) != until and t not in self.held}
         self.given |= fresh
-        events: tuple[Event, ...] = (Stopped(stops),) if stops else ()
+        copies = self._copied()
+        events: list[Event] = [*([Stopped(stops)] if stops else ()), *([Copied(copies)] if copies else ())]
         return events, [
             (number, tile)
             for number, (group, width) in enumerate(zip(self.prepared.groups, self.widths, strict=True))
             for tile in self._tiles(group, width, fresh)
         ]
 
+    def _copied(self) -> tuple[Copy, ...]:
+        """Let trials go on from copies of others, as the rule has decided since; returns what is to be recorded."""
+        copies: list[Copy] = []
+        for step, sources in self.judge.copies() if self.population else ():
+            assert self.population is not None
+            self.parking.copy(self.population.pairs(sources))
+            copies += self.population.note(step, sources)
+        return tuple(copies)
+
+    def leave(self, lost: Sequence[str], recorded: Iterable[Trial]) -> None:
+        """Let the judge know which trials the user has stopped, among those whose last scores were not recorded."""
+        for trial in recorded:
+            if trial.id in lost and is_stopped_by_user(trial):
+                self.left.add(trial.id)
+                self.judge.fail(trial.id)
+
     def note(self, event: Event) -> None:
         """Let the judge know what was recorded."""
         match event:
             case Trained(_, tile, segment):
-                for score in segment.scores:
+                for score in (score for score in segment.scores if score.trial not in self.left):
                     finite = all(math.isfinite(score.metrics.get(name, 0.0)) for name in LOSSES)
                     self.judge.record(score.trial, score.step, score.metrics[self.metric], finite)
                 self.starts |= {trial.id: segment.carry.step for trial in tile.trials}
@@ -101,9 +123,11 @@ class Ruling:
         alike: dict[tuple[int, int], list[Trial]] = {}
         for trial in group.trials:
             if trial.id in going:
-                alike.setdefault((self.starts.get(trial.id, 0), going[trial.id]), []).append(trial)
+                until, population = going[trial.id], self.population
+                as_trained = trial if population is None else population.trained(trial, until)
+                alike.setdefault((self.starts.get(trial.id, 0), until), []).append(as_trained)
         return [
-            replace(tile, until=until)
+            replace(tile, until=until, past=self.population.past(tile.trials, until) if self.population else {})
             for (_, until), trials in alike.items()
             for tile in replace(group, trials=tuple(trials)).tiles(width)
         ]
@@ -132,12 +156,14 @@ def make_ruling(
     assert rule is not None
     assert objective is not None  # as prepare has checked
     assert objective.mode is not None
-    known = {trial.id: trial for trial in store.trials(record.key)}
     traced = [trial for group in prepared.groups for trial in group.trials]
     rows = make_rows(traced, setting.evaluate_every, rule.per)
-    stops = {trial.id: trial.done for trial in known.values() if trial.status == Status.STOPPED}
-    judge = Judge(rule, rows, setting.root, objective.mode, stops)
-    _read_scores(judge, store, record, objective.metric, known.values())
+    with store.snapshot():  # scores beyond a decision, and what was decided
+        known = {trial.id: trial for trial in store.trials(record.key)}
+        stops = {t.id: t.done for t in known.values() if t.status == Status.STOPPED and not is_stopped_by_user(t)}
+        copies = store.copies(record.key)
+        judge = Judge(rule, rows, setting.root, objective.mode, stops, _by_step(copies))
+        _read_scores(judge, store, record, objective.metric, known.values())
     widths = []
     for group in prepared.groups:
         recorded = next((known[t.id].width for t in group.trials if t.id in known and known[t.id].width), None)
@@ -146,7 +172,15 @@ def make_ruling(
     for checkpoint in store.checkpoints(record.key):  # those of the most steps first
         for trial in checkpoint.trials:
             starts.setdefault(trial, checkpoint.step)
-    return Ruling(judge, prepared, objective.metric, parking, widths, starts, stops, held)
+    population = prepared.explored and make_population(rule, prepared.explored, setting.root, traced, copies)
+    return Ruling(judge, prepared, objective.metric, parking, widths, starts, stops, held, population=population)
+
+
+def _by_step(copies: Iterable[Copy]) -> dict[int, dict[str, str]]:
+    found: dict[int, dict[str, str]] = {}
+    for copy in copies:
+        found.setdefault(copy.step, {})[copy.config_id] = copy.source
+    return found
 
 
 def _read_scores(judge: Judge, store: Store, record: SweepRecord, metric: str, known: Iterable[Trial]) -> None:
@@ -157,14 +191,17 @@ def _read_scores(judge: Judge, store: Store, record: SweepRecord, metric: str, k
         diverged = {s for loss in losses for s, value in loss.get(trial.key, []) if not math.isfinite(value)}
         for step, value in scores.get(trial.key, []):
             judge.record(trial.id, step, value, step not in diverged)
-        if trial.status == Status.FAILED:
+        if trial.status == Status.FAILED or is_stopped_by_user(trial):
             judge.fail(trial.id)
 
 
-def _window(group: Group, width: int, data: Splits, pairing: str) -> int:
+def _window(group: Group, width: int, data: Splits, pairing: str, copying: bool) -> int:
     """The rows of a window that serves whatever trials of a group a tile has."""
     if group.shared:
         return window_rows(group, group.tiles(width), data, pairing)
     orders = {(t.seed, t.config_id if pairing != "common" else "", group.batch_size(t)): t for t in group.trials}
+    if copying and "batch_size" in group.lanes:  # copies may bring the largest to every trial
+        most = max(map(group.batch_size, group.trials))
+        orders = {k: replace(t, config={**t.config, "batch_size": most}) for k, t in orders.items()}
     largest = sorted(orders.values(), key=lambda trial: -group.batch_size(trial))[:width]
     return window_rows(group, [Tile(tuple(largest), width)], data, pairing)

@@ -17,7 +17,7 @@ from jsweep._runtime.backend import configure
 from jsweep._runtime.environment import describe_environment
 from jsweep._runtime.interrupts import interrupts_set
 from jsweep._runtime.types import Value
-from jsweep.engine.events import Callback, Failed, Halved, Stopped, Trained, dispatched
+from jsweep.engine.events import Callback, Copied, Failed, Halved, Stopped, Trained, dispatched
 from jsweep.engine.executors.programs import KeptPrograms
 from jsweep.engine.executors.threads import default_workers
 from jsweep.engine.executors.threads import run as run_tiles
@@ -356,7 +356,9 @@ class _Part:
                     case Trained(group, tile, segment, _, saved):
                         outdated = checkpointing.outdated(tile, segment, saved) if checkpointing else []
                         program = work[group].group.identity.digest
-                        claims.record(program, tile.width, segment.scores, saved, outdated)
+                        lost = claims.record(program, tile.width, segment.scores, saved, outdated)
+                        if lost and ruling is not None:
+                            ruling.leave(lost, self.store.trials(self.record.key))
                         if checkpointing:
                             checkpointing.remove(outdated)
                     case Failed(_, trials, error):
@@ -365,6 +367,8 @@ class _Part:
                         claims.stop(stops)
                         if checkpointing:
                             checkpointing.forget_superseded()
+                    case Copied(copies):
+                        claims.copy(copies)
                     case Halved(group, width):
                         warnings.warn(
                             f"[{work[group].group.label}] did not fit the memory: its trials train {width} at a time.",

@@ -178,7 +178,8 @@ class _Course:
         if not isinstance(earlier, Result):
             return Batch([], [])
         kept, told = Filter(search.space), outcomes(earlier, self.objectives)
-        configs = {score.config_id: _resolved(score.config) for score in earlier.ranking(self.objectives[0])}
+        scores = [score for score in earlier.ranking(self.objectives[0]) if not score.copies]  # those had other configs
+        configs = {score.config_id: _resolved(score.config) for score in scores}
         inside = [
             (config, told[identity])
             for identity, config in configs.items()

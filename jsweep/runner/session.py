@@ -10,6 +10,7 @@ from jsweep.errors import ConfigError
 from jsweep.results.objective import Objective
 from jsweep.results.ranking import At, ConfigScore, Rule, Simplest, TestScore, score_of_opening
 from jsweep.results.result import Result
+from jsweep.runner.descent import followed_curves, trained
 from jsweep.runner.examples import example_values
 from jsweep.runner.holdout import evaluate_on_test, train_selected
 from jsweep.runner.looks import Looks, look_of
@@ -76,7 +77,6 @@ class Session(Result):
         """
         score = super().best(metric, at=at, rule=rule, simplest=simplest)
         given = {each.name: getattr(score, each.name) for each in fields(score)}
-        given["config"] = self._own_configs.get(score.config_id, score.config)
         return SelectedConfig(**given, session=self)
 
     def test(
@@ -114,7 +114,7 @@ class Session(Result):
         with self.snapshot():
             best = self.best(metric, at=at, rule=rule, simplest=simplest)
             rows = [trial for trial in self.trials() if trial.id in best.trials]
-            recorded = self.recorded(rows)
+            recorded, lineage = followed_curves(self, rows, dict.fromkeys(best.trials, best.step)), self.lineage()
         asked = TestOpening(
             data=self.prepared.test_hash,
             look=look_of(self.row, [str(row.program) for row in rows], best.config_id, best.step),
@@ -133,7 +133,7 @@ class Session(Result):
             known = looks.reserve(asked, again)
             if known is not None:
                 return score_of_opening(known, from_ledger=True)
-            trained = train_selected(self.prepared, best, widths, recorded)
+            trained = train_selected(self.prepared, best, widths, recorded, lineage)
             looks.open()
             entry = looks.complete(evaluate_on_test(self.prepared, best, trained), best.seeds)
         return score_of_opening(entry, from_ledger=False)
@@ -205,5 +205,6 @@ class Session(Result):
         if saved is not None and saved.step == wanted:
             arrays = saved_state(self.prepared, self.folder, saved)
         if arrays is None:
-            arrays = trained_again(self.prepared, row, wanted, self.recorded([row]))
-        return whole_state(self.prepared, row.id, arrays)
+            recorded = followed_curves(self, [row], {row.id: wanted})
+            arrays = trained_again(self.prepared, row, wanted, recorded, self.lineage())
+        return whole_state(self.prepared, trained(self.lineage(), row, wanted), arrays)

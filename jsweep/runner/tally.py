@@ -51,8 +51,8 @@ class Scoreboard:
                 self.configs += trial.config_id not in self._missing
                 self._missing[trial.config_id] = self._missing.get(trial.config_id, 0) + 1
 
-    def add(self, trial: str, value: float) -> None:
-        """Enter the value of the metric that a trial ended with."""
+    def add(self, trial: str, value: float, trained: Mapping[str, Value]) -> None:
+        """Enter the value of the metric that a trial ended with, and the config that it was ``trained`` with last."""
         config = self._trials[trial].config_id
         values = self._values.setdefault(config, {})
         if trial in values:
@@ -68,7 +68,7 @@ class Scoreboard:
         self.complete += 1
         mean = statistics.mean(values.values())
         if self.mode is not None and (self.best is None or self._is_better(mean, self.best.mean)):
-            self.best = Best(mean, len(values), self._trials[trial].config)
+            self.best = Best(mean, len(values), trained)
 
     def _is_better(self, value: float, than: float) -> bool:
         return value > than if self.mode == "max" else value < than
@@ -139,7 +139,7 @@ class Tally:
         for score in ranking:
             for trial, value in zip(score.trials, score.values):
                 if trial in finished:
-                    self.scoreboard.add(trial, value)
+                    self.scoreboard.add(trial, value, score.config)
 
     def compile(self) -> None:
         """Count a compiled program; the speed is measured from the first on."""
@@ -157,10 +157,10 @@ class Tally:
         while len(self._trained) > 2 and now - self._trained[1][0] > WINDOW_SECONDS:
             self._trained.popleft()
 
-    def finish(self, trial: str, metrics: Mapping[str, float]) -> None:
+    def finish(self, trial: Trial, metrics: Mapping[str, float]) -> None:
         """Count a trial that finished, with the metrics at its end."""
-        self._end(trial)
-        self.scoreboard.add(trial, metrics.get(self.scoreboard.metric, math.nan))
+        self._end(trial.id)
+        self.scoreboard.add(trial.id, metrics.get(self.scoreboard.metric, math.nan), trial.config)
 
     def fail(self, trials: Iterable[str]) -> None:
         """Count trials that failed: nothing of them is left to train."""

@@ -105,27 +105,38 @@ def drop(store: str | os.PathLike[str], sweep: str, trials: Iterable[str] | None
     return count
 
 
-def stop(store: str | os.PathLike[str], sweep: str) -> int:
-    """Ask the processes that train a sweep to stop, from anywhere that its record can be reached.
+def stop(store: str | os.PathLike[str], sweep: str, configs: Iterable[str] | None = None) -> int:
+    """Ask the processes that train a sweep to stop, or stop some of its configs, from anywhere that its record can be reached.
 
-    Each ends after its current segments with everything recorded, and its `run` returns the session. Running the sweep again
-    trains the rest.
+    Without ``configs``, each process ends after its current segments with everything recorded, and its `run` returns the
+    session. Running the sweep again trains the rest. With them, these configs stop for good where their record stands, by
+    the user; a process that trains them leaves them at the end of its current segment, of which nothing is recorded.
 
     Args:
         store: The store's file.
         sweep: The sweep's name in the store.
+        configs: The ids of configs, or the beginnings of them.
 
     Returns:
-        The number of processes that train it.
+        The number of processes that train it; with ``configs``, the number of trials that were stopped.
 
     Raises:
-        StoreError: If the sweep is not in the store, or no process trains it now.
+        StoreError: If the sweep is not in the store, or no process trains it now; if a config is not in it, or has ended.
     """
     path = _check_on_disk(store)
     if not path.exists():
         raise StoreError(f"store={str(store)!r} does not exist: pass the path of an existing store.")
     with open_store(store) as opened:
+        if configs is not None:
+            return opened.stop_configs(sweep, _listed(configs))
         return opened.ask_to_stop(sweep, functools.cache(functools.partial(is_alive, opened.folder)))
+
+
+def _listed(configs: Iterable[str]) -> list[str]:
+    listed = [] if isinstance(configs, str) else list(configs)
+    if not listed or not all(isinstance(each, str) for each in listed):
+        raise ConfigError(f"configs={configs!r} is not valid: pass a list of config ids, such as ['3f2a91'].")
+    return listed
 
 
 def sample(trials: Iterable[str], count: int, seed: int = 0) -> list[str]:

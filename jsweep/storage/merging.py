@@ -20,6 +20,7 @@ from jsweep.storage.sqlite import Store, open_store
 _ROW = (
     "id, extension, config_id, config, seed, steps, done, status, nonfinite, reason, traceback, program, width, digest"
 )
+_OF_PROCESSES = ("seconds", "stop_requests")  # settings that are counted anew, or that concern running processes
 _ENDED = ("finished", "stopped", "failed")
 
 
@@ -113,7 +114,7 @@ def _take_in(into: Store, part: Store, db: sqlite3.Connection) -> tuple[int, ...
 def _take_sweep(db: sqlite3.Connection, into: Store, part: Store, sweep: SweepRecord) -> tuple[int, ...]:
     known = into.sweep(sweep.name)
     if known is None:
-        settings = {name: value for name, value in sweep.settings.items() if name not in COUNTS}
+        settings = {name: value for name, value in sweep.settings.items() if name not in _OF_PROCESSES}
         place = db.execute(
             "INSERT INTO sweeps (name, task, identity, settings, created) VALUES (?, ?, ?, ?, ?)",
             (sweep.name, sweep.task, dump(sweep.identity), dump(settings), sweep.created),
@@ -141,6 +142,10 @@ def _check_same(into: Store, part: Store, known: SweepRecord, sweep: SweepRecord
         (row.task, row.identity, {name: value for name, value in row.settings.items() if name not in COUNTS})
         for row in (known, sweep)
     ]
+    if known.settings.get("copies") != sweep.settings.get("copies"):
+        raise StoreError(
+            f"the population of {sweep.name!r} went another way in {part.path!r} than in {into.path!r}: keep one of them."
+        )
     if settled[0] != settled[1]:
         names = sorted(
             name

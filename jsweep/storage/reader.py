@@ -14,7 +14,7 @@ from jsweep.errors import StoreError
 from jsweep.storage import ledger
 from jsweep.storage.checkpoints import folder_of
 from jsweep.storage.connection import explain
-from jsweep.storage.records import Batch, Checkpoint, Status, SweepRecord, TestOpening, Trial
+from jsweep.storage.records import Batch, Checkpoint, Copy, Status, SweepRecord, TestOpening, Trial
 from jsweep.storage.rows import (
     TRIAL_COLUMNS,
     batch_from_row,
@@ -26,7 +26,7 @@ from jsweep.storage.rows import (
 )
 from jsweep.storage.settings import checked_settings
 from jsweep.storage.standing import TrialState
-from jsweep.storage.transitions import read_states, unfinished_checkpoints
+from jsweep.storage.transitions import read_copies, read_states, unfinished_checkpoints
 
 _R = TypeVar("_R")
 _P = ParamSpec("_P")
@@ -52,7 +52,7 @@ def _reads(method: Callable[Concatenate[_S, _P], _R]) -> Callable[Concatenate[_S
     return reading
 
 
-COUNTS = ("seconds", "stop_requests")  # settings on which no plan depends
+COUNTS = ("seconds", "stop_requests", "copies")  # settings on which no plan depends
 
 
 class StoreReader:
@@ -140,6 +140,11 @@ class StoreReader:
         """The names of the metrics recorded for a sweep."""
         row = self._db.execute("SELECT settings FROM sweeps WHERE id = ?", (sweep,)).fetchone()
         return [] if row is None else [*checked_settings(load_object(row[0])).get("metrics", [])]
+
+    @_reads
+    def copies(self, sweep: int) -> list[Copy]:
+        """Which configs went on from copies of others, in the order of the steps."""
+        return read_copies(self._db, sweep)
 
     @_reads
     def scores(self, sweep: int, metric: str) -> dict[int, list[tuple[int, float]]]:

@@ -34,6 +34,10 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
+STOPPED_BY_USER = "stopped by the user"
+"""How the reason of a trial begins that was stopped on request, and not by a rule."""
+
+
 @dataclass(frozen=True)
 class Trial:
     """One config under one seed, planned or recorded.
@@ -62,6 +66,11 @@ class Trial:
     key: int = -1  # its row; -1 if it is not in a store
 
 
+def is_stopped_by_user(trial: Trial) -> bool:
+    """Whether a trial was stopped on request."""
+    return trial.status == Status.STOPPED and (trial.reason or "").startswith(STOPPED_BY_USER)
+
+
 @dataclass(frozen=True)
 class Score:
     """One trial's metrics by name ("validation/loss") after ``step`` steps; ``nonfinite`` is the first step with a NaN."""
@@ -80,6 +89,19 @@ class Stop:
     trial: str
     step: int
     reason: str
+
+
+@dataclass(frozen=True)
+class Copy:
+    """That a config went on from another's training state after ``step`` steps, by the rule of its sweep.
+
+    From then on it trains with what ``source`` trained with until then, but for the new ``values``.
+    """
+
+    step: int
+    config_id: str
+    source: str  # a config's id
+    values: Mapping[str, int | float]
 
 
 @dataclass(frozen=True)

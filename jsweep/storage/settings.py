@@ -63,6 +63,21 @@ def _is_search(value: Any) -> bool:
     return _is_whole(batch) and batch > 0 and _list(_is_said)(value.get("objectives"))
 
 
+def _is_copy(value: Any) -> bool:
+    """Whether this is a copy: the step, the config, its source, and its new values."""
+    if not isinstance(value, list) or len(value) != 4:
+        return False
+    step, config, source, values = value
+    return _is_whole(step) and step > 0 and _is_text(config) and _is_text(source) and _dict(_is_number)(values)
+
+
+def _is_clone(value: Any) -> bool:
+    """Whether this is a clone: its source, and its new values."""
+    if not isinstance(value, list) or len(value) != 2 or not _is_text(value[0]) or not isinstance(value[1], dict):
+        return False
+    return all(isinstance(each, int | float | str) for each in value[1].values())
+
+
 _CHECKS: Mapping[str, Check] = {
     "metrics": _list(_is_text),
     "objective": _is_objective,
@@ -75,4 +90,6 @@ _CHECKS: Mapping[str, Check] = {
     "programs": _dict(_list(_is_function, 3)),  # init, step and evaluate
     "seconds": _is_number,
     "stop_requests": _is_whole,
+    "copies": _list(_is_copy),
+    "clones": _list(_is_clone),
 }

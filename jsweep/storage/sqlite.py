@@ -16,6 +16,7 @@ from jsweep.storage.reader import COUNTS, StoreReader
 from jsweep.storage.records import (
     Batch,
     Checkpoint,
+    Copy,
     JsonObject,
     Outcome,
     Score,
@@ -26,7 +27,7 @@ from jsweep.storage.records import (
     now,
 )
 from jsweep.storage.rows import dump, dump_config, dump_configs, dump_outcomes
-from jsweep.storage.standing import TrialState, Wanted
+from jsweep.storage.standing import ENDED, TrialState, Wanted
 from jsweep.storage.transitions import Alive
 
 T = TypeVar("T")
@@ -122,11 +123,7 @@ class Store(StoreReader):
             StoreError: If there is no such sweep, or no process trains it now.
         """
         with self._transaction():
-            sweep = self.sweep(name)
-            if sweep is None:
-                raise StoreError(
-                    f"there is no sweep {name!r} in {self.path}: it has {', '.join(self.names()) or 'none'}."
-                )
+            sweep = self._named(name)
             owners = {state.open.owner for state in self.states(sweep.key).values()} - {None}
             training = sum(alive(owner) for owner in owners if owner is not None)
             if not training:
@@ -235,6 +232,51 @@ class Store(StoreReader):
             states = transitions.read_states(self._db, sweep, [stop.trial for stop in stops])
             for key in transitions.stop(self._db, states, stops, owner, alive):
                 self._db.execute("UPDATE trials SET digest = ? WHERE key = ?", (self._digest(key), key))
+
+    def _named(self, name: str) -> SweepRecord:
+        """The sweep of a name; StoreError where there is none."""
+        sweep = self.sweep(name)
+        if sweep is None:
+            raise StoreError(f"there is no sweep {name!r} in {self.path}: it has {', '.join(self.names()) or 'none'}.")
+        return sweep
+
+    def stop_configs(self, name: str, starts: Sequence[str]) -> int:
+        """Stop configs where their record stands, whichever process trains them, which leaves them at its next segment's end.
+
+        Args:
+            name: The sweep's name.
+            starts: The ids of the configs, or how they begin.
+
+        Returns:
+            How many trials were stopped.
+
+        Raises:
+            StoreError: If there is no such sweep or config, or one has ended or finished and is given more steps.
+        """
+        with self._transaction():
+            row = self._named(name)
+            members: dict[str, list[str]] = {}
+            for trial in self.trials(row.key):
+                members.setdefault(trial.config_id, []).append(trial.id)
+            chosen = {_one_config(name, start, members): None for start in starts}
+            states = {config: transitions.read_states(self._db, row.key, members[config]) for config in chosen}
+            for config, rows in states.items():
+                if all(state.own.status in ENDED for state in rows.values()):
+                    raise StoreError(f"config {config} of {name!r} has ended: there is nothing of it to stop.")
+            keys = transitions.stop_by_user(self._db, [state for rows in states.values() for state in rows.values()])
+            for key in keys:
+                self._db.execute("UPDATE trials SET digest = ? WHERE key = ?", (self._digest(key), key))
+        return len(keys)
+
+    def record_copies(self, sweep: int, copies: Sequence[Copy]) -> None:
+        """Record that configs go on from copies of others, all at once."""
+        with self._transaction():
+            transitions.copy(self._db, sweep, copies)
+
+    def add_clone(self, sweep: int, source: str, values: Mapping[str, int | float | str]) -> None:
+        """Record that a config was added to a sweep: a copy of another one with some values changed."""
+        with self._transaction():
+            transitions.append(self._db, sweep, "clones", [source, dict(values)])
 
     def record_failure(
         self,
@@ -397,6 +439,16 @@ class Store(StoreReader):
                         "numbers less than 2**63."
                     ) from error
                 raise
+
+
+def _one_config(name: str, start: str, known: Iterable[str]) -> str:
+    """The config whose id begins so; StoreError unless there is exactly one."""
+    found = [config for config in known if start and config.startswith(start)]
+    if len(found) != 1:
+        raise StoreError(
+            f"{start!r} matches {len(found)} configs of {name!r}: pass the id of one, as in jsweep show {name} --json."
+        )
+    return found[0]
 
 
 def _settled(row: SweepRecord) -> tuple[int, JsonObject, JsonObject]:

@@ -89,6 +89,8 @@ def standing(state: TrialState | None, wanted: Wanted, me: str, alive: Callable[
     if state is None:
         return Standing.GONE
     own, row = state.own, state.open
+    if own.status == Status.STOPPED and state.extension is None:
+        return Standing.ENDED  # for good, whatever length is asked for
     if own.status in ENDED and own.steps != wanted.steps and wanted.fixed:
         return Standing.FIXED
     if own.status in ENDED and own.steps >= wanted.steps:
@@ -103,7 +105,12 @@ def standing(state: TrialState | None, wanted: Wanted, me: str, alive: Callable[
 def ended_at(states: Mapping[str, TrialState], trials: Iterable[Trial]) -> frozenset[str]:
     """Those of the trials asked for that have ended at their length or a longer one."""
     found = ((trial, states.get(trial.id)) for trial in trials)
-    return frozenset(t.id for t, state in found if state and state.own.status in ENDED and state.own.steps >= t.steps)
+    return frozenset(
+        trial.id
+        for trial, state in found
+        if state
+        and (state.own.status == Status.STOPPED or (state.own.status in ENDED and state.own.steps >= trial.steps))
+    )
 
 
 def begins_again(state: TrialState, wanted: Wanted) -> bool:

@@ -4,8 +4,9 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from jsweep.storage.records import Checkpoint, Score, Status, Stop
-from jsweep.storage.rows import checkpoint_from_row, dump
+from jsweep.storage.records import STOPPED_BY_USER, Checkpoint, Copy, Score, Status, Stop
+from jsweep.storage.rows import checkpoint_from_row, dump, load_object
+from jsweep.storage.settings import checked_settings
 from jsweep.storage.standing import ENDED, Row, Standing, TrialState, Wanted, begins_again, standing
 
 Alive = Callable[[str], bool]
@@ -123,6 +124,53 @@ def stop(
             )
             entered.append(state.own.key)
     return entered
+
+
+def stop_by_user(db: sqlite3.Connection, states: Iterable[TrialState]) -> list[int]:
+    """Stop trials that have not ended where their record stands, whoever trains them; returns their keys."""
+    entered = []
+    for state in states:
+        if state.own.status not in ENDED:
+            reason = f"{STOPPED_BY_USER} at step {state.own.done}"
+            db.execute(
+                "UPDATE trials SET status = 'stopped', reason = ?, owner = NULL WHERE key = ?", (reason, state.own.key)
+            )
+            entered.append(state.own.key)
+    return entered
+
+
+def read_copies(db: sqlite3.Connection, sweep: int) -> list[Copy]:
+    """Which configs of a sweep went on from copies of others, in the order of the steps."""
+    row = db.execute("SELECT settings FROM sweeps WHERE id = ?", (sweep,)).fetchone()
+    copies = [] if row is None else checked_settings(load_object(row[0])).get("copies", [])
+    return sorted((Copy(*each) for each in copies), key=lambda copy: (copy.step, copy.config_id))
+
+
+def copy(db: sqlite3.Connection, sweep: int, copies: Iterable[Copy]) -> None:
+    """Enter copies. Those that are entered stand: every process comes to the same, and the first to enter one does it.
+
+    A copied config has been finite so far if its source has.
+    """
+    known = {(each.step, each.config_id) for each in read_copies(db, sweep)}
+    for each in copies:
+        if (each.step, each.config_id) in known:
+            continue
+        db.execute(
+            "UPDATE trials SET nonfinite = (SELECT nonfinite FROM trials AS source WHERE source.sweep = trials.sweep AND "
+            "source.config_id = ? AND source.seed = trials.seed AND source.extension = 0) "
+            "WHERE sweep = ? AND config_id = ? AND status IN ('waiting', 'running')",
+            (each.source, sweep, each.config_id),
+        )
+        append(db, sweep, "copies", [each.step, each.config_id, each.source, dict(each.values)])
+
+
+def append(db: sqlite3.Connection, sweep: int, name: str, value: object) -> None:
+    """Put a value at the end of a list among a sweep's settings."""
+    db.execute(
+        f"UPDATE sweeps SET settings = json_set(settings, '$.{name}', json_insert("
+        f"COALESCE(json_extract(settings, '$.{name}'), json('[]')), '$[#]', json(?))) WHERE id = ?",
+        (dump(value), sweep),
+    )
 
 
 def release(db: sqlite3.Connection, owner: str) -> None:

@@ -10,6 +10,8 @@ A rule is a pure function ``(scores, budgets, key) -> decisions`` of columns, wi
 - ``decisions``: int8, (configs,): `GO` to the config's next evaluation, `STOP` for good, or `WAIT` where it stands. Those
   for configs that have ended are ignored. Configs that wait when none goes on are stopped.
 
+A rule with a `Copying` also says, of the same columns, which row each of those that go on is a copy of.
+
 It is asked whenever the configs that went on have arrived, so nothing it decides depends on time. The functions below
 make rules; any function of that shape is one, too.
 """
@@ -20,6 +22,7 @@ from jsweep.search.rules._columns import Scores as Scores
 from jsweep.search.rules._rule import GO as GO
 from jsweep.search.rules._rule import STOP as STOP
 from jsweep.search.rules._rule import WAIT as WAIT
+from jsweep.search.rules._rule import Copying as Copying
 from jsweep.search.rules._rule import Rule as Rule
 from jsweep.search.rules._rule import all_of as all_of
 from jsweep.search.rules._rule import any_of as any_of
@@ -32,3 +35,4 @@ from jsweep.search.rules.curves import percentile as percentile
 from jsweep.search.rules.halving import asynchronous_halving as asynchronous_halving
 from jsweep.search.rules.halving import hyperband as hyperband
 from jsweep.search.rules.halving import successive_halving as successive_halving
+from jsweep.search.rules.population import population_based_training as population_based_training

@@ -9,6 +9,7 @@ Scores: TypeAlias = Float64[np.ndarray, "configs evaluations seeds"]
 Budgets: TypeAlias = Int64[np.ndarray, "configs evaluations"]
 KeyData: TypeAlias = UInt32[np.ndarray, "2"]
 Decisions: TypeAlias = Int8[np.ndarray, " configs"]
+Sources: TypeAlias = Int64[np.ndarray, " configs"]
 
 
 def evaluated(scores: Scores) -> Bool[np.ndarray, "configs evaluations"]:
@@ -18,8 +19,14 @@ def evaluated(scores: Scores) -> Bool[np.ndarray, "configs evaluations"]:
 
 def counts(scores: Scores) -> Int64[np.ndarray, " configs"]:
     """How many evaluations each config has, which come in their order."""
-    known = evaluated(scores)
-    return np.where(known[:, -1], known.shape[1], np.argmin(known, axis=1)).astype(np.int64)
+    found = np.zeros(len(scores), np.int64)
+    rows, start, width = np.flatnonzero(evaluated(scores[:, :1]).all(axis=1)), 1, 1
+    while start < scores.shape[1] and len(rows):  # few rows have many
+        known = evaluated(scores[rows, start : start + width])
+        found[rows] = start + np.where(known.all(axis=1), known.shape[1], np.argmin(known, axis=1))
+        rows, start, width = rows[found[rows] == start + width], start + width, 2 * width
+    found[rows] = scores.shape[1]
+    return found
 
 
 def reached(scores: Scores, budgets: Budgets) -> Int64[np.ndarray, " configs"]:
@@ -30,12 +37,23 @@ def reached(scores: Scores, budgets: Budgets) -> Int64[np.ndarray, " configs"]:
 
 def stopped(budgets: Budgets) -> Bool[np.ndarray, " configs"]:
     """Which configs a rule has stopped."""
-    return budgets.min(axis=1, initial=0) < 0
+    return _last(budgets) < 0
 
 
 def lengths(budgets: Budgets) -> Int64[np.ndarray, " configs"]:
     """The steps of each config's last evaluation if nothing stops it."""
-    return np.maximum(budgets.max(axis=1, initial=0), -budgets.min(axis=1, initial=0))
+    return np.abs(_last(budgets))
+
+
+def _last(budgets: Budgets) -> Int64[np.ndarray, " configs"]:
+    """What stands at each config's last evaluation; 0 for one that has none."""
+    if not budgets.shape[1]:
+        return np.zeros(len(budgets), np.int64)
+    last = budgets[:, -1].copy()
+    shorter = np.flatnonzero(last == 0)
+    backwards = budgets[shorter, ::-1]
+    last[shorter] = backwards[np.arange(len(shorter)), np.argmax(backwards != 0, axis=1)]
+    return last
 
 
 def steps_of(budgets: Budgets) -> Int64[np.ndarray, " evaluations"]:
@@ -60,7 +78,14 @@ def column_of(budgets: Budgets, steps: int) -> int | None:
 
 def means_after(scores: Scores, budgets: Budgets, steps: int) -> Float64[np.ndarray, " configs"]:
     """Each config's mean over seeds after ``steps`` steps; NaN for those that were not evaluated then."""
+    return means_of(np.arange(len(scores)), scores, budgets, steps)
+
+
+def means_of(
+    rows: Int64[np.ndarray, " rows"], scores: Scores, budgets: Budgets, steps: int
+) -> Float64[np.ndarray, " rows"]:
+    """The same of some configs."""
     column = column_of(budgets, steps)
     if column is None:
-        return np.full(len(scores), np.nan)
-    return np.where(np.abs(budgets[:, column]) == steps, means(scores[:, column]), np.nan)
+        return np.full(len(rows), np.nan)
+    return np.where(np.abs(budgets[rows, column]) == steps, means(scores[rows, column]), np.nan)

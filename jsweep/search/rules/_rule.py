@@ -6,14 +6,33 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
+from jaxtyping import Int64
 
 from jsweep.errors import ConfigError
-from jsweep.search.rules._columns import Budgets, Decisions, KeyData, Scores
+from jsweep.search.rules._columns import Budgets, Decisions, KeyData, Scores, Sources
 
 GO, WAIT, STOP = np.int8(1), np.int8(0), np.int8(-1)
 
 Decide: TypeAlias = Callable[[Scores, Budgets, KeyData], Decisions]
 """What a rule computes; see `jsweep.rules`."""
+
+
+@dataclass(frozen=True)
+class Copying:
+    """How configs go on from copies of others' states.
+
+    Attributes:
+        sources: a pure function ``(scores, budgets, key) -> int64 (configs,)`` of the same columns: the row that each goes
+            on from, its own where it goes on as it is. What is copied must not be replaced at the same evaluation.
+        factors: what a copy's hyperparameters are multiplied by, each equally likely.
+        resample: the probability that one is drawn anew from its distribution instead.
+        names: the hyperparameters that change; None for all that are drawn from a distribution of floats.
+    """
+
+    sources: Callable[[Scores, Budgets, KeyData], Sources]
+    factors: tuple[float, ...]
+    resample: float
+    names: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -28,6 +47,7 @@ class Rule:
         starts: whether it decides when configs begin, so that not all do at once.
         least_seeds: with fewer it could never stop anything.
         parts: the rules that it combines.
+        copying: how those that go on are replaced by copies; None where it copies nothing.
     """
 
     name: str
@@ -37,6 +57,7 @@ class Rule:
     starts: bool = False
     least_seeds: int = 1
     parts: tuple["Rule", ...] = ()
+    copying: Copying | None = None
 
     def __call__(self, scores: Scores, budgets: Budgets, key: KeyData) -> Decisions:
         return self.decide(scores, budgets, key)
@@ -75,6 +96,8 @@ def all_of(*rules: Rule | Decide) -> Rule:
 def per_trial(rule: Rule | Decide) -> Rule:
     """``rule`` with a row for each trial, so that a config's seeds are judged and stopped one by one."""
     made = as_rule(rule)
+    if made.copying is not None:
+        raise ConfigError(f"per_trial got {made.name}, which copies configs seed by seed: pass it without per_trial.")
     return replace(made, per="trial", name=f"per_trial({made.name})")
 
 
@@ -86,6 +109,9 @@ def _combined(name: str, rules: Sequence[Rule | Decide], combine: Callable[[np.n
         raise ConfigError(
             f"{name} got a rule per trial: combine rules first, as in js.rules.per_trial(js.rules.{name}(...))."
         )
+    copies = [part.name for part in parts if part.copying is not None]
+    if copies:
+        raise ConfigError(f"{name} got {copies[0]}, which replaces configs and stops none: pass it as the only rule.")
     starting = [part.name for part in parts if part.starts]
     if len(starting) > 1:
         raise ConfigError(
@@ -120,6 +146,30 @@ def check_decisions(rule: Rule, decisions: object, configs: int) -> Decisions:
             "js.rules.WAIT and js.rules.STOP."
         )
     return found.astype(np.int8)
+
+
+def check_sources(rule: Rule, sources: object, at: Int64[np.ndarray, " configs"], goes: np.ndarray) -> Sources:
+    """A rule's sources as int64; ConfigError unless each is a row that goes on, from the same step and as it is.
+
+    Args:
+        rule: the rule.
+        sources: what it returned.
+        at: the steps that each row has trained.
+        goes: which rows go on; the sources of others are ignored.
+    """
+    found, own = np.asarray(sources), np.arange(len(at))
+    if found.shape != at.shape or found.dtype.kind not in "iu" or not np.isin(found, own).all():
+        raise ConfigError(
+            f"the rule {rule.name} returned the sources {sources!r}: return an array of shape ({len(at)},) of rows."
+        )
+    found = np.where(goes, found, own).astype(np.int64)
+    wrong = np.flatnonzero((found[found] != found) | ~goes[found] & (found != own) | (at[found] != at))
+    if len(wrong):
+        raise ConfigError(
+            f"the rule {rule.name} copies row {found[wrong[0]]} to row {wrong[0]}: copy from a row that goes on at the same "
+            "step and is not replaced itself."
+        )
+    return found
 
 
 def whole(rule: str, name: str, value: object, least: int) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from jaxtyping import Float64, Int64
 
 from jsweep._runtime.prng import next_uniform, uniform_stream
 from jsweep.search.rules._columns import (
@@ -12,6 +13,7 @@ from jsweep.search.rules._columns import (
     Scores,
     lengths,
     means_after,
+    means_of,
     reached,
     steps_of,
     stopped,
@@ -95,15 +97,27 @@ def asynchronous_halving(first: int, *, factor: int = 3, wave: int = 32) -> Rule
         rungs = _rungs(first, factor, _longest(budgets))
         taken: list[int] = np.flatnonzero(between & ~np.isin(at, rungs)).tolist()  # on their way to a rung
         for rung in reversed(rungs):
-            values = means_after(scores, budgets, rung)
-            there = np.flatnonzero(~np.isnan(values))
-            best = there[np.argsort(values[there], kind="stable")[: len(there) // factor]]
-            taken += best[between[best] & (at[best] == rung) & np.isfinite(values[best])].tolist()
+            there = np.flatnonzero(at >= rung)
+            values = means_of(there, scores, budgets, rung)
+            there, values = there[~np.isnan(values)], values[~np.isnan(values)]
+            best = _least(values, len(there) // factor)
+            new = between[there[best]] & (at[there[best]] == rung) & np.isfinite(values[best])
+            best = best[new]
+            taken += there[best[np.argsort(values[best], kind="stable")]].tolist()
         taken += np.flatnonzero(live & (at == 0))[: max(0, wave - len(taken))].tolist()
         decisions[taken[:wave]] = GO
         return decisions
 
     return Rule(f"{name}(first={first}, factor={factor}, wave={wave})", decide, _rungs_of(first, factor), starts=True)
+
+
+def _least(values: Float64[np.ndarray, " rows"], count: int) -> Int64[np.ndarray, " least"]:
+    """The places of the ``count`` least values, in ascending order; of equal ones the first, as a stable sort has it."""
+    if count == 0:
+        return np.zeros(0, np.int64)
+    last = np.partition(values, count - 1)[count - 1]
+    ties = np.flatnonzero(values == last)[: count - int((values < last).sum())]
+    return np.sort(np.concatenate([np.flatnonzero(values < last), ties]))
 
 
 def bracket_sizes(configs: int, rungs: int, factor: int) -> list[int]:
