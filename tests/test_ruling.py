@@ -146,7 +146,7 @@ def test_the_last_step_selects_only_what_reached_it(whole, ruled):
 
 def test_where_every_config_was_stopped_the_message_says_how_to_select():
     session = js.run(sweep_of(rules.any_of(rules.patience(1, least=100.0)), configs=js.grid(SPACE)[:4]))
-    with pytest.raises(ConfigError, match="stopped by the sweep's rule .at='best'"):
+    with pytest.raises(ConfigError, match="stopped by the sweep's rule or the user .at='best'"):
         session.best()
     assert session.best(at="best").step <= 6
 

@@ -70,7 +70,7 @@ def _stopped(trials: Sequence[Trial]) -> str:
     if not stopped:
         return ""
     were = "was" if len(stopped) == 1 else "were"
-    return f"{_count(stopped)} {were} stopped by the sweep's rule (at='best' selects among these, too)"
+    return f"{_count(stopped)} {were} stopped by the sweep's rule or the user (at='best' selects among these, too)"
 
 
 def _unfinished(trials: Sequence[Trial]) -> str:

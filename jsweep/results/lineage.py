@@ -37,7 +37,10 @@ class Lineage:
         back: list[tuple[str, int, int, Mapping[str, int | float]]] = []
         while True:
             if config_id not in self.configs:
-                raise StoreError(f"config {config_id} was copied and is not in the record: its trials were dropped.")
+                raise StoreError(
+                    f"config {config_id} was copied and is not in the record, as its trials were dropped: run the sweep again to "
+                    "train them."
+                )
             copy = self._last(config_id, step)
             back.append((config_id, copy.step if copy else 0, step, copy.values if copy else {}))
             if copy is None:

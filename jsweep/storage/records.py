@@ -30,7 +30,7 @@ class Status(StrEnum):
     WAITING = "waiting"
     RUNNING = "running"
     FINISHED = "finished"
-    STOPPED = "stopped"  # by the sweep's rule, before its end
+    STOPPED = "stopped"  # by the sweep's rule or the user, before its end
     FAILED = "failed"
 
 
