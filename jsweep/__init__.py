@@ -28,6 +28,8 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.errors import MissingExtraError as MissingExtraError
     from jsweep.errors import StoreError as StoreError
     from jsweep.errors import UnknownNameError as UnknownNameError
+    from jsweep.integrations.export import Exported as Exported
+    from jsweep.integrations.export import export as export
     from jsweep.results import statistics as statistics
     from jsweep.results.comparison import Comparison as Comparison
     from jsweep.results.comparison import compare as compare
@@ -180,6 +182,8 @@ _PUBLIC = {
     "replay": "jsweep.runner.replay",
     "Confirmation": "jsweep.runner.confirm",
     "confirm": "jsweep.runner.confirm",
+    "Exported": "jsweep.integrations.export",
+    "export": "jsweep.integrations.export",
     "Diagnosis": "jsweep.results.diagnostics",
     "Finding": "jsweep.results.diagnostics",
     "Comparison": "jsweep.results.comparison",

@@ -32,6 +32,7 @@ _COMMANDS = {
     "compare": "jsweep.cli.compare",
     "diagnose": "jsweep.cli.diagnose",
     "report": "jsweep.cli.report",
+    "export": "jsweep.cli.export",
     "schedules": "jsweep.cli.schedules",
 }
 _ATTRIBUTES = {"list": "list_sweeps"}

@@ -6,12 +6,13 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from jsweep._runtime.types import Value
 from jsweep.errors import ConfigError, UnknownNameError
 from jsweep.results.contenders import contenders
 from jsweep.results.curves import Curves, curves_of
+from jsweep.results.dataset import dataset_of
 from jsweep.results.diagnostics import Diagnosis, diagnose
 from jsweep.results.diagnostics.evidence import evidence_of
 from jsweep.results.filters import matching
@@ -37,6 +38,9 @@ from jsweep.results.summary import Summary, counts_of, time_of
 from jsweep.results.table import Table, table_of
 from jsweep.storage import Checkpoint, Status, Store, SweepRecord, TestOpening, Trial
 from jsweep.storage.standing import ENDED, TrialState
+
+if TYPE_CHECKING:
+    import xarray
 
 _OF_A_SESSION = ("test", "params", "state", "prepared")
 
@@ -108,6 +112,13 @@ class Result:
         """The sweep's objective, with its direction; ConfigError where that is not known."""
         return self._directions().resolve(None, self.name)
 
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """All objectives of the sweep, with their directions; ConfigError where one is not known."""
+        directions = self._directions()
+        several = directions.objectives or (directions.objective,)
+        return tuple(directions.resolve(objective, self.name) for objective in several)
+
     def trials(self) -> list[Trial]:
         """The trials, in the order in which they were added to the store."""
         return self._own(self._store.trials(self._row.key))
@@ -157,6 +168,11 @@ class Result:
     def recorded(self, trials: Iterable[Trial]) -> dict[str, dict[str, list[tuple[int, float]]]]:
         """All scores of some trials: trial -> metric -> (step, value) pairs."""
         return {trial.id: self._store.curves(trial.key) for trial in trials}
+
+    @of_one_moment
+    def to_xarray(self) -> "xarray.Dataset":
+        """Every metric's curves as an xarray Dataset with the dimensions config, seed and step; see `dataset_of`."""
+        return dataset_of(self.trials(), self.metrics(), {m: self.curves(m) for m in self.metrics()})
 
     @of_one_moment
     def table(self) -> Table:
