@@ -26,6 +26,8 @@ _COMMANDS = {
     "verify": "jsweep.cli.verify",
     "stop": "jsweep.cli.stop",
     "drop": "jsweep.cli.drop",
+    "watch": "jsweep.cli.watch",
+    "serve": "jsweep.cli.serve",
     "list": "jsweep.cli.list",
     "show": "jsweep.cli.show",
     "best": "jsweep.cli.best",

@@ -53,9 +53,10 @@ def _created(optuna: ModuleType, contents: Contents, path: str, url: str) -> Any
 
 def _distribution(optuna: ModuleType, each: Hyperparameter) -> Any:
     """The distribution that spans a hyperparameter's values."""
-    of, values = optuna.distributions, list(each.values.values())
+    of = optuna.distributions
     if each.kind in ("bool", "text"):
-        return of.CategoricalDistribution(list(dict.fromkeys(values)))
+        return of.CategoricalDistribution(list(dict.fromkeys(each.values.values())))
+    values = [value for value in each.values.values() if not isinstance(value, str)]
     low, high = min(values), max(values)
     log = low > 0 and high / low > LOG_RATIO
     if each.kind == "int":

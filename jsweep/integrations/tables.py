@@ -31,7 +31,7 @@ def write_parquet(contents: Contents, path: str) -> list[str]:
     hyperparameters = hyperparameters_of(contents)
     columns = trial_columns(contents, hyperparameters)
     whole = dict.fromkeys(("seed", "steps", "done", "nonfinite"), "int")
-    own: dict[str, Any] = dict.fromkeys(OWN, "text") | whole
+    own: dict[str, str] = {**dict.fromkeys(OWN, "text"), **whole}
     names = _shown_names(contents, hyperparameters)
     types = own | {names[each.name]: each.kind for each in hyperparameters} | dict.fromkeys(contents.metrics, "float")
     arrays = [pyarrow.array(column, kinds[types[name]]) for name, column in columns.items()]

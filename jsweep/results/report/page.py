@@ -46,7 +46,7 @@ def page_of(result: "Result", metric: Any = None) -> Page:
     plotly = import_optional("plotly.offline", "report").get_plotlyjs()
     import_optional("scipy.stats", "report")
     title = clean(result.label, 200)
-    return Page(title, _written(title, content_of(result, metric), plotly))
+    return Page(title, written(title, content_of(result, metric), plotly))
 
 
 def embedded(content: Mapping[str, Any]) -> str:
@@ -68,7 +68,15 @@ def check_target(path: str | Path, store: str) -> None:
         raise ConfigError(f"the folder {str(target.parent)!r} does not exist: make it, or pass another file.")
 
 
-def _written(title: str, content: Mapping[str, Any], plotly: str) -> str:
+def written(title: str, content: Mapping[str, Any], plotly: str, live: str = "") -> str:
+    """The page as HTML.
+
+    Args:
+        title: Its title.
+        content: What `content_of` gives.
+        plotly: Plotly's script.
+        live: The address, relative to the page's, that has newer content while the sweep runs; "" for a file.
+    """
     own = resources.files("jsweep.results.report")
     text = {name: own.joinpath(name).read_text("utf-8") for name in ("page.html", "page.css", *SCRIPTS)}
     scripts = [plotly.replace("\r\n", "\n"), "\n".join(text[name] for name in SCRIPTS)]
@@ -77,11 +85,13 @@ def _written(title: str, content: Mapping[str, Any], plotly: str) -> str:
     policy = (
         f"default-src 'none'; script-src {hashes} 'unsafe-eval'; style-src 'unsafe-inline'; "
         "img-src data: blob:; font-src data:; base-uri 'none'; form-action 'none'"
+        + ("; connect-src 'self'" if live else "")
     )
     parts = {
         "POLICY": policy,
         "TITLE": html.escape(title),
         "STYLE": text["page.css"],
+        "LIVE": html.escape(live),
         "CONTENT": embedded(content),
         "PLOTLY": scripts[0],
         "SCRIPT": scripts[1],
