@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.results.curves import Curves as Curves
     from jsweep.results.diagnostics import Diagnosis as Diagnosis
     from jsweep.results.diagnostics import Finding as Finding
+    from jsweep.results.importance import Importance as Importance
     from jsweep.results.objective import Objective as Objective
     from jsweep.results.objective import maximize as maximize
     from jsweep.results.objective import minimize as minimize
@@ -50,6 +51,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.results.table import Table as Table
     from jsweep.results.verbs import best as best
     from jsweep.results.verbs import diagnose as diagnose
+    from jsweep.results.verbs import importance as importance
     from jsweep.results.verbs import list as list
     from jsweep.results.verbs import open as open
     from jsweep.results.verbs import report as report
@@ -189,6 +191,7 @@ _PUBLIC = {
     "Comparison": "jsweep.results.comparison",
     "compare": "jsweep.results.comparison",
     "Curves": "jsweep.results.curves",
+    "Importance": "jsweep.results.importance",
     "Objective": "jsweep.results.objective",
     "maximize": "jsweep.results.objective",
     "minimize": "jsweep.results.objective",
@@ -200,6 +203,7 @@ _PUBLIC = {
     "TrialReport": "jsweep.results.reports",
     "best": "jsweep.results.verbs",
     "diagnose": "jsweep.results.verbs",
+    "importance": "jsweep.results.verbs",
     "list": "jsweep.results.verbs",
     "open": "jsweep.results.verbs",
     "report": "jsweep.results.verbs",

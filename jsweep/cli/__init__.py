@@ -33,6 +33,7 @@ _COMMANDS = {
     "best": "jsweep.cli.best",
     "compare": "jsweep.cli.compare",
     "diagnose": "jsweep.cli.diagnose",
+    "importance": "jsweep.cli.importance",
     "report": "jsweep.cli.report",
     "export": "jsweep.cli.export",
     "schedules": "jsweep.cli.schedules",

@@ -16,6 +16,7 @@ from jsweep.results.dataset import dataset_of
 from jsweep.results.diagnostics import Diagnosis, diagnose
 from jsweep.results.diagnostics.evidence import evidence_of
 from jsweep.results.filters import matching
+from jsweep.results.importance import Importance, Method, importance_of
 from jsweep.results.incomplete import why_nothing_is_complete
 from jsweep.results.moment import of_one_moment
 from jsweep.results.objective import Directions, Objective, check_recorded, directions_of
@@ -342,6 +343,32 @@ class Result:
         of = lambda metric: curves_of(metric, {trial: own.get(metric, []) for trial, own in recorded.items()})
         training = of("train/loss") if "train/loss" in self.metrics() else None
         return Diagnosis(objective.metric, diagnose(evidence_of(ranking, trials, of(objective.metric), training, last)))
+
+    @of_one_moment
+    def importance(self, metric: str | Objective | None = None, *, method: Method | None = None) -> Importance:
+        """How much each hyperparameter matters for the score.
+
+        Over a full grid it is the fraction of the variance of the configs' means that each hyperparameter explains by
+        itself, and each pair together ("anova", exact: `statistics.variance_shares`). Levels with configs that did not
+        complete are left out, and named. Other configs are weighed by "ped-anova" (Watanabe, Bansal and Hutter, 2023,
+        "PED-ANOVA"): how far the distribution of each hyperparameter among the best tenth is from that among all.
+
+        Both are about the values that were tried: a wider range makes a hyperparameter more important, and one bad value
+        can be most of the variance. Narrow the result (``result.where(...)``) to ask about a part of the space.
+
+        Args:
+            metric: The metric's name, or an `Objective`, which says its direction; default: the sweep's objective.
+            method: "anova" or "ped-anova"; default: the first for a full grid, else the second.
+
+        Returns:
+            The importances, largest first; prints as a table.
+
+        Raises:
+            ConfigError: As `ranking`; or no hyperparameter differs, too few configs are complete, or "anova" is asked
+                of configs that are not a grid.
+            MissingExtraError: "ped-anova" is needed and Optuna is not installed.
+        """
+        return importance_of(self.ranking(metric), self.trials(), method, self.name)
 
     @of_one_moment
     def report(self, path: str | Path | None = None, *, metric: str | Objective | None = None) -> Page:

@@ -1,4 +1,4 @@
-"""The reading verbs of the command line as functions: open, list, show, best, diagnose, report (compare has its own module)."""
+"""The verbs that read a record, as functions: open, list, show, best, diagnose, importance, report."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import TypeAlias, overload
 
 from jsweep.errors import StoreError
 from jsweep.results.diagnostics import Diagnosis
+from jsweep.results.importance import Importance, Method
 from jsweep.results.objective import Objective
 from jsweep.results.ranking import At, ConfigScore, Rule, Simplest
 from jsweep.results.report import Page
@@ -131,6 +132,29 @@ def diagnose(store: str | Path, sweep: str | None = None, *, metric: Metric = No
     """
     with open(store, sweep) as result:
         return result.diagnose(metric)
+
+
+def importance(
+    store: str | Path, sweep: str | None = None, *, metric: Metric = None, method: Method | None = None
+) -> Importance:
+    """How much each hyperparameter of a sweep matters for its scores.
+
+    Args:
+        store: The store's file.
+        sweep: The sweep's name; default: the latest.
+        metric: The metric to judge by; default: the sweep's objective.
+        method: "anova" or "ped-anova"; default: the first for a full grid, else the second.
+
+    Returns:
+        The importances, largest first; see `Result.importance`.
+
+    Raises:
+        StoreError: The store cannot be read.
+        ConfigError: It has no such sweep, or its configs cannot be weighed so.
+        MissingExtraError: Optuna is needed and not installed.
+    """
+    with open(store, sweep) as result:
+        return result.importance(metric, method=method)
 
 
 def report(

@@ -5,6 +5,9 @@ Nothing here reads a record; `Result` and `Session` have methods that do. SciPy 
 
 from jsweep.results.statistics.aggregate import interquartile_mean as interquartile_mean
 from jsweep.results.statistics.aggregate import stratified_interval as stratified_interval
+from jsweep.results.statistics.decomposition import VarianceShares as VarianceShares
+from jsweep.results.statistics.decomposition import sensitivity as sensitivity
+from jsweep.results.statistics.decomposition import variance_shares as variance_shares
 from jsweep.results.statistics.effort import expected_best as expected_best
 from jsweep.results.statistics.intervals import Interval as Interval
 from jsweep.results.statistics.intervals import corrected_interval as corrected_interval
