@@ -69,7 +69,7 @@ function fade(colour, opacity) {
   return `rgba(${part(1)},${part(3)},${part(5)},${opacity})`;
 }
 
-function drawRivals() {
+function drawRivals(numbered = "rank") {
   const { mean, low, high, text } = content.configs;
   const shown = complete.slice(0, Math.min(RIVALS, text.length));
   if (!shown.length) return say("rivals", "No config is complete, so there is none to compare.");
@@ -82,7 +82,7 @@ function drawRivals() {
     text: shown.map((index) => plain(text[index])), hovertemplate: "%{text}<br>%{x:.5g}<extra></extra>",
   }], {
     xaxis: { title: { text: plain(content.metric) } },
-    yaxis: { type: "category", autorange: "reversed", title: { text: "rank" } },
+    yaxis: { type: "category", autorange: "reversed", title: { text: numbered } },
   });
 }
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from jsweep._runtime.optional import import_optional
@@ -112,8 +112,8 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 30
     server_version, sys_version = "jsweep", ""
     protocol_version = "HTTP/1.1"
-    error_content_type: ClassVar[str] = "text/plain; charset=utf-8"
-    error_message_format: ClassVar[str] = "%(code)d %(message)s\n"
+    error_content_type = "text/plain; charset=utf-8"
+    error_message_format = "%(code)d %(message)s\n"
 
     def do_GET(self) -> None:
         if not _is_own_host(self.headers.get_all("Host") or [], self.server.host_name, self.server.server_address[1]):

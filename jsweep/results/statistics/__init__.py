@@ -13,6 +13,7 @@ from jsweep.results.statistics.intervals import Interval as Interval
 from jsweep.results.statistics.intervals import corrected_interval as corrected_interval
 from jsweep.results.statistics.intervals import mean_interval as mean_interval
 from jsweep.results.statistics.intervals import paired_interval as paired_interval
+from jsweep.results.statistics.intervals import unpaired_interval as unpaired_interval
 from jsweep.results.statistics.luck import expected_maximum as expected_maximum
 from jsweep.results.statistics.luck import optimism as optimism
 from jsweep.results.statistics.luck import posterior_means as posterior_means
