@@ -29,12 +29,15 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.errors import MissingExtraError as MissingExtraError
     from jsweep.errors import StoreError as StoreError
     from jsweep.errors import UnknownNameError as UnknownNameError
+    from jsweep.integrations.export import Exported as Exported
+    from jsweep.integrations.export import export as export
     from jsweep.results import statistics as statistics
     from jsweep.results.comparison import Comparison as Comparison
     from jsweep.results.comparison import compare as compare
     from jsweep.results.curves import Curves as Curves
     from jsweep.results.diagnostics import Diagnosis as Diagnosis
     from jsweep.results.diagnostics import Finding as Finding
+    from jsweep.results.importance import Importance as Importance
     from jsweep.results.objective import Objective as Objective
     from jsweep.results.objective import maximize as maximize
     from jsweep.results.objective import minimize as minimize
@@ -49,6 +52,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.results.table import Table as Table
     from jsweep.results.verbs import best as best
     from jsweep.results.verbs import diagnose as diagnose
+    from jsweep.results.verbs import importance as importance
     from jsweep.results.verbs import list as list
     from jsweep.results.verbs import open as open
     from jsweep.results.verbs import report as report
@@ -188,11 +192,14 @@ _PUBLIC = {
     "clone": "jsweep.runner.clone",
     "Confirmation": "jsweep.runner.confirm",
     "confirm": "jsweep.runner.confirm",
+    "Exported": "jsweep.integrations.export",
+    "export": "jsweep.integrations.export",
     "Diagnosis": "jsweep.results.diagnostics",
     "Finding": "jsweep.results.diagnostics",
     "Comparison": "jsweep.results.comparison",
     "compare": "jsweep.results.comparison",
     "Curves": "jsweep.results.curves",
+    "Importance": "jsweep.results.importance",
     "Objective": "jsweep.results.objective",
     "maximize": "jsweep.results.objective",
     "minimize": "jsweep.results.objective",
@@ -204,6 +211,7 @@ _PUBLIC = {
     "TrialReport": "jsweep.results.reports",
     "best": "jsweep.results.verbs",
     "diagnose": "jsweep.results.verbs",
+    "importance": "jsweep.results.verbs",
     "list": "jsweep.results.verbs",
     "open": "jsweep.results.verbs",
     "report": "jsweep.results.verbs",

@@ -58,13 +58,21 @@ class Browser:
 
     def open(self, path, width, height, scheme="light"):
         """Show a file in a window of a size, by day or by night, and wait until its charts are drawn."""
+        self.visit(path.as_uri(), width, height, scheme)
+
+    def visit(self, url, width, height, scheme="light"):
+        """The same of an address."""
         media = [{"name": "prefers-color-scheme", "value": scheme}]
         self.call("Emulation.setEmulatedMedia", features=media)
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
-        self.call("Page.navigate", url=path.as_uri())
-        ends = time.monotonic() + 30
-        while self.ask("document.body?.dataset.ready") != "yes":
-            assert time.monotonic() < ends, self.errors
+        self.call("Page.navigate", url=url)
+        self.wait("document.body?.dataset.ready === 'yes'")
+
+    def wait(self, condition):
+        """Wait until a JavaScript expression is true."""
+        ends = time.monotonic() + 60
+        while self.ask(condition) is not True:
+            assert time.monotonic() < ends, (condition, self.errors)
             time.sleep(0.05)
 
     def ask(self, expression):

@@ -29,12 +29,16 @@ _COMMANDS = {
     "slurm": "jsweep.cli.slurm",
     "clone": "jsweep.cli.clone",
     "drop": "jsweep.cli.drop",
+    "watch": "jsweep.cli.watch",
+    "serve": "jsweep.cli.serve",
     "list": "jsweep.cli.list",
     "show": "jsweep.cli.show",
     "best": "jsweep.cli.best",
     "compare": "jsweep.cli.compare",
     "diagnose": "jsweep.cli.diagnose",
+    "importance": "jsweep.cli.importance",
     "report": "jsweep.cli.report",
+    "export": "jsweep.cli.export",
     "schedules": "jsweep.cli.schedules",
 }
 _ATTRIBUTES = {"list": "list_sweeps"}

@@ -6,10 +6,10 @@ import click
 
 from jsweep.cli._tables import print_json, terminal_width
 from jsweep.cli.options import Selection, json_option, ranking_options, store_option
+from jsweep.cli.results import opened
 from jsweep.errors import ConfigError
 from jsweep.results import verbs
 from jsweep.results.comparison import compare as compare_results
-from jsweep.results.result import Result
 
 
 @click.command(epilog="Example:  jsweep compare digits digits-wide --metric validation/accuracy")
@@ -18,7 +18,8 @@ from jsweep.results.result import Result
 @ranking_options
 @json_option
 def compare(sweeps: tuple[str, ...], store: str, selection: Selection, as_json: bool) -> None:
-    """Compare the best configs of SWEEPS (default: all of the store); SWEEP:CONFIG compares a config by its id.
+    """Compare the best configs of SWEEPS (default: all of the store); SWEEP:CONFIG compares a config by its id, and
+    STORE::SWEEP a sweep of another record.
 
     The difference to the first is taken seed by seed where seeds are shared, and shown with its standard error.
     """
@@ -26,17 +27,9 @@ def compare(sweeps: tuple[str, ...], store: str, selection: Selection, as_json: 
     if not names:
         raise ConfigError(f"{store} has no sweeps to compare: make some with jsweep run FILE --store {store}.")
     with ExitStack() as stack:
-        results = [_opened(stack, store, name) for name in names]
+        results = [opened(stack, store, name) for name in names]
         found = compare_results(*results, **selection.ranking)
     if as_json:
         print_json(found.rows)
     else:
         click.echo(found.text(terminal_width()))
-
-
-def _opened(stack: ExitStack, store: str, name: str) -> Result:
-    """The sweep of that name, or the one config of it where the name is SWEEP:CONFIG."""
-    known = {sweep.name for sweep in verbs.list(store)}
-    sweep, _, config = (name, "", "") if name in known else name.rpartition(":") if ":" in name else (name, "", "")
-    result = stack.enter_context(verbs.open(store, sweep))
-    return result.config(config) if config else result

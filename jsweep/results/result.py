@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from jaxtyping import Float64
@@ -15,9 +15,11 @@ from jsweep._runtime.types import Value
 from jsweep.errors import ConfigError, UnknownNameError
 from jsweep.results.contenders import contenders
 from jsweep.results.curves import Curves, curves_of
+from jsweep.results.dataset import dataset_of
 from jsweep.results.diagnostics import Diagnosis, diagnose
 from jsweep.results.diagnostics.evidence import evidence_of
 from jsweep.results.filters import matching
+from jsweep.results.importance import Importance, Method, importance_of
 from jsweep.results.incomplete import why_nothing_is_complete
 from jsweep.results.lineage import Lineage, lineage_of
 from jsweep.results.moment import of_one_moment
@@ -41,6 +43,9 @@ from jsweep.results.summary import Summary, counts_of, time_of
 from jsweep.results.table import Table, table_of
 from jsweep.storage import Checkpoint, Status, Store, SweepRecord, TestOpening, Trial
 from jsweep.storage.standing import ENDED, TrialState
+
+if TYPE_CHECKING:
+    import xarray
 
 _OF_A_SESSION = ("test", "params", "state", "prepared")
 
@@ -111,6 +116,13 @@ class Result:
     def objective(self) -> Objective:
         """The sweep's objective, with its direction; ConfigError where that is not known."""
         return self._directions().resolve(None, self.name)
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """All objectives of the sweep, with their directions; ConfigError where one is not known."""
+        directions = self._directions()
+        several = directions.objectives or (directions.objective,)
+        return tuple(directions.resolve(objective, self.name) for objective in several)
 
     def trials(self) -> list[Trial]:
         """The trials, in the order in which they were added to the store, each with the config that it trained with last."""
@@ -194,6 +206,11 @@ class Result:
     def recorded(self, trials: Iterable[Trial]) -> dict[str, dict[str, list[tuple[int, float]]]]:
         """All scores of some trials: trial -> metric -> (step, value) pairs."""
         return {trial.id: self._store.curves(trial.key) for trial in trials}
+
+    @of_one_moment
+    def to_xarray(self) -> "xarray.Dataset":
+        """Every metric's curves as an xarray Dataset with the dimensions config, seed and step; see `dataset_of`."""
+        return dataset_of(self.trials(), self.metrics(), {m: self.curves(m) for m in self.metrics()})
 
     @of_one_moment
     def table(self) -> Table:
@@ -295,7 +312,8 @@ class Result:
 
         A config can be selected where every seed has finished and has, at the step looked at, a finite metric and a
         finite loss. A metric that was not finite before, or another that is not finite there, does not count. One that the
-        sweep's rule or the user stopped can be selected at a step or at its best one, but not at the last, which it did not reach.
+        sweep's rule or the user stopped can be selected at a step or at its best one, but not at the last, which it did not
+        reach.
 
         Args:
             metric: The metric's name, or an `Objective`, which says its direction; default: the sweep's objective.
@@ -366,6 +384,32 @@ class Result:
         of = lambda metric: curves_of(metric, {trial: own.get(metric, []) for trial, own in recorded.items()})
         training = of("train/loss") if "train/loss" in self.metrics() else None
         return Diagnosis(objective.metric, diagnose(evidence_of(ranking, trials, of(objective.metric), training, last)))
+
+    @of_one_moment
+    def importance(self, metric: str | Objective | None = None, *, method: Method | None = None) -> Importance:
+        """How much each hyperparameter matters for the score.
+
+        Over a full grid it is the fraction of the variance of the configs' means that each hyperparameter explains by
+        itself, and each pair together ("anova", exact: `statistics.variance_shares`). Levels with configs that did not
+        complete are left out, and named. Other configs are weighed by "ped-anova" (Watanabe, Bansal and Hutter, 2023,
+        "PED-ANOVA"): how far the distribution of each hyperparameter among the best tenth is from that among all.
+
+        Both are about the values that were tried: a wider range makes a hyperparameter more important, and one bad value
+        can be most of the variance. Narrow the result (``result.where(...)``) to ask about a part of the space.
+
+        Args:
+            metric: The metric's name, or an `Objective`, which says its direction; default: the sweep's objective.
+            method: "anova" or "ped-anova"; default: the first for a full grid, else the second.
+
+        Returns:
+            The importances, largest first; prints as a table.
+
+        Raises:
+            ConfigError: As `ranking`; or no hyperparameter differs, too few configs are complete, or "anova" is asked
+                of configs that are not a grid.
+            MissingExtraError: "ped-anova" is needed and Optuna is not installed.
+        """
+        return importance_of(self.ranking(metric), self.trials(), method, self.name)
 
     @of_one_moment
     def report(self, path: str | Path | None = None, *, metric: str | Objective | None = None) -> Page:

@@ -64,7 +64,7 @@ def table_of(trials: Sequence[Trial], last: Mapping[str, Mapping[int, float]]) -
         shown = name
         while shown in OWN or shown in last or shown in columns:
             shown = f"config.{shown}"
-        columns[shown] = _column([trial.config.get(name) for trial in trials])
+        columns[shown] = column_of([trial.config.get(name) for trial in trials])
     columns |= {
         "status": np.array([str(trial.status) for trial in trials], np.str_),
         "steps": np.array([trial.steps for trial in trials], np.int64),
@@ -78,7 +78,7 @@ def table_of(trials: Sequence[Trial], last: Mapping[str, Mapping[int, float]]) -
     return Table(columns)
 
 
-def _column(values: Sequence[Any]) -> np.ndarray:
+def column_of(values: Sequence[Any]) -> np.ndarray:
     """Values as the narrowest of bool, int64, float64, text and object; None is a missing one."""
     values = [value.name if isinstance(value, Named) else value for value in values]
     kinds = {type(value) for value in values}

@@ -1,14 +1,16 @@
-"""The reading verbs of the command line as functions: open, list, show, best, diagnose, report (compare has its own module)."""
+"""The verbs that read a record, as functions: open, list, show, best, diagnose, importance, report."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias, overload
 
-from jsweep.errors import StoreError
+from jsweep.errors import ConfigError, StoreError
 from jsweep.results.diagnostics import Diagnosis
+from jsweep.results.importance import Importance, Method
 from jsweep.results.objective import Objective
 from jsweep.results.ranking import At, ConfigScore, Rule, Simplest
-from jsweep.results.report import Page
+from jsweep.results.report import Page, check_target
+from jsweep.results.report.several import page_of_several
 from jsweep.results.reports import SweepReport, SweepSummary, TrialReport
 from jsweep.results.result import Result, ledger_of
 from jsweep.storage import Status, SweepRecord, TestOpening, open_store
@@ -133,27 +135,65 @@ def diagnose(store: str | Path, sweep: str | None = None, *, metric: Metric = No
         return result.diagnose(metric)
 
 
-def report(
-    store: str | Path, sweep: str | None = None, path: str | Path | None = None, *, metric: Metric = None
-) -> Page:
-    """A sweep as one HTML file that needs no network.
+def importance(
+    store: str | Path, sweep: str | None = None, *, metric: Metric = None, method: Method | None = None
+) -> Importance:
+    """How much each hyperparameter of a sweep matters for its scores.
 
     Args:
         store: The store's file.
         sweep: The sweep's name; default: the latest.
-        path: The file to write; default: none.
-        metric: The metric to rank by; default: the sweep's objective.
+        metric: The metric to judge by; default: the sweep's objective.
+        method: "anova" or "ped-anova"; default: the first for a full grid, else the second.
 
     Returns:
-        The page, which shows itself in a notebook; see `Result.report`.
+        The importances, largest first; see `Result.importance`.
 
     Raises:
         StoreError: The store cannot be read.
-        ConfigError: It has no such sweep, the sweep cannot be ranked by the metric, or the file cannot be written.
-        MissingExtraError: Plotly or SciPy is not installed.
+        ConfigError: It has no such sweep, or its configs cannot be weighed so.
+        MissingExtraError: Optuna is needed and not installed.
     """
     with open(store, sweep) as result:
-        return result.report(path, metric=metric)
+        return result.importance(metric, method=method)
+
+
+def report(
+    store: str | Path | Sequence[Result],
+    sweep: str | None = None,
+    path: str | Path | None = None,
+    *,
+    metric: Metric = None,
+) -> Page:
+    """A sweep, or several side by side, as one HTML file that needs no network.
+
+    Args:
+        store: The store's file; or several results, of one store or of several, to put side by side.
+        sweep: The sweep's name; default: the latest. Not with several results.
+        path: The file to write; default: none.
+        metric: The metric to rank by; default: the sweep's objective, which several have to share.
+
+    Returns:
+        The page, which shows itself in a notebook; see `Result.report`. That of several sweeps has the best config of each
+        with intervals of their differences, their curves together, and the findings of each.
+
+    Raises:
+        StoreError: The store cannot be read.
+        ConfigError: It has no such sweep, a sweep cannot be ranked by the metric, the file cannot be written, or the
+            objectives of several sweeps differ.
+        MissingExtraError: Plotly or SciPy is not installed.
+    """
+    if isinstance(store, str | Path):
+        with open(store, sweep) as result:
+            return result.report(path, metric=metric)
+    if sweep is not None:
+        raise ConfigError(f"sweep={sweep!r} does not go with several results, which have names: leave it out.")
+    for result in store if path is not None else ():
+        check_target(str(path), result.path)
+    page = page_of_several(store, metric)
+    if path is not None:
+        page.save(path)
+    return page
 
 
 def _sweep_report(result: Result, metric: Metric, at: At) -> SweepReport:

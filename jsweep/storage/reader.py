@@ -86,6 +86,11 @@ class StoreReader:
         return folder_of(self.file or self.path)
 
     @_reads
+    def version(self) -> int:
+        """A number that is another one after another connection has written to the record."""
+        return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+
+    @_reads
     def sweeps(self) -> list[SweepRecord]:
         """All sweeps, oldest first."""
         rows = self._db.execute("SELECT id, name, task, identity, settings, created FROM sweeps ORDER BY id").fetchall()

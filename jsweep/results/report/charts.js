@@ -1,7 +1,7 @@
 "use strict";
 // The charts, each drawn from the page's content into the element of an id.
 
-const content = JSON.parse(document.getElementById("content").textContent);
+let content = JSON.parse(document.getElementById("content").textContent);
 // Okabe and Ito's colours, by day and by night; the order is that of the library's other pictures where it can be.
 const DAY = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
 const NIGHT = ["#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00"];
@@ -19,8 +19,12 @@ const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;"
 const short = (text, most = 40) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 const webgl = Boolean(document.createElement("canvas").getContext("webgl"));
 const better = (a, b) => (content.mode === "max" ? a > b : a < b);
-const indices = content.configs.id.map((_, index) => index);
-const complete = indices.filter((index) => content.configs.state[index] === 0);
+let indices = [], complete = []; // all configs, and those that can be selected, by their place in the content
+
+function readConfigs() {
+  indices = content.configs.id.map((_, index) => index);
+  complete = indices.filter((index) => content.configs.state[index] === 0);
+}
 
 function isLog(values) {
   const known = finite(values);
@@ -40,10 +44,13 @@ function scaleOf(log, values) {
 }
 
 function draw(id, traces, layout) {
+  const place = byId(id);
+  if (!place.querySelector(".plot-container")) { place.textContent = ""; place.style.height = ""; }
   const axis = { gridcolor: style("--line"), zerolinecolor: style("--line"), automargin: true, exponentformat: "power" };
   const shown = {
     font: { color: style("--text"), family: "system-ui, sans-serif", size: 12 },
     paper_bgcolor: style("--panel"), plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 60, r: 16, t: 16, b: 48 },
+    uirevision: layout.xaxis?.title?.text ?? id, // a zoom outlives newer content, but not another axis
     hovermode: "closest", legend: { orientation: "h", y: -0.2, traceorder: "normal" }, ...layout,
     xaxis: { ...axis, ...layout.xaxis }, yaxis: { ...axis, ...layout.yaxis },
   };
@@ -62,7 +69,7 @@ function fade(colour, opacity) {
   return `rgba(${part(1)},${part(3)},${part(5)},${opacity})`;
 }
 
-function drawRivals() {
+function drawRivals(numbered = "rank") {
   const { mean, low, high, text } = content.configs;
   const shown = complete.slice(0, Math.min(RIVALS, text.length));
   if (!shown.length) return say("rivals", "No config is complete, so there is none to compare.");
@@ -75,7 +82,7 @@ function drawRivals() {
     text: shown.map((index) => plain(text[index])), hovertemplate: "%{text}<br>%{x:.5g}<extra></extra>",
   }], {
     xaxis: { title: { text: plain(content.metric) } },
-    yaxis: { type: "category", autorange: "reversed", title: { text: "rank" } },
+    yaxis: { type: "category", autorange: "reversed", title: { text: numbered } },
   });
 }
 
@@ -142,8 +149,6 @@ function cellsOf(axis) {
 function drawHeat() {
   const [across, up] = ["pair-x", "pair-y"].map((id) => content.axes[Number(byId(id).value)]);
   if (!across || !up || across === up) return say("heat", "Choose two different hyperparameters.");
-  byId("heat").style.height = "";
-  if (!byId("heat").querySelector(".plot-container")) byId("heat").textContent = "";
   const [columns, rows] = [cellsOf(across), cellsOf(up)];
   const z = rows.names.map(() => columns.names.map(() => null));
   for (const index of complete) {

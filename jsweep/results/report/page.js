@@ -1,6 +1,9 @@
-// The page: words and choices first, then the charts, again when the colours change.
+// The page: words and choices first, then the charts, again when the colours change or newer content comes.
+
+const POLL_MILLISECONDS = 2000;
 
 function fillWords() {
+  for (const id of ["findings", "notes", "replay"]) byId(id).replaceChildren();
   byId("title").textContent = content.title;
   byId("subtitle").textContent = content.subtitle;
   for (const [, seen, advice] of content.findings) element("li", `${seen} ${advice}`, byId("findings"));
@@ -16,6 +19,9 @@ function fillWords() {
 
 function fillRun() {
   const body = byId("run").tBodies[0];
+  body.replaceChildren();
+  byId("ledger").tHead.replaceChildren();
+  byId("ledger").tBodies[0].replaceChildren();
   for (const pair of content.environments.flat()) {
     const row = element("tr", "", body);
     for (const cell of pair) element("td", cell, row);
@@ -33,17 +39,25 @@ function fillRun() {
   }
 }
 
+// The hyperparameters to choose from; a choice that was made stays where the new content has it.
 function fillChoices() {
   for (const [id, place] of [["one", 0], ["pair-x", 0], ["pair-y", 1]]) {
+    const chosen = byId(id).selectedOptions[0]?.textContent;
+    byId(id).replaceChildren();
     content.axes.forEach((axis, index) => { element("option", axis.name, byId(id)).value = index; });
-    byId(id).value = Math.min(place, content.axes.length - 1);
+    const kept = content.axes.findIndex((axis) => axis.name === chosen);
+    byId(id).value = kept >= 0 ? kept : Math.min(place, content.axes.length - 1);
   }
+}
+
+function listen() {
   byId("one").addEventListener("change", drawScatter);
   byId("pair-x").addEventListener("change", drawHeat);
   byId("pair-y").addEventListener("change", drawHeat);
-  byId("filter").addEventListener("input", refresh);
+  byId("filter").addEventListener("input", () => refresh());
   byId("back").addEventListener("click", () => turn(-1));
   byId("next").addEventListener("click", () => turn(1));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
 }
 
 function drawAll() {
@@ -53,10 +67,53 @@ function drawAll() {
   return Promise.all(drawn);
 }
 
-fillWords();
-fillRun();
-fillChoices();
-showHeads();
-showRows();
+function show() {
+  readConfigs();
+  readColumns();
+  fillWords();
+  fillRun();
+  fillChoices();
+  showHeads();
+}
+
+// Newer content in place of this one: what is chosen, sorted and filtered stays, by name.
+function update(newer) {
+  const chosen = table.chosen === null ? null : content.configs.id[table.chosen];
+  const sorted = columns[table.column].name;
+  content = newer;
+  table.chosen = null;
+  readColumns();
+  table.column = Math.max(0, columns.findIndex((column) => column.name === sorted));
+  show();
+  const place = chosen === null ? -1 : content.configs.id.indexOf(chosen);
+  const pages = Math.ceil(indices.length / ROWS);
+  refresh(Math.min(table.page, Math.max(0, pages - 1)));
+  byId("own-curve").hidden = true;
+  byId("selected").textContent = "";
+  if (place >= 0) choose(place);
+  return drawAll();
+}
+
+// A served page asks for newer content for as long as it is open; a file asks for nothing.
+async function follow(address) {
+  let version = content.version;
+  for (;;) {
+    await new Promise((wait) => { setTimeout(wait, POLL_MILLISECONDS); });
+    if (document.hidden) continue;
+    try {
+      const answer = await fetch(`${address}?version=${version}`, { cache: "no-store" });
+      if (answer.status === 200) {
+        const newer = await answer.json();
+        version = newer.version;
+        await update(newer);
+      }
+      byId("live").textContent = answer.ok ? "live" : `the server answers ${answer.status}`;
+    } catch { byId("live").textContent = "the server does not answer; these are the last data it gave"; }
+  }
+}
+
+show();
+refresh();
+listen();
 drawAll().then(() => { document.body.dataset.ready = "yes"; });
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+if (document.body.dataset.live) follow(document.body.dataset.live);

@@ -18,8 +18,19 @@ from jsweep.results.report.content import content_of
 if TYPE_CHECKING:
     from jsweep.results.result import Result
 
-SCRIPTS = ("charts.js", "table.js", "page.js")
 FRAME_HEIGHT = 900
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The files of this package that a page is made of: its HTML, and the scripts in order."""
+
+    template: str
+    scripts: tuple[str, ...]
+
+
+ONE_SWEEP = Layout("page.html", ("charts.js", "table.js", "page.js"))
+SEVERAL = Layout("several.html", ("charts.js", "several.js"))
 
 
 @dataclass(frozen=True)
@@ -46,7 +57,7 @@ def page_of(result: "Result", metric: Any = None) -> Page:
     plotly = import_optional("plotly.offline", "report").get_plotlyjs()
     import_optional("scipy.stats", "report")
     title = clean(result.label, 200)
-    return Page(title, _written(title, content_of(result, metric), plotly))
+    return Page(title, written(title, content_of(result, metric), plotly))
 
 
 def embedded(content: Mapping[str, Any]) -> str:
@@ -68,25 +79,36 @@ def check_target(path: str | Path, store: str) -> None:
         raise ConfigError(f"the folder {str(target.parent)!r} does not exist: make it, or pass another file.")
 
 
-def _written(title: str, content: Mapping[str, Any], plotly: str) -> str:
+def written(title: str, content: Mapping[str, Any], plotly: str, live: str = "", layout: Layout = ONE_SWEEP) -> str:
+    """The page as HTML.
+
+    Args:
+        title: Its title.
+        content: What `content_of` gives, or what the layout's scripts read.
+        plotly: Plotly's script.
+        live: The address, relative to the page's, that has newer content while the sweep runs; "" for a file.
+        layout: The files that it is made of.
+    """
     own = resources.files("jsweep.results.report")
-    text = {name: own.joinpath(name).read_text("utf-8") for name in ("page.html", "page.css", *SCRIPTS)}
-    scripts = [plotly.replace("\r\n", "\n"), "\n".join(text[name] for name in SCRIPTS)]
+    text = {name: own.joinpath(name).read_text("utf-8") for name in (layout.template, "page.css", *layout.scripts)}
+    scripts = [plotly.replace("\r\n", "\n"), "\n".join(text[name] for name in layout.scripts)]
     # Only these scripts run, whatever a record holds. Plotly compiles the WebGL part of its charts, hence 'unsafe-eval'.
     hashes = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
     policy = (
         f"default-src 'none'; script-src {hashes} 'unsafe-eval'; style-src 'unsafe-inline'; "
         "img-src data: blob:; font-src data:; base-uri 'none'; form-action 'none'"
+        + ("; connect-src 'self'" if live else "")
     )
     parts = {
         "POLICY": policy,
         "TITLE": html.escape(title),
         "STYLE": text["page.css"],
+        "LIVE": html.escape(live),
         "CONTENT": embedded(content),
         "PLOTLY": scripts[0],
         "SCRIPT": scripts[1],
     }
-    pieces = text["page.html"].split("%%")  # text and names in turn
+    pieces = text[layout.template].split("%%")  # text and names in turn
     return "".join(parts[piece] if index % 2 else piece for index, piece in enumerate(pieces))
 
 

@@ -3,20 +3,24 @@
 const ROWS = 25;
 const STATES = ["complete", "stopped", "incomplete"];
 const cellText = (value) => (value === null || value === undefined ? "" : String(value));
-const columns = [
-  { name: "rank", numeric: true, of: (index) => content.configs.rank[index] },
-  { name: content.metric, numeric: true, of: (index) => content.configs.mean[index] },
-  { name: "std", numeric: true, of: (index) => content.configs.std[index] },
-  { name: "seeds", numeric: true, of: (index) => content.configs.seeds[index] },
-  { name: "step", numeric: true, of: (index) => content.configs.step[index] },
-  { name: "state", numeric: false, of: (index) => STATES[content.configs.state[index]] },
-  ...content.axes.map((axis) => ({
-    name: axis.name, numeric: !axis.labels,
-    of: (index) => (axis.labels && axis.values[index] !== null ? axis.labels[axis.values[index]] : axis.values[index]),
-  })),
-  { name: "config", numeric: false, of: (index) => content.configs.id[index] },
-];
-const table = { rows: indices, column: 0, descending: false, page: 0, chosen: null };
+let columns = [];
+const table = { rows: [], column: 0, descending: false, page: 0, chosen: null };
+
+function readColumns() {
+  columns = [
+    { name: "rank", numeric: true, of: (index) => content.configs.rank[index] },
+    { name: content.metric, numeric: true, of: (index) => content.configs.mean[index] },
+    { name: "std", numeric: true, of: (index) => content.configs.std[index] },
+    { name: "seeds", numeric: true, of: (index) => content.configs.seeds[index] },
+    { name: "step", numeric: true, of: (index) => content.configs.step[index] },
+    { name: "state", numeric: false, of: (index) => STATES[content.configs.state[index]] },
+    ...content.axes.map((axis) => ({
+      name: axis.name, numeric: !axis.labels,
+      of: (index) => (axis.labels && axis.values[index] !== null ? axis.labels[axis.values[index]] : axis.values[index]),
+    })),
+    { name: "config", numeric: false, of: (index) => content.configs.id[index] },
+  ];
+}
 
 // A word of the filter as a test of a config: name=value, name<value, name>value, or text that a cell contains.
 function testOf(word) {
@@ -44,10 +48,10 @@ function compareBy(column, descending) {
   };
 }
 
-function refresh() {
+function refresh(page = 0) {
   const words = byId("filter").value.split(/\s+/).filter(Boolean).map(testOf);
   table.rows = indices.filter((index) => words.every((test) => test(index))).sort(compareBy(columns[table.column], table.descending));
-  table.page = 0;
+  table.page = page;
   showRows();
 }
 
@@ -81,11 +85,13 @@ function showRows() {
 }
 
 function showHeads() {
+  byId("configs").tHead.replaceChildren();
   const row = element("tr", "", byId("configs").tHead);
   columns.forEach((column, place) => {
     const head = element("th", "", row, column.numeric ? "number" : "");
     const button = element("button", column.name, head);
     button.type = "button";
+    if (place === table.column && (place || table.descending)) head.setAttribute("aria-sort", table.descending ? "descending" : "ascending");
     button.addEventListener("click", () => {
       table.descending = table.column === place && !table.descending;
       table.column = place;

@@ -5,6 +5,9 @@ Nothing here reads a record; `Result` and `Session` have methods that do. SciPy 
 
 from jsweep.results.statistics.aggregate import interquartile_mean as interquartile_mean
 from jsweep.results.statistics.aggregate import stratified_interval as stratified_interval
+from jsweep.results.statistics.decomposition import VarianceShares as VarianceShares
+from jsweep.results.statistics.decomposition import sensitivity as sensitivity
+from jsweep.results.statistics.decomposition import variance_shares as variance_shares
 from jsweep.results.statistics.effort import expected_best as expected_best
 from jsweep.results.statistics.examples import BiasCorrected as BiasCorrected
 from jsweep.results.statistics.examples import McNemar as McNemar
@@ -14,6 +17,7 @@ from jsweep.results.statistics.intervals import Interval as Interval
 from jsweep.results.statistics.intervals import corrected_interval as corrected_interval
 from jsweep.results.statistics.intervals import mean_interval as mean_interval
 from jsweep.results.statistics.intervals import paired_interval as paired_interval
+from jsweep.results.statistics.intervals import unpaired_interval as unpaired_interval
 from jsweep.results.statistics.luck import expected_maximum as expected_maximum
 from jsweep.results.statistics.luck import optimism as optimism
 from jsweep.results.statistics.luck import posterior_means as posterior_means

@@ -65,6 +65,37 @@ def paired_interval(values: Values, others: Values, *, confidence: float = 0.95)
     return mean_interval(_paired(values, others), confidence=confidence)
 
 
+def unpaired_interval(values: Values, others: Values, *, confidence: float = 0.95) -> Interval:
+    r"""Welch's interval for the difference of two means of independent scores, whose variances may differ.
+
+    It is :math:`\bar x - \bar y \pm t_\nu \sqrt{s_x^2 / n + s_y^2 / m}` with Welch and Satterthwaite's degrees of freedom
+    (Welch, 1947, "The generalization of Student's problem when several different population variances are involved").
+
+    Args:
+        values: one score a seed, shape (n,).
+        others: the scores of another config under other seeds, shape (m,).
+        confidence: how often the interval should hold the difference of the means, between 0 and 1.
+
+    Returns:
+        The interval; NaN for fewer than two values on a side, or where one is not finite.
+
+    Raises:
+        ConfigError: ``confidence`` is not between 0 and 1.
+    """
+    check_confidence(confidence)
+    sides = _checked(values), _checked(others)
+    if any(len(side) < 2 or not np.isfinite(side).all() for side in sides):
+        return UNKNOWN
+    parts = [float(side.var(ddof=1)) / len(side) for side in sides]
+    difference = float(sides[0].mean() - sides[1].mean())
+    if sum(parts) == 0:
+        return Interval(difference, difference)
+    degrees = sum(parts) ** 2 / sum(part**2 / (len(side) - 1) for part, side in zip(parts, sides))
+    quantile = import_optional("scipy.stats", "statistics").t.ppf((1 + confidence) / 2, degrees)
+    half = float(quantile) * math.sqrt(sum(parts))
+    return Interval(difference - half, difference + half)
+
+
 def corrected_interval(values: Values, others: Values, *, test_fraction: float, confidence: float = 0.95) -> Interval:
     r"""The interval for the mean difference over resamples or folds, which share training examples.
 
