@@ -64,6 +64,18 @@ def test_the_page_has_the_ranking_the_curves_and_the_findings(page):
     assert found["replay"][0].startswith(f"jsweep replay {ranking[0].trials[0]} ")
 
 
+def test_the_page_has_the_importance_or_says_why_not():
+    rates = [({"rate": r, "width": w}, s, {5: {LOSS: r + w + s / 9}}) for r in (1, 2) for w in (3, 5) for s in (0, 1)]
+    result = record(rates)[1]
+    found, wanted = content(result.report().html)["importance"], result.importance()
+    assert found["effects"][0] == ["width", rounded(wanted.main["width"]), True]
+    assert [name for name, _, single in found["effects"] if not single] == ["rate x width"]
+    assert found["notes"] == [*wanted.notes]
+    found = content(record(rates[:1])[1].report().html)["importance"]
+    assert found["effects"] == []
+    assert "differs" in found["notes"][0]
+
+
 def test_a_page_of_nothing_complete_says_so():
     found = content(record([({"rate": 1.0}, 0, None), ({"rate": 2.0}, 0, {10: {LOSS: math.nan}})])[1].report().html)
     assert (found["best"], found["contenders"], found["replay"]) == (None, 0, [])
@@ -195,7 +207,10 @@ def test_the_page_fits_its_window_by_day_and_by_night(browser, file, width, heig
     assert browser.ask("document.documentElement.scrollWidth") <= width
     ground = browser.ask("getComputedStyle(document.body).backgroundColor")
     assert ground == ("rgb(13, 17, 23)" if scheme == "dark" else "rgb(255, 255, 255)")
-    assert browser.ask("document.querySelectorAll('.chart .main-svg').length") > 5
+    for chart in ("curves", "heat", "scatter"):  # drawn when they come near
+        browser.ask(f"document.getElementById('{chart}').scrollIntoView(); null")
+        browser.wait(f"document.querySelectorAll('#{chart} .main-svg').length > 0")
+    assert browser.ask("document.documentElement.scrollWidth") <= width
     assert browser.errors == []
 
 

@@ -10,6 +10,7 @@ const MANY = 2000; // points, from which on WebGL draws them
 const RIVALS = 25;
 const CURVES = 5;
 const BINS = 20;
+const LINES = 2000; // of the parallel coordinates
 const byId = (id) => document.getElementById(id);
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const palette = () => (matchMedia("(prefers-color-scheme: dark)").matches ? NIGHT : DAY);
@@ -180,18 +181,26 @@ function logTicks(values) {
   return { tickmode: "array", tickvals, ticktext: tickvals.map((value) => String(Number((10 ** value).toPrecision(2)))) };
 }
 
+// The best half of LINES configs and as many of the others, evenly spaced by rank: what the page says it shows.
+function sampled(configs) {
+  if (configs.length <= LINES) return configs;
+  const best = configs.slice(0, LINES / 2), others = configs.slice(LINES / 2);
+  return [...best, ...Array.from({ length: LINES / 2 }, (_, place) => others[Math.floor((place * others.length) / (LINES / 2))])];
+}
+
 function drawParallel() {
   if (!content.axes.length || !complete.length) return say("parallel", "No hyperparameter differs between complete configs.");
   if (!webgl) return say("parallel", "This chart needs WebGL, which this browser does not have.");
-  const scores = complete.map((index) => content.configs.mean[index]);
+  const shown = sampled(complete);
+  const scores = shown.map((index) => content.configs.mean[index]);
   const log = isLog(scores);
   const scaled = (values, by) => values.map((value) => (value === null ? null : by ? Math.log10(value) : value));
   const dimensions = content.axes.map((axis) => {
-    const values = scaled(complete.map((index) => axis.values[index]), axis.log);
+    const values = scaled(shown.map((index) => axis.values[index]), axis.log);
     const lowest = bounds(values)[0];
     const dimension = { label: plain(short(axis.name, 18)), values: values.map((value) => value ?? lowest) };
     if (axis.labels) return { ...dimension, tickvals: axis.labels.map((_, place) => place), ticktext: axis.labels.map((l) => plain(short(l, 14))) };
-    return axis.log ? { ...dimension, ...logTicks(complete.map((index) => axis.values[index])) } : dimension;
+    return axis.log ? { ...dimension, ...logTicks(shown.map((index) => axis.values[index])) } : dimension;
   });
   const score = { label: plain(short(content.metric, 22)), values: scaled(scores, log), ...(log ? logTicks(scores) : {}) };
   byId("parallel").style.minWidth = `${110 * (dimensions.length + 1)}px`;
@@ -200,6 +209,20 @@ function drawParallel() {
     // The largest colour is drawn on top, so the best are to have it.
     line: { color: scaled(scores, log).map((value) => (content.mode === "min" ? -value : value)), colorscale: "Cividis" },
   }], { margin: { l: 60, r: 60, t: 48, b: 24 } });
+}
+
+function drawImportance() {
+  const { effects, title } = content.importance;
+  if (!effects.length) return say("importance", "");
+  return draw("importance", [{
+    type: "bar", orientation: "h", y: effects.map((_, place) => place), x: effects.map(([, share]) => share),
+    marker: { color: effects.map(([, , single]) => (single ? palette()[0] : style("--quiet"))) },
+    text: effects.map(([, share]) => `${(100 * share).toFixed(1)}%`), textposition: "auto", hoverinfo: "skip",
+  }], {
+    margin: { l: 60, r: 16, t: 8, b: 48 },
+    xaxis: { title: { text: plain(title) }, tickformat: ".0%", rangemode: "tozero" },
+    yaxis: { tickmode: "array", tickvals: effects.map((_, place) => place), ticktext: effects.map(([name]) => plain(short(name))), autorange: "reversed" },
+  });
 }
 
 function drawLadder() {

@@ -1,5 +1,6 @@
 """What the page shows, as JSON."""
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -7,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jsweep._runtime.text import clean
+from jsweep.errors import JsweepError
 from jsweep.results.contenders import contenders
+from jsweep.results.importance import SAID
 from jsweep.results.ranking import ConfigScore, score_of_opening
 from jsweep.results.report.axes import axes_of, rounded
 from jsweep.results.statistics.intervals import mean_interval
@@ -22,6 +25,7 @@ MOST_CONFIGS = 20_000  # in the charts and the table
 MOST_CURVES = 200  # configs whose curves are kept
 MOST_STEPS = 200  # evaluations of a curve
 MOST_REPLAYED = 3
+MOST_EFFECTS = 12
 ENVIRONMENT = ("jsweep", "jax", "jaxlib", "numpy", "python", "platform", "device", "processor", "cores", "flags")
 
 
@@ -45,6 +49,7 @@ def content_of(result: "Result", metric: Any) -> dict[str, Any]:
         "steps": steps,
         "curves": curves,
         "ladder": ladder_of(ranking),
+        "importance": _importance(result, metric),
         "environments": _environments(result, trials),
         "replay": _replay(result, complete),
         "ledger": [_opening(entry) for entry in result.ledger()],
@@ -79,6 +84,26 @@ def ladder_of(ranking: Sequence[ConfigScore]) -> list[list[int]]:
         return []
     ends = np.array([score.step for score in ranking if score.stopped or score.complete])
     return [[int(step), int((ends >= step).sum())] for step in np.unique(ends)]
+
+
+def _importance(result: "Result", metric: Any) -> dict[str, Any]:
+    """The largest effects as [name, share, whether it is of one hyperparameter], and what to know of them."""
+    try:
+        found = result.importance(metric)
+    except JsweepError as error:  # too few configs, none that differ, or Optuna is not installed
+        return {"title": "", "effects": [], "notes": [clean(error, 500)]}
+    shares = [(name, share, True) for name, share in found.main.items()]
+    shares += [(f"{one} x {other}", share, False) for (one, other), share in found.pairs.items()]
+    known = sorted((each for each in shares if math.isfinite(each[1])), key=lambda each: -each[1])[:MOST_EFFECTS]
+    title = f"{'share of the variance' if found.method == 'anova' else 'importance'} ({SAID[found.method]})"
+    notes = [clean(note, 500) for note in found.notes]
+    if len(shares) > len(known):
+        notes.append(f"The largest {len(known)} of {len(shares)} effects are shown.")
+    return {
+        "title": title,
+        "effects": [[clean(n, 200), rounded(share), one] for n, share, one in known],
+        "notes": notes,
+    }
 
 
 def _band(curves: Sequence[Mapping[int, float]], steps: Sequence[int]) -> list[list[float | None]]:

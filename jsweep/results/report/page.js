@@ -13,7 +13,8 @@ function fillWords() {
     ? `The seeds cannot tell the first ${content.contenders} configs apart (paired t-tests, 95%, Bonferroni). Bars: 95% intervals of the mean.`
     : "The best config and those behind it. Bars: 95% intervals of the mean.";
   byId("curves-note").textContent = `${content.metric}: mean over seeds, and a band from the lowest seed to the highest.`;
-  byId("parallel-note").textContent = "Drag along an axis to select configs. Those without a hyperparameter are at its lower end.";
+  byId("parallel-note").textContent = "Drag along an axis to select configs. Those without a hyperparameter are at its lower end." +
+    (complete.length > LINES ? ` Of ${complete.length} complete configs it has ${LINES}: the best half of them, and others evenly spaced by rank.` : "");
   for (const note of content.notes) element("li", note, byId("notes"));
 }
 
@@ -57,17 +58,43 @@ function listen() {
   byId("filter").addEventListener("input", () => refresh());
   byId("back").addEventListener("click", () => turn(-1));
   byId("next").addEventListener("click", () => turn(1));
+  addEventListener("beforeprint", drawForPaper);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
 }
 
+// The charts by the id of their element. Each is drawn when it comes near the window, and from then on with newer content.
+const DRAWERS = {
+  rivals: () => drawRivals(), importance: drawImportance, scatter: drawScatter, heat: drawHeat, parallel: drawParallel, ladder: drawLadder,
+  curves: () => drawCurves("curves", complete.filter((index) => index < content.curves.length).slice(0, CURVES)),
+};
+const near = new Set();
+
 function drawAll() {
-  const best = complete.filter((index) => index < content.curves.length).slice(0, CURVES);
-  const drawn = [drawRivals(), drawCurves("curves", best), drawScatter(), drawHeat(), drawParallel(), drawLadder()];
+  const drawn = [...near].map((id) => DRAWERS[id]());
   if (table.chosen !== null && table.chosen < content.curves.length) drawn.push(drawCurves("own-curve", [table.chosen]));
   return Promise.all(drawn);
 }
 
+// Settles when what is near the window at first is drawn.
+function drawWhenNear() {
+  return new Promise((settle) => {
+    const observer = new IntersectionObserver((entries) => {
+      const come = entries.filter((entry) => entry.isIntersecting && !near.has(entry.target.id)).map((entry) => entry.target.id);
+      for (const id of come) near.add(id);
+      settle(Promise.all(come.map((id) => DRAWERS[id]())));
+    }, { rootMargin: "300px" });
+    for (const id of Object.keys(DRAWERS)) observer.observe(byId(id));
+  });
+}
+
+function drawForPaper() {
+  for (const id of Object.keys(DRAWERS)) near.add(id);
+  drawAll();
+}
+
 function show() {
+  byId("ladder-section").hidden = !content.ladder.length;
+  byId("importance-note").textContent = content.importance.notes.join(" ");
   readConfigs();
   readColumns();
   fillWords();
@@ -115,5 +142,5 @@ async function follow(address) {
 show();
 refresh();
 listen();
-drawAll().then(() => { document.body.dataset.ready = "yes"; });
+drawWhenNear().then(() => { document.body.dataset.ready = "yes"; });
 if (document.body.dataset.live) follow(document.body.dataset.live);

@@ -115,5 +115,6 @@ function choose(index) {
     ? `Rank ${index + 1}: ${content.configs.text[index]}`
     : `Rank ${content.configs.rank[index]}: the page has the curves of the best ${content.curves.length} configs only.`;
   byId("own-curve").hidden = !hasCurve;
-  if (hasCurve) drawCurves("own-curve", [index]);
+  // The row is marked at once, and its curve drawn after that.
+  if (hasCurve) requestAnimationFrame(() => setTimeout(() => table.chosen === index && drawCurves("own-curve", [index])));
 }
