@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from jsweep.cli._tables import print_json
+from jsweep.cli.options import json_option
 from jsweep.errors import ConfigError
 
 _SCRIPT = """\
@@ -36,7 +38,8 @@ exit $code
 @click.option("--time", "limit", default="04:00:00", show_default=True, help="Slurm's time limit of a job.")
 @click.option("--cpus", type=click.IntRange(1), default=4, show_default=True, help="Cores of a job.")
 @click.option("--parts", help="The records' path without its ending. [default: FILE's name]")
-def slurm(file: str, shards: int, limit: str, cpus: int, parts: str | None) -> None:
+@json_option
+def slurm(file: str, shards: int, limit: str, cpus: int, parts: str | None, as_json: bool) -> None:
     """Print a Slurm script that trains the sweep of FILE as an array of jobs, each a fixed share of the trials.
 
     No server and no shared lock is needed. A job that Slurm ends stops after its segment, and is queued again.
@@ -46,4 +49,8 @@ def slurm(file: str, shards: int, limit: str, cpus: int, parts: str | None) -> N
         raise ConfigError(f"{file!r} does not exist: pass the path of a Python file with a function sweep().")
     name = "".join(c if c.isalnum() or c in "-_" else "-" for c in path.stem)
     values = {"name": name, "shards": shards, "time": shlex.quote(limit), "cpus": cpus, "file": shlex.quote(file)}
-    click.echo(_SCRIPT.format(**values, parts=shlex.quote(parts or name)), nl=False)
+    script = _SCRIPT.format(**values, parts=shlex.quote(parts or name))
+    if as_json:
+        print_json({"script": script})
+    else:
+        click.echo(script, nl=False)
