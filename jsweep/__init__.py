@@ -107,6 +107,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.task.lanes import select_optimizer as select_optimizer
     from jsweep.task.supervised import supervised as supervised
     from jsweep.task.task import Task as Task
+    from jsweep.task.train_step import from_train_step as from_train_step
 
     __version__: str
 
@@ -129,6 +130,7 @@ _PUBLIC = {
     "Config": "jsweep.task.config",
     "Task": "jsweep.task.task",
     "supervised": "jsweep.task.supervised",
+    "from_train_step": "jsweep.task.train_step",
     "Choice": "jsweep.task.lanes",
     "Width": "jsweep.task.lanes",
     "select": "jsweep.task.lanes",

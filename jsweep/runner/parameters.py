@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +16,14 @@ from jsweep.engine.executors.threads import default_workers
 from jsweep.engine.retrain import retrain, tiles_to_retrain
 from jsweep.errors import ConfigError, StoreError
 from jsweep.planning import Group
+from jsweep.planning.groups import seen_by_task
 from jsweep.planning.traced import LaneFunctions
 from jsweep.runner.prepare import Prepared
 from jsweep.runner.recorded import Curves, check_equal, evaluated
 from jsweep.storage import Checkpoint, Trial
 from jsweep.storage.arrays import restore
 from jsweep.storage.checkpoints import read_checkpoint, to_bytes, write_atomically
+from jsweep.task.config import Config
 from jsweep.task.task import Task
 
 
@@ -57,11 +60,25 @@ def trained_again(prepared: Prepared, trial: Trial, step: int, recorded: Curves)
 def whole_state(prepared: Prepared, trial: str, arrays: PyTree) -> PyTree:
     """A trial's state as its task made it: with what is not an array, and without the masked units of padded widths."""
     group = prepared.group_of(trial)
+    planned = next(member for member in group.trials if member.id == trial)
     if any(lane.most for lane in group.lanes.values()):
-        planned = next(member for member in group.trials if member.id == trial)
         own = _own_shapes(prepared.setting.task, group, planned.config)
         arrays = jax.tree.map(lambda shape, leaf: leaf[tuple(slice(n) for n in shape.shape)], own, arrays)
-    return group.traced.template.whole(arrays)
+    template = group.traced.template
+    if template.remade:
+        made = prepared.setting.task.init(_seen_in_lanes(group, planned), jax.random.key(0, impl=GENERATOR))
+        template = template.again(made)
+    return template.whole(arrays)
+
+
+def _seen_in_lanes(group: Group, trial: Trial) -> Config:
+    """A trial's config with arrays where its program has them, so that what is an array in the state is one again."""
+    seen: dict[str, Any] = dict(seen_by_task(trial))
+    for name, lane in group.lanes.items():
+        if not lane.most:
+            number = lane.dtype.type(lane.encode(seen[name]))
+            seen[name] = lane.wrap(jnp.asarray(number.item() if lane.shape().weak_type else number))
+    return Config(seen)
 
 
 def _own_shapes(task: Task, group: Group, config: Mapping[str, Value]) -> PyTree:
