@@ -28,6 +28,10 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.errors import MissingExtraError as MissingExtraError
     from jsweep.errors import StoreError as StoreError
     from jsweep.errors import UnknownNameError as UnknownNameError
+    from jsweep.integrations import equinox as equinox
+    from jsweep.integrations import haiku as haiku
+    from jsweep.integrations import linen as linen
+    from jsweep.integrations import nnx as nnx
     from jsweep.results import statistics as statistics
     from jsweep.results.comparison import Comparison as Comparison
     from jsweep.results.comparison import compare as compare
@@ -207,6 +211,10 @@ _PUBLIC = {
     "TestScore": "jsweep.results.ranking",
 }
 _MODULES = {
+    "equinox": "jsweep.integrations.equinox",
+    "haiku": "jsweep.integrations.haiku",
+    "linen": "jsweep.integrations.linen",
+    "nnx": "jsweep.integrations.nnx",
     "losses": "jsweep.losses",
     "metrics": "jsweep.metrics",
     "models": "jsweep.models",

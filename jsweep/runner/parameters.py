@@ -17,6 +17,7 @@ from jsweep.engine.retrain import retrain, tiles_to_retrain
 from jsweep.errors import ConfigError, StoreError
 from jsweep.planning import Group
 from jsweep.planning.groups import seen_by_task
+from jsweep.planning.state import StateTemplate, template_of
 from jsweep.planning.traced import LaneFunctions
 from jsweep.runner.prepare import Prepared
 from jsweep.runner.recorded import Curves, check_equal, evaluated
@@ -66,9 +67,24 @@ def whole_state(prepared: Prepared, trial: str, arrays: PyTree) -> PyTree:
         arrays = jax.tree.map(lambda shape, leaf: leaf[tuple(slice(n) for n in shape.shape)], own, arrays)
     template = group.traced.template
     if template.remade:
-        made = prepared.setting.task.init(_seen_in_lanes(group, planned), jax.random.key(0, impl=GENERATOR))
-        template = template.again(made)
+        template = _made_again(prepared.setting.task, group, planned)
     return template.whole(arrays)
+
+
+def _made_again(task: Task, group: Group, trial: Trial) -> StateTemplate:
+    """The template of a trial's state outside a trace.
+
+    Equinox tells arrays from Python numbers, and Flax tells both from traced values: taken is what has the same arrays.
+    """
+    traced = group.traced.template
+    for config in (_seen_in_lanes(group, trial), Config(seen_by_task(trial))):
+        found = template_of(task.init(config, jax.random.key(0, impl=GENERATOR)))
+        if [leaf is None for leaf in found.static] == [leaf is None for leaf in traced.static]:
+            return found
+    raise ConfigError(
+        f"init returned a state with other arrays than when it was traced, for trial {trial.id}: return the same structure each "
+        "time."
+    )
 
 
 def _seen_in_lanes(group: Group, trial: Trial) -> Config:
