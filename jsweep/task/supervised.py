@@ -261,8 +261,13 @@ def _transform(optimizer: Optimizer, config: Config) -> optax.GradientTransforma
 
 
 def _check_optimizer_state(state: PyTree, checks_parameters: bool) -> None:
-    kinds = (optax.LookaheadState, optax.contrib.ScheduleFreeState)
+    kinds = (optax.LookaheadState, optax.contrib.ScheduleFreeState, optax.contrib.SAMState)
     found = jax.tree.leaves(state, is_leaf=lambda leaf: isinstance(leaf, kinds))
+    if any(isinstance(leaf, optax.contrib.SAMState) for leaf in found):
+        raise ConfigError(
+            "optimizer(config) is optax.contrib.sam, which moves the parameters to the worst place near between two updates: "
+            "write a jsweep.Task."
+        )
     if any(isinstance(leaf, optax.LookaheadState) for leaf in found):
         raise ConfigError(
             "optimizer(config) is optax.lookahead, which trains two sets of parameters: write a jsweep.Task."
