@@ -351,9 +351,12 @@ def test_a_switch_that_would_stay_off_in_training_is_refused():
         def __call__(self, x, dropping: bool = False):
             return linen.Dense(1)(x)[:, 0]
 
-    class Nnx(nnx.Linear):
+    class Nnx(nnx.Module):
+        def __init__(self, rngs):
+            self.linear = nnx.Linear(4, 1, rngs=rngs)
+
         def __call__(self, x, train: bool = False):
-            return super().__call__(x)[:, 0]
+            return self.linear(x)[:, 0]
 
     class Equinox(eqx.nn.Linear):
         def __call__(self, x, enable_dropout: bool = False):
@@ -361,7 +364,7 @@ def test_a_switch_that_would_stay_off_in_training_is_refused():
 
     tasks = [
         js.linen.supervised(lambda config: Linen(), **ARGUMENTS),
-        js.nnx.supervised(lambda config, rngs: Nnx(4, 1, rngs=rngs), **ARGUMENTS),
+        js.nnx.supervised(lambda config, rngs: Nnx(rngs), **ARGUMENTS),
         js.equinox.supervised(lambda config, key: Equinox(4, 1, key=key), **ARGUMENTS),
     ]
     for task, switch in zip(tasks, ("dropping", "train", "enable_dropout")):
