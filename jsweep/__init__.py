@@ -29,6 +29,10 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.errors import MissingExtraError as MissingExtraError
     from jsweep.errors import StoreError as StoreError
     from jsweep.errors import UnknownNameError as UnknownNameError
+    from jsweep.integrations import equinox as equinox
+    from jsweep.integrations import haiku as haiku
+    from jsweep.integrations import linen as linen
+    from jsweep.integrations import nnx as nnx
     from jsweep.integrations.export import Exported as Exported
     from jsweep.integrations.export import export as export
     from jsweep.results import statistics as statistics
@@ -115,6 +119,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.task.lanes import select_optimizer as select_optimizer
     from jsweep.task.supervised import supervised as supervised
     from jsweep.task.task import Task as Task
+    from jsweep.task.train_step import from_train_step as from_train_step
 
     __version__: str
 
@@ -138,6 +143,7 @@ _PUBLIC = {
     "Config": "jsweep.task.config",
     "Task": "jsweep.task.task",
     "supervised": "jsweep.task.supervised",
+    "from_train_step": "jsweep.task.train_step",
     "Choice": "jsweep.task.lanes",
     "Width": "jsweep.task.lanes",
     "select": "jsweep.task.lanes",
@@ -221,6 +227,10 @@ _PUBLIC = {
     "TestScore": "jsweep.results.ranking",
 }
 _MODULES = {
+    "equinox": "jsweep.integrations.equinox",
+    "haiku": "jsweep.integrations.haiku",
+    "linen": "jsweep.integrations.linen",
+    "nnx": "jsweep.integrations.nnx",
     "losses": "jsweep.losses",
     "metrics": "jsweep.metrics",
     "models": "jsweep.models",

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 
 import jsweep as js
-from jsweep._runtime.prng import root_key_data, trial_keys
+from jsweep._runtime.prng import root_key_data, step_key, trial_keys
 from jsweep.data.shuffle import batch_indices
 
 
@@ -74,3 +74,14 @@ def plain_loop(data, config, seed, steps, key=0, init=init, apply=apply):
         updates, state = transform.update(gradients, state, params)
         params = optax.apply_updates(params, updates)
     return float(cross_entropy(apply(config, params, data.validation[0], None), data.validation[1]).mean())
+
+
+def engine_stream(data, seed, batch_size, steps, key=0):
+    """The initialisation key of a trial that is paired by seed, and the batch and the key of each of its steps."""
+    words = jnp.asarray(root_key_data(key))
+    for_init, order, noise = trial_keys(words, jnp.uint32(seed), jnp.zeros(2, jnp.uint32))
+    words = tuple(int(word) for word in jax.random.key_data(order))
+    examples = len(jax.tree.leaves(data.train)[0])
+    rows = batch_indices(words, examples, batch_size, 0, steps)
+    batches = [jax.tree.map(lambda a, row=row: jnp.asarray(a[row]), data.train) for row in rows]
+    return for_init, [(batch, step_key(jax.random.key_data(noise), jnp.int32(i))) for i, batch in enumerate(batches)]

@@ -147,3 +147,17 @@ def test_a_whole_number_that_is_an_index_only_as_a_python_number_is_static(data)
     alone = js.sweep(task, js.grid({"n": js.static([1, 2]), "momentum": [0.9]}), steps=4)
     means = [{score.config["n"]: score.mean for score in each.ranking()} for each in (decided, alone)]
     assert means[0] == pytest.approx(means[1], rel=1e-6)
+
+
+def test_a_weight_that_is_one_in_one_config_is_a_lane():
+    def step(config, state, batch, key):
+        weights = jnp.where(batch[1] > 0, config["weight"], 1.0)
+        return state - config["rate"] * (weights * batch[0]).mean(), {"loss": state}
+
+    data = js.Splits((np.ones(8, np.float32), np.arange(8) % 2), (np.ones(4, np.float32), np.arange(4) % 2))
+    task = js.Task(
+        lambda config, key: jnp.float32(0), step, lambda config, state, split: {"loss": state}, data=data, batch_size=4
+    )
+    space = {"weight": [1.0, 2.0, 5.0], "rate": [0.1, 0.2]}
+    roles = js.plan(js.Sweep(task, js.grid(space), steps=2, evaluate_every=2)).roles
+    assert (roles["weight"].kind, roles["rate"].kind) == ("lane", "lane")

@@ -334,6 +334,7 @@ REFUSED_OPTIMIZERS = {
     "schedule-free": (schedule_free, "schedule-free.*evaluation_params=lambda config, state"),
     "chained": (lambda config: optax.chain(optax.clip(1.0), schedule_free(config)), "schedule-free"),
     "lookahead": (lambda config: optax.lookahead(optax.sgd(0.1), 5, 0.5), "lookahead.*write a jsweep.Task"),
+    "sam": (lambda config: optax.contrib.sam(optax.sgd(0.1), optax.sgd(0.05)), "contrib.sam.*write a jsweep.Task"),
     "no transformation": (lambda config: 0.1, r"optimizer\(config\) returned float: return an optax transformation"),
 }
 

@@ -82,6 +82,19 @@ def used_inputs(jaxpr: core.Jaxpr, outputs: Sequence[bool] | None = None) -> lis
     return [bool(each) for each in used]
 
 
+def without_first_input(closed: core.ClosedJaxpr) -> core.ClosedJaxpr:
+    """A jaxpr without its first input, on which nothing depends, and without the operations that went with it.
+
+    JAX has no public way to remove either. Without it, every step would begin with an initialisation of no effect.
+    """
+    jaxpr = closed.jaxpr
+    if any(equation.invars and jaxpr.invars[0] in equation.invars for equation in jaxpr.eqns):
+        rest = [True] * (len(jaxpr.invars) - 1)
+        jaxpr, _ = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars), [False, *rest])
+        return core.ClosedJaxpr(jaxpr, closed.consts)
+    return core.ClosedJaxpr(jaxpr.replace(invars=jaxpr.invars[1:]), closed.consts)
+
+
 def draws_in_any_order(equation: core.JaxprEqn) -> bool:
     """Whether random bits of this operation are those of ``jax_threefry_partitionable``, as they are by default.
 

@@ -4,11 +4,11 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike, DTypeLike
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float32, Int32, PyTree, UInt32
 
 from jsweep._runtime.backend import compilation_cache, reductions_are_correct
@@ -174,8 +174,8 @@ class _Shapes:
         self.noise = self.array((width, 2), jnp.uint32)
         self.state = jax.tree.map(lambda leaf: self.array((width, *leaf.shape), leaf.dtype), group.traced.state)
 
-    def array(self, dims: tuple[int, ...], dtype: DTypeLike) -> PyTree[jax.ShapeDtypeStruct]:
-        """The shape of an array."""
+    def array(self, dims: tuple[int, ...], dtype: Any) -> PyTree[jax.ShapeDtypeStruct]:
+        """The shape of an array; JAX has no type for the dtypes of numbers and of typed keys alike."""
         return jax.ShapeDtypeStruct(dims, dtype, sharding=self._sharding)
 
     def like(self, arrays: PyTree, rows: int | None = None) -> PyTree:

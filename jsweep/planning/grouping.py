@@ -5,6 +5,7 @@ until all of them trace. A static name that a group's trace did not read cannot 
 it alone share the group; groups whose jaxprs turn out equal are one.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -239,11 +240,13 @@ class _Planner:
         found = self._trace_alone(static, lanes, rows)
         return found if isinstance(found, Exception) else found.vmap_error or found
 
-    def _trace_alone(self, static: Config, lanes: Mapping[str, LaneType], rows: int) -> Traced | Exception:
-        key = (self.assignment.encoded(static), tuple(sorted(lanes.items())), rows)
+    def _trace_alone(
+        self, static: Config, lanes: Mapping[str, LaneType], rows: int, remade: bool = False
+    ) -> Traced | Exception:
+        key = (self.assignment.encoded(static), tuple(sorted(lanes.items())), rows, remade)
         if key not in self.traces:
             try:
-                self.traces[key] = trace(self.task, static, lanes, rows)
+                self.traces[key] = trace(self.task, static, lanes, rows, remade=remade)
             except Exception as error:
                 self.traces[key] = error
         return self.traces[key]
@@ -263,7 +266,8 @@ class _Planner:
         """Refuse lanes with which the task computes something else than with the Python numbers that they stand for."""
         reasons: dict[str, str] = {}
         for draft in drafts:
-            reasons |= why_not_numbers(draft, self.configs, self._trace_alone)
+            alike = functools.partial(self._trace_alone, remade=draft.traced.template.remade)
+            reasons |= why_not_numbers(draft, self.configs, alike)
         if reasons:
             raise _Refused(reasons)
 

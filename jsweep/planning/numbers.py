@@ -51,7 +51,11 @@ def why_not_numbers(draft: Drafted, configs: Sequence[Config], trace: Trace) -> 
     for place in _samples(draft, values, operations):
         compiled_in = case.trace(place, ())
         if isinstance(compiled_in, Traced):
-            found = disagreement(operations, operations_of(compiled_in, {}), place)
+            without = operations_of(compiled_in, {})
+            found = disagreement(operations, without, place)
+            if found is not None:  # a choice between two numbers is none where they are equal in this config alone
+                of_config = {name: [column[place]] for name, column in values.items()}
+                found = disagreement(operations_of(draft.traced, of_config), without, 0)
             if found is not None:
                 suspects = sorted(found.lanes or numbers)
                 at_fault = suspects if len(suspects) == 1 else case.at_fault(place, compiled_in, suspects)

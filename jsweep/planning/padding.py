@@ -60,7 +60,7 @@ def why_rows_mix(functions: LaneFunctions, state: PyTree[jax.ShapeDtypeStruct], 
     key = jax.eval_shape(lambda: jax.random.key(0, impl=GENERATOR))
 
     def losses(values: Mapping[str, jax.Array], state: PyTree, batch: PyTree, key: jax.Array) -> jax.Array:
-        return per_example(functions.config(values), functions.template.whole(state), batch, key)
+        return per_example(functions.config(values), functions.whole(values, state), batch, key)
 
     def traced(count: int) -> core.Jaxpr:
         dims = lambda a: jax.ShapeDtypeStruct((count, *a.shape[1:]), jax.dtypes.canonicalize_dtype(a.dtype))

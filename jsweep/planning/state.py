@@ -1,7 +1,9 @@
 """A task's state taken apart: the arrays that a program carries, and what stays the same in every lane.
 
 Model libraries keep functions and strings among a state's leaves, and transformations in the static part of its tree.
-A program carries arrays only; everything else comes from one trace of ``init`` and is put back around each call.
+A program carries arrays only; everything else comes from one trace of ``init`` and is put back around each call. Where
+that part holds traced values (the ``tx`` of a TrainState, say, with a learning rate in a lane), ``init`` is traced again
+within each call, and only what is not an array is taken of it.
 """
 
 from collections.abc import Mapping
@@ -21,20 +23,33 @@ _ATTRIBUTES = (jax.tree_util.GetAttrKey, jax.tree_util.FlattenedIndexKey)
 
 @dataclass(frozen=True)
 class StateTemplate:
-    """The tree of a state, with its leaves that are not arrays; None stands for an array."""
+    """The tree of a state, with its leaves that are not arrays; None stands for an array.
+
+    ``remade`` says that the static part holds values of the trace it was made in, and must be made again in another one.
+    """
 
     tree: jax.tree_util.PyTreeDef
     static: tuple[Any, ...]
+    remade: bool = False
 
     def arrays(self, state: PyTree) -> PyTree[Array]:
         """The arrays of a state that ``init`` made, in this template's tree, None elsewhere."""
         leaves = jax.tree.leaves(state)
-        if len(leaves) != len(self.static):
+        self._check_count(len(leaves))
+        return jax.tree.unflatten(self.tree, [_array(leaf) if _is_array(leaf) else None for leaf in leaves])
+
+    def again(self, state: PyTree) -> "StateTemplate":
+        """The template of the state that ``init`` made again, in the trace that is under way."""
+        made = template_of(state)
+        self._check_count(len(made.static))
+        return made
+
+    def _check_count(self, leaves: int) -> None:
+        if leaves != len(self.static):
             raise ConfigError(
-                f"init returned a state of {len(leaves)} leaves, and of {len(self.static)} when it was traced before: "
+                f"init returned a state of {leaves} leaves, and of {len(self.static)} when it was traced before: "
                 "return the same structure each time."
             )
-        return jax.tree.unflatten(self.tree, [_array(leaf) if _is_array(leaf) else None for leaf in leaves])
 
     def whole(self, arrays: PyTree[Array]) -> PyTree:
         """The state as the task knows it, from its arrays."""
@@ -42,23 +57,24 @@ class StateTemplate:
         return jax.tree.unflatten(self.tree, [next(dynamic) if leaf is None else leaf for leaf in self.static])
 
     def updated(self, arrays: PyTree[Array], state: PyTree) -> PyTree[Array]:
-        """The arrays of the state that ``step`` returned; ConfigError where it is not like the one it was given."""
+        """The arrays of the state that ``step`` returned; ConfigError where it is not like the one it was given.
+
+        They are in the tree of ``arrays``, which is another template's where this one was made again.
+        """
         leaves, tree = jax.tree.flatten(state)
+        before = jax.tree_util.tree_leaves_with_path(self.whole(arrays))
         if tree != self.tree:
-            raise ConfigError(
-                f"step returned a state of structure {tree}, and was given one of {self.tree}: return the same structure."
-            )
-        for (path, old), new in zip(jax.tree_util.tree_leaves_with_path(self.whole(arrays)), leaves, strict=True):
+            raise ConfigError(_difference(self.tree, tree, [p for p, _ in before], state))
+        for (path, old), new in zip(before, leaves, strict=True):
             _check_leaf(jax.tree_util.keystr(path), old, new)
-        return jax.tree.unflatten(
-            self.tree, [_array(new) if old is None else None for old, new in zip(self.static, leaves, strict=True)]
-        )
+        carried = [_array(new) for old, new in zip(self.static, leaves, strict=True) if old is None]
+        return jax.tree.unflatten(jax.tree.structure(arrays), carried)
 
 
-def template_of(state: PyTree) -> StateTemplate:
+def template_of(state: PyTree, *, remade: bool = False) -> StateTemplate:
     """What is static in a state that ``init`` returned."""
     leaves, tree = jax.tree.flatten(state)
-    return StateTemplate(tree, tuple(None if _is_array(leaf) else leaf for leaf in leaves))
+    return StateTemplate(tree, tuple(None if _is_array(leaf) else leaf for leaf in leaves), remade)
 
 
 def python_numbers(state: PyTree, static: Mapping[str, Value]) -> dict[str, str]:
@@ -75,6 +91,18 @@ def python_numbers(state: PyTree, static: Mapping[str, Value]) -> dict[str, str]
             if names or is_attribute:
                 found[jax.tree_util.keystr(path)] = f"config[{names[0]!r}]" if names else f"the number {leaf!r}"
     return found
+
+
+def _difference(
+    before: jax.tree_util.PyTreeDef, after: jax.tree_util.PyTreeDef, paths: list[jax.tree_util.KeyPath], state: PyTree
+) -> str:
+    """What is wrong with a state whose tree is another one after a step."""
+    if paths == [path for path, _ in jax.tree_util.tree_leaves_with_path(state)]:
+        return (
+            "step returned a state whose static part (what is not an array, such as the tx and apply_fn of a TrainState) is "
+            "not the one it was given: make it in init alone, and return it as it is."
+        )
+    return f"step returned a state of structure {after}, and was given one of {before}: return the same structure."
 
 
 def _is_array(leaf: Any) -> bool:

@@ -7,11 +7,12 @@ from functools import cached_property
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 from jax.extend import core
 from jaxtyping import PyTree
 
-from jsweep._runtime.jax_internals import drop_traces, used_inputs
+from jsweep._runtime.jax_internals import drop_traces, used_inputs, without_first_input
 from jsweep._runtime.prng import GENERATOR
 from jsweep._runtime.types import Value
 from jsweep.data.splits import train_like
@@ -46,16 +47,17 @@ class LaneFunctions:
         """The arrays of the state that a trial starts from."""
         return self.template.arrays(self.task.init(self.config(values), key))
 
-    def step(
-        self, values: Mapping[str, jax.Array], state: PyTree, batch: PyTree, key: jax.Array
-    ) -> tuple[PyTree, Mapping[str, jax.Array]]:
-        """One training step: the new state's arrays, and the metrics."""
-        new, metrics = self.task.step(self.config(values), self.template.whole(state), batch, key)
-        return self.template.updated(state, new), metrics
+    def whole(self, values: Mapping[str, jax.Array], state: PyTree) -> PyTree:
+        """The state as the task knows it, from its arrays."""
+        if not self.template.remade:
+            return self.template.whole(state)
+        # No key has any part in what is not an array: `trace` has checked it.
+        made = self.task.init(self.config(values), jax.random.key(0, impl=GENERATOR))
+        return self.template.again(made).whole(state)
 
     def evaluate(self, values: Mapping[str, jax.Array], state: PyTree, split: PyTree) -> Mapping[str, jax.Array]:
         """The metrics of a state on a split."""
-        return self.task.evaluate(self.config(values), self.template.whole(state), split)
+        return self.task.evaluate(self.config(values), self.whole(values, state), split)
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,8 @@ def trace(
     lanes: Mapping[str, LaneType],
     rows: int,
     validation_rows: int | None = None,
+    *,
+    remade: bool = False,
 ) -> Traced:
     """Trace one initialisation, step and evaluation of one lane; nothing is compiled or run.
 
@@ -180,6 +184,7 @@ def trace(
         lanes: the types of those that are traced.
         rows: the number of rows of a batch.
         validation_rows: the examples that validate a trial, where the data has folds; None for those of the first fold.
+        remade: make what is not an array in the state again in each function, as is done where that needs it.
 
     Returns:
         The three jaxprs and what they tell.
@@ -188,6 +193,29 @@ def trace(
         ConfigError: where the task breaks its contract (the structure of the state, metrics that are not scalars). An
             exception of the task itself passes through.
     """
+    found = _trace(task, static, lanes, rows, validation_rows, remade=remade)
+    if not _holds_tracers(found):
+        return found
+    if not remade:
+        found = _trace(task, static, lanes, rows, validation_rows, remade=True)
+    if _holds_tracers(found):
+        raise ConfigError(
+            "step or evaluate uses a traced value that a call before it has kept, in a global variable, a cache or an attribute "
+            "of an object: pass it in the state, or compute it again from config."
+        )
+    return found
+
+
+def _trace(
+    task: Task,
+    static: Mapping[str, Value],
+    lanes: Mapping[str, LaneType],
+    rows: int,
+    validation_rows: int | None,
+    *,
+    remade: bool,
+) -> Traced:
+    """The trace of a compile group; ``remade`` makes what is not an array in the state again in each function."""
     reads: set[str] = set()
     masks: list[bool] = []
     templates: list[StateTemplate] = []
@@ -196,21 +224,25 @@ def trace(
 
     def init(values: Mapping[str, jax.Array], key: jax.Array) -> PyTree:
         state = task.init(config_of(values), key)
-        templates.append(template_of(state))
+        templates.append(template_of(state, remade=remade))
         numbers.update(python_numbers(state, static))
         return templates[-1].arrays(state)
 
-    def step(values: Mapping[str, jax.Array], state: PyTree, batch: PyTree, key: jax.Array) -> Any:
+    def template_in(values: Mapping[str, jax.Array], init_key: jax.Array) -> StateTemplate:
+        return templates[0].again(task.init(config_of(values), init_key)) if remade else templates[0]
+
+    def step(init_key: jax.Array, values: Mapping[str, jax.Array], state: PyTree, batch: PyTree, key: jax.Array) -> Any:
+        template = template_in(values, init_key)
         wrapped = {name: lanes[name].wrap(value) for name, value in values.items()}
-        outcome = task.step(Config({**static, **wrapped}, reads), templates[-1].whole(state), batch, key)
+        outcome = task.step(Config({**static, **wrapped}, reads), template.whole(state), batch, key)
         masks.append(all(value.masked > 0 for value in wrapped.values() if isinstance(value, Width)))
         if not isinstance(outcome, tuple) or len(outcome) != 2:
             raise ConfigError(f"step returned {type(outcome).__name__}: return the pair (state, metrics).")
         _check_metrics("step", outcome[1])
-        return templates[-1].updated(state, outcome[0]), dict(outcome[1])
+        return template.updated(state, outcome[0]), dict(outcome[1])
 
-    def evaluate(values: Mapping[str, jax.Array], state: PyTree, split: PyTree) -> Any:
-        metrics = task.evaluate(config_of(values), templates[-1].whole(state), split)
+    def evaluate(init_key: jax.Array, values: Mapping[str, jax.Array], state: PyTree, split: PyTree) -> Any:
+        metrics = task.evaluate(config_of(values), template_in(values, init_key).whole(state), split)
         _check_metrics("evaluate", metrics)
         return dict(metrics)
 
@@ -220,12 +252,12 @@ def trace(
         validation_rows = len(task.data.folds.validation[0])
     batch, validation = _shapes(train_like(task.data), rows), _shapes(task.data.validation, validation_rows)
     traced_init, state = jax.make_jaxpr(init, return_shape=True)(values, key)
-    traced_step, (_, train) = jax.make_jaxpr(step, return_shape=True)(values, state, batch, key)
-    traced_evaluate, evaluation = jax.make_jaxpr(evaluate, return_shape=True)(values, state, validation)
+    traced_step, (_, train) = jax.make_jaxpr(step, return_shape=True)(key, values, state, batch, key)
+    traced_evaluate, evaluation = jax.make_jaxpr(evaluate, return_shape=True)(key, values, state, validation)
     return Traced(
         traced_init,
-        traced_step,
-        traced_evaluate,
+        _without_key(traced_step, "step"),
+        _without_key(traced_evaluate, "evaluate"),
         frozenset(reads),
         tuple(values),
         state,
@@ -234,6 +266,21 @@ def trace(
         tuple(evaluation),
         all(masks),
         numbers,
+    )
+
+
+def _holds_tracers(traced: Traced) -> bool:
+    """Whether step or evaluate uses values of a trace that has ended, such as those that ``init`` put in a function."""
+    return any(isinstance(const, jax.core.Tracer) for jaxpr in (traced.step, traced.evaluate) for const in jaxpr.consts)
+
+
+def _without_key(closed: core.ClosedJaxpr, where: str) -> core.ClosedJaxpr:
+    """A jaxpr without its first input, the key of ``init``; ConfigError where something depends on that."""
+    if not used_inputs(closed.jaxpr)[0]:
+        return without_first_input(closed)
+    raise ConfigError(
+        f"{where} depends on a random number that init keeps in a part of the state that is not an array, such as the tx of a "
+        "TrainState: keep it in an array of the state."
     )
 
 

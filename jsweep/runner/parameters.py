@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,8 @@ from jsweep.engine.executors.threads import default_workers
 from jsweep.engine.retrain import retrain, tiles_to_retrain
 from jsweep.errors import ConfigError, StoreError
 from jsweep.planning import Group
+from jsweep.planning.groups import seen_by_task
+from jsweep.planning.state import StateTemplate, template_of
 from jsweep.planning.traced import LaneFunctions
 from jsweep.results.lineage import Lineage
 from jsweep.runner.descent import followed
@@ -23,6 +26,7 @@ from jsweep.runner.recorded import Curves, check_equal, evaluated
 from jsweep.storage import Checkpoint, Trial
 from jsweep.storage.arrays import restore
 from jsweep.storage.checkpoints import read_checkpoint, to_bytes, write_atomically
+from jsweep.task.config import Config
 from jsweep.task.task import Task
 
 
@@ -69,7 +73,36 @@ def whole_state(prepared: Prepared, trial: Trial, arrays: PyTree) -> PyTree:
     if any(lane.most for lane in group.lanes.values()):
         own = _own_shapes(prepared.setting.task, group, trial.config)
         arrays = jax.tree.map(lambda shape, leaf: leaf[tuple(slice(n) for n in shape.shape)], own, arrays)
-    return group.traced.template.whole(arrays)
+    template = group.traced.template
+    if template.remade:
+        template = _made_again(prepared.setting.task, group, trial)
+    return template.whole(arrays)
+
+
+def _made_again(task: Task, group: Group, trial: Trial) -> StateTemplate:
+    """The template of a trial's state outside a trace.
+
+    Equinox tells arrays from Python numbers, and Flax tells both from traced values: taken is what has the same arrays.
+    """
+    traced = group.traced.template
+    for config in (_seen_in_lanes(group, trial), Config(seen_by_task(trial))):
+        found = template_of(task.init(config, jax.random.key(0, impl=GENERATOR)))
+        if [leaf is None for leaf in found.static] == [leaf is None for leaf in traced.static]:
+            return found
+    raise ConfigError(
+        f"init returned a state with other arrays than when it was traced, for trial {trial.id}: return the same structure each "
+        "time."
+    )
+
+
+def _seen_in_lanes(group: Group, trial: Trial) -> Config:
+    """A trial's config with arrays where its program has them, so that what is an array in the state is one again."""
+    seen: dict[str, Any] = dict(seen_by_task(trial))
+    for name, lane in group.lanes.items():
+        if not lane.most:
+            number = lane.dtype.type(lane.encode(seen[name]))
+            seen[name] = lane.wrap(jnp.asarray(number.item() if lane.shape().weak_type else number))
+    return Config(seen)
 
 
 def _own_shapes(task: Task, group: Group, config: Mapping[str, Value]) -> PyTree:

@@ -98,8 +98,20 @@ def supervised(
         batch_size=batch_size,
         name=name,
         modes=_modes(measures),
-        per_example=None if has_state else _make_per_example(forward, losses),
+        per_example=None if has_state else per_example_losses(forward, loss),
     )
+
+
+def per_example_losses(forward: StatefulApply, loss: Callable[..., Array]) -> PerExample:
+    """The loss of each row of a batch, of a model whose state training does not change."""
+    losses = _with_config(loss)
+
+    def per_row(config: Config, state: dict[str, PyTree], batch: tuple[Arrays, Arrays], key: PRNGKeyArray) -> Array:
+        x, y = batch
+        outputs, _ = forward(config, state["params"], state.get("model_state"), x, key)
+        return _loss_values(losses, config, outputs, y)
+
+    return per_row
 
 
 def _make_init(init: Init, optimizer: Optimizer, has_state: bool, checks_parameters: bool) -> Init:
@@ -151,15 +163,6 @@ def _make_step(forward: StatefulApply, losses: _Loss, optimizer: Optimizer) -> S
         return after | ({"model_state": model_state} if "model_state" in state else {}), {"loss": mean}
 
     return step
-
-
-def _make_per_example(forward: StatefulApply, losses: _Loss) -> PerExample:
-    def per_row(config: Config, state: dict[str, PyTree], batch: tuple[Arrays, Arrays], key: PRNGKeyArray) -> Array:
-        x, y = batch
-        outputs, _ = forward(config, state["params"], None, x, key)
-        return _loss_values(losses, config, outputs, y)
-
-    return per_row
 
 
 def _make_evaluate(
@@ -258,8 +261,13 @@ def _transform(optimizer: Optimizer, config: Config) -> optax.GradientTransforma
 
 
 def _check_optimizer_state(state: PyTree, checks_parameters: bool) -> None:
-    kinds = (optax.LookaheadState, optax.contrib.ScheduleFreeState)
+    kinds = (optax.LookaheadState, optax.contrib.ScheduleFreeState, optax.contrib.SAMState)
     found = jax.tree.leaves(state, is_leaf=lambda leaf: isinstance(leaf, kinds))
+    if any(isinstance(leaf, optax.contrib.SAMState) for leaf in found):
+        raise ConfigError(
+            "optimizer(config) is optax.contrib.sam, which moves the parameters to the worst place near between two updates: "
+            "write a jsweep.Task."
+        )
     if any(isinstance(leaf, optax.LookaheadState) for leaf in found):
         raise ConfigError(
             "optimizer(config) is optax.lookahead, which trains two sets of parameters: write a jsweep.Task."
