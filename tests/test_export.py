@@ -1,5 +1,6 @@
 """Exports, read back through each tool's own client: equal counts, equal values, and what it cannot hold is said."""
 
+import contextlib
 import csv
 import importlib
 import json
@@ -153,38 +154,54 @@ def test_xarray_has_labelled_dimensions(result):
 # -- optuna -------------------------------------------------------------------------------------------------------------
 
 
+@contextlib.contextmanager
+def loaded(optuna, path):
+    """A study as Optuna opens it; its connections are closed after."""
+    storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
+    yield optuna.load_study(study_name=NAME, storage=storage)
+    storage.remove_session()
+    storage.engine.dispose()
+
+
 def test_an_optuna_study_has_configs_as_trials(result, tmp_path):
     optuna = pytest.importorskip("optuna", reason="Optuna is not installed")
     written = js.export(result, tmp_path / "study.db", to="optuna")
     assert "1 finished with a score that is NaN" in str(written)
-    study = optuna.load_study(study_name=NAME, storage=f"sqlite:///{tmp_path / 'study.db'}")
-    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "FAIL", "FAIL", "PRUNED", "RUNNING", "WAITING"]
-    assert study.direction.name == "MINIMIZE"
-    assert study.best_value == result.best().mean
-    assert study.best_params["rate"] == 0.1
-    scores = {score.config_id: score for score in result.ranking()}
-    for trial in study.trials:
-        score = scores[trial.user_attrs["jsweep.config_id"]]
-        assert trial.user_attrs["jsweep.trials"] == [*score.trials]
-        mean = mean_curve(result.curves(LOSS)[own] for own in score.trials)
-        assert repr(trial.intermediate_values) == repr(dict(mean))
-    assert study.trials[1].user_attrs["jsweep.last"][ACCURACY][1] == math.inf
-    rate = study.trials[0].distributions["rate"]
-    assert (rate.low, rate.high, rate.log) == (1e-4, 5.5, True)
-    assert study.trials[0].params["act"] == "numpy:tanh"
-    assert "only" not in study.trials[0].params
-    with pytest.raises(js.ConfigError, match="has a study 'made: <i>' already: pass another path"):
-        js.export(result, tmp_path / "study.db", to="optuna")
+    with loaded(optuna, tmp_path / "study.db") as study:
+        assert [trial.state.name for trial in study.trials] == [
+            "COMPLETE",
+            "FAIL",
+            "FAIL",
+            "PRUNED",
+            "RUNNING",
+            "WAITING",
+        ]
+        assert study.direction.name == "MINIMIZE"
+        assert study.best_value == result.best().mean
+        assert study.best_params["rate"] == 0.1
+        scores = {score.config_id: score for score in result.ranking()}
+        for trial in study.trials:
+            score = scores[trial.user_attrs["jsweep.config_id"]]
+            assert trial.user_attrs["jsweep.trials"] == [*score.trials]
+            mean = mean_curve(result.curves(LOSS)[own] for own in score.trials)
+            assert repr(trial.intermediate_values) == repr(dict(mean))
+        assert study.trials[1].user_attrs["jsweep.last"][ACCURACY][1] == math.inf
+        rate = study.trials[0].distributions["rate"]
+        assert (rate.low, rate.high, rate.log) == (1e-4, 5.5, True)
+        assert study.trials[0].params["act"] == "numpy:tanh"
+        assert "only" not in study.trials[0].params
+        with pytest.raises(js.ConfigError, match="has a study 'made: <i>' already: pass another path"):
+            js.export(result, tmp_path / "study.db", to="optuna")
 
 
 def test_an_optuna_study_of_several_objectives_has_their_front(tmp_path):
     optuna = pytest.importorskip("optuna", reason="Optuna is not installed")
     result = make(SETTINGS | {"objectives": [[LOSS, "min"], [ACCURACY, "max"]]})[1]
     js.export(result, tmp_path / "study.db", to="optuna")
-    study = optuna.load_study(study_name=NAME, storage=f"sqlite:///{tmp_path / 'study.db'}")
-    assert [direction.name for direction in study.directions] == ["MINIMIZE", "MAXIMIZE"]
-    point = result.pareto()[0]
-    assert [trial.values for trial in study.best_trials] == [[score.mean for score in point.scores]]
+    with loaded(optuna, tmp_path / "study.db") as study:
+        assert [direction.name for direction in study.directions] == ["MINIMIZE", "MAXIMIZE"]
+        point = result.pareto()[0]
+        assert [trial.values for trial in study.best_trials] == [[score.mean for score in point.scores]]
 
 
 def test_a_study_without_a_direction_is_refused(tmp_path):

@@ -233,7 +233,7 @@ def test_the_table_sorts_filters_and_shows_a_configs_curve(browser, file):
     browser.ask(CLICK.format("#configs tbody tr", 0))
     assert browser.ask("document.getElementById('own-curve').hidden") is False
     assert browser.ask("document.getElementById('selected').textContent").startswith("Rank 12: ")
-    assert browser.ask("document.querySelectorAll('#own-curve .main-svg').length") > 0
+    browser.wait("document.querySelectorAll('#own-curve .main-svg').length > 0")
     assert browser.errors == []
 
 

@@ -28,22 +28,19 @@ def write(contents: Contents, path: str) -> list[str]:
         )
     url = path if "://" in path else f"sqlite:///{Path(path).absolute()}"
     swept = [(each, _distribution(optuna, each)) for each in hyperparameters_of(contents)]
-    with _quiet(optuna):
-        study = _created(optuna, contents, path, url)
+    with _quiet(optuna), _storage(optuna, path, url) as storage:
+        study = _created(optuna, contents, path, storage)
         study.add_trials([_frozen(optuna, contents, config, swept) for config in contents.configs])
     return _notes(contents)
 
 
-def _created(optuna: ModuleType, contents: Contents, path: str, url: str) -> Any:
-    """The empty study; ConfigError where the database cannot be used, or has a study of that name."""
+def _created(optuna: ModuleType, contents: Contents, path: str, storage: Any) -> Any:
+    """The empty study; ConfigError where the database has a study of that name."""
     directions = ["maximize" if each.mode == "max" else "minimize" for each in contents.objectives]
     try:
-        study = optuna.create_study(study_name=contents.name, directions=directions, storage=url)
+        study = optuna.create_study(study_name=contents.name, directions=directions, storage=storage)
     except optuna.exceptions.DuplicatedStudyError:
         raise ConfigError(f"{path!r} has a study {contents.name!r} already: pass another path.") from None
-    except Exception as error:  # whatever the database's driver raises
-        told = " ".join(str(error).split())[:200]
-        raise ConfigError(f"Optuna cannot open {path!r} ({told}): pass the path of a new file.") from error
     study.set_metric_names([each.metric for each in contents.objectives])
     attributes = {"jsweep.task": contents.task, "jsweep.created": contents.created, "jsweep.store": contents.store}
     for name, value in attributes.items():
@@ -121,6 +118,21 @@ def _notes(contents: Contents) -> list[str]:
         others = ", ".join(clean(name) for name in contents.metrics if name != contents.objectives[0].metric)
         notes.append(f"Of {others} the study has each seed's last value only, in the attribute jsweep.last.")
     return notes
+
+
+@contextlib.contextmanager
+def _storage(optuna: ModuleType, path: str, url: str) -> Iterator[Any]:
+    """The database, whose connections are closed at the end; ConfigError where it cannot be used."""
+    try:
+        storage = optuna.storages.RDBStorage(url)
+    except Exception as error:  # whatever the database's driver raises
+        told = " ".join(str(error).split())[:200]
+        raise ConfigError(f"Optuna cannot open {path!r} ({told}): pass the path of a new file.") from error
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 @contextlib.contextmanager
