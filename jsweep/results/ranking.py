@@ -36,8 +36,8 @@ class ConfigScore:
     ``values`` are the seeds' scores after ``step`` steps, in order of seed; ``std`` is their sample standard deviation
     (0.0 for one seed). ``complete`` says that every seed has finished, and that at this step both the metric and the
     loss are finite; a config for which it is False is never selected. ``mode`` is "min" or "max". ``stopped``: the sweep's
-    rule or the user stopped it before its end, so it is complete only at a step, or at its best one, and not at the last. ``copies``
-    says how often the rule had replaced it by a copy of another; ``config`` is what it trained with on its way to
+    rule or the user stopped it before its end, so it is complete only at a step, or at its best one, and not at the last.
+    ``copies`` says how often the rule had replaced it by a copy of another; ``config`` is what it trained with on its way to
     ``step``, and `Result.schedule` what it trained with before.
     """
 

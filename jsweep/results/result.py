@@ -293,7 +293,8 @@ class Result:
 
         A config can be selected where every seed has finished and has, at the step looked at, a finite metric and a
         finite loss. A metric that was not finite before, or another that is not finite there, does not count. One that the
-        sweep's rule or the user stopped can be selected at a step or at its best one, but not at the last, which it did not reach.
+        sweep's rule or the user stopped can be selected at a step or at its best one, but not at the last, which it did not
+        reach.
 
         Args:
             metric: The metric's name, or an `Objective`, which says its direction; default: the sweep's objective.
