@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 from jaxtyping import Float64
@@ -159,22 +159,13 @@ def _draw_values(axes: "Axes", lineage: Lineage, score: ConfigScore, name: str) 
     for begin, end in itertools.pairwise(bounds):
         value = lineage.trained(score.config_id, end).get(name)
         if _is_drawable(value):
-            axes.plot(np.array([begin, end]), np.array([value] * 2), color="0.75", linewidth=1.2)
+            axes.plot([begin, end], [value] * 2, color="0.75", linewidth=1.2)
     for copy in copies:
-        pair = [
-            lineage.trained(copy.source, copy.step).get(name),
-            lineage.trained(score.config_id, copy.step + 1).get(name),
-        ]
-        if all(map(_is_drawable, pair)):
-            axes.plot(
-                np.array([copy.step] * 2),
-                np.array(pair),
-                color=COLOURS[1],
-                linewidth=0.9,
-                linestyle=":",
-                marker=".",
-                markevery=[1],
-            )
+        source = lineage.trained(copy.source, copy.step).get(name)
+        own = lineage.trained(score.config_id, copy.step + 1).get(name)
+        if _is_drawable(source) and _is_drawable(own):
+            ends = [copy.step] * 2, [source, own]
+            axes.plot(*ends, color=COLOURS[1], linewidth=0.9, linestyle=":", marker=".", markevery=[1])
 
 
 def _label_lineage(scores: "Axes", values: "Axes", metric: str, name: str) -> None:
@@ -252,7 +243,7 @@ def _label_axes(axes: "Axes", ranking: Sequence[ConfigScore], x: str, by: str | 
         axes.legend(title=_plain(by.replace("_", " ")), frameon=False)
 
 
-def _is_drawable(value: object) -> bool:
+def _is_drawable(value: object) -> TypeGuard[int | float]:
     """Whether a value has a place on an axis."""
     return isinstance(value, int | float) and abs(value) < 1e300  # beyond it an axis overflows; NaN is False
 
