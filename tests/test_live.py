@@ -160,6 +160,7 @@ def test_no_path_leads_out_of_the_pages(served):
     for path in ("/../s.db", "/sweep/1/../../s.db", "/sweep/1/%2e%2e/s.db", "/sweep/99/", "/sweep/1", "/sweep/-1/",
                  "/sweep/1/page.js", "/s.db", "/sweep/1/content.json/", "/sweep/1%00/", "/sweep/%D9%A3/"):  # fmt: skip
         assert ask(server, own + path)[0] in (403, 404), path
+    assert ask(server, "ftp://[/")[0] == 400
 
 
 def test_names_are_escaped_and_nothing_is_kept_or_told_to_others(served):

@@ -118,7 +118,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if not _is_own_host(self.headers.get_all("Host") or [], self.server.host_name, self.server.server_address[1]):
             return self._send(403, "the Host header names another machine\n")
-        address = urlsplit(self.path)
+        try:
+            address = urlsplit(self.path)
+        except ValueError:  # as of http://[/
+            return self._send(400, "the address is not one\n")
         token, _, rest = address.path.removeprefix("/").partition("/")
         if not hmac.compare_digest(token.encode(errors="replace"), self.server.token.encode()):
             return self._send(403, "the token is missing or wrong: open the address that jsweep serve printed\n")
