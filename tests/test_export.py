@@ -12,8 +12,9 @@ from records import ACCURACY, LOSS, SETTINGS, record, trial_of
 from test_cli import jsweep
 
 import jsweep as js
-from jsweep.integrations.contents import contents_of, hyperparameters_of, mean_curve
+from jsweep.integrations.contents import Hyperparameter, contents_of, hyperparameters_of, mean_curve
 from jsweep.integrations.mlflow import allowed
+from jsweep.integrations.wandb import _shown
 from jsweep.storage.records import Score, Stop
 
 ODD = "läge <b>\t../x"
@@ -88,6 +89,20 @@ def test_hyperparameters_keep_their_type_or_become_text_that_differs(result):
     assert sorted({*found["shape"].values.values()}) == ["(4, 0.1)", "(8,)", "[1]"]
     assert {*found["act"].values.values()} == {"numpy:tanh", "numpy:cosh"}
     assert [*found["only"].values.values()] == ["inf"]
+
+
+def test_numbers_beyond_any_float_are_text():
+    trials = [({"n": n}, 0, {5: {LOSS: 1.0}}) for n in (10**400, 1, -(2**53) - 1)]
+    (found,) = hyperparameters_of(contents_of(record(trials)[1]))
+    assert (found.kind, found.as_text) == ("text", True)
+    assert {*found.values.values()} == {str(10**400), "1", str(-(2**53) - 1)}
+
+
+def test_names_that_wandb_has_itself_become_others_that_differ():
+    names = ["jsweep", "config.jsweep", "_wandb", "rate"]
+    every = [Hyperparameter(name, "int", {}, False) for name in names]
+    shown = [_shown(name, every) for name in names]
+    assert shown == ["config.config.jsweep", "config.jsweep", "config._wandb", "rate"]
 
 
 def test_a_mean_curve_has_the_steps_that_all_seeds_have_and_keeps_nan():

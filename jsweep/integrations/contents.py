@@ -164,7 +164,7 @@ def _hyperparameter(name: str, configs: Sequence[ConfigContents]) -> Hyperparame
     if kinds == {str}:
         return Hyperparameter(name, "text", found, False)
     if kinds <= {int, float} and all(
-        math.isfinite(v) and (type(v) is float or abs(v) <= LARGEST_WHOLE) for v in found.values()
+        math.isfinite(v) if type(v) is float else abs(v) <= LARGEST_WHOLE for v in found.values()
     ):
         return Hyperparameter(name, "int" if kinds == {int} else "float", found, False)
     codes = {id: json.dumps(encode(value), sort_keys=True) for id, value in found.items()}

@@ -7,6 +7,8 @@ from jsweep.integrations.contents import Contents, Hyperparameter, check_new_fol
 from jsweep.space import encode
 from jsweep.storage import Status, Trial
 
+RESERVED = ("jsweep", "_wandb")  # what a run's config has besides the hyperparameters
+
 
 def write(contents: Contents, path: str) -> list[str]:
     """Write a run a trial into a new folder; notes on what is not as in the record. Nothing is sent anywhere."""
@@ -16,13 +18,28 @@ def write(contents: Contents, path: str) -> list[str]:
     hyperparameters = hyperparameters_of(contents)
     for trial in contents.trials:
         _write_run(wandb, str(folder), contents, trial, hyperparameters)
-    return [f"runs are offline: wandb sync {folder}/wandb/offline-run-* uploads them."]
+    notes = [f"runs are offline: wandb sync {folder}/wandb/offline-run-* uploads them."]
+    taken = [name for name in RESERVED if any(each.name == name for each in hyperparameters)]
+    return notes + [f"The hyperparameter {name!r} is under {_shown(name, hyperparameters)!r}." for name in taken]
+
+
+def _shown(name: str, hyperparameters: list[Hyperparameter]) -> str:
+    """The name in a run's config: another one where W&B or the record of the trial has it."""
+    others = {*RESERVED, *(each.name for each in hyperparameters if each.name != name)}
+    shown = name
+    while shown in others:
+        shown = f"config.{shown}"
+    return shown
 
 
 def _write_run(
     wandb: Any, folder: str, contents: Contents, trial: Trial, hyperparameters: list[Hyperparameter]
 ) -> None:
-    own = {each.name: each.values[trial.config_id] for each in hyperparameters if trial.config_id in each.values}
+    own = {
+        _shown(each.name, hyperparameters): each.values[trial.config_id]
+        for each in hyperparameters
+        if trial.config_id in each.values
+    }
     told = {
         "config": {name: encode(value) for name, value in trial.config.items()},
         "trial": trial.id,
