@@ -13,6 +13,7 @@ import pytest
 from small import engine_stream
 
 import jsweep as js
+from jsweep.planning.lane_types import lane_type_of
 from jsweep.planning.traced import trace
 
 X = np.random.default_rng(0).normal(size=(48, 3)).astype(np.float32)
@@ -119,6 +120,16 @@ def test_a_traced_value_that_is_kept_outside_the_state_is_refused():
         js.plan(js.Sweep(task, [{"scale": 0.1}], steps=STEPS))
 
 
+def test_an_init_that_prints_is_not_repeated_in_every_step():
+    def init(config, key):
+        jax.debug.print("starting")
+        return init_state(config, key)
+
+    lanes = {"learning_rate": lane_type_of([0.1])}
+    with pytest.raises(js.ConfigError, match="init calls a function on the host, or prints, and keeps traced values"):
+        trace(task_of(init), {"steps": STEPS}, lanes, 8)
+
+
 def test_a_static_part_that_a_step_makes_anew_is_refused():
     remake = lambda state, batch: (replace(state, tx=optax.adam(0.1)), {"loss": jnp.float32(0.0)})
     with pytest.raises(js.ConfigError, match="static part .* is not the one it was given: make it in init alone"):
@@ -126,8 +137,6 @@ def test_a_static_part_that_a_step_makes_anew_is_refused():
 
 
 def test_a_step_starts_with_no_initialisation():
-    from jsweep.planning.lane_types import lane_type_of
-
     lanes = {"learning_rate": lane_type_of([0.1])}
     traced = trace(task_of(), {"steps": STEPS}, lanes, 8)
     assert traced.template.remade
@@ -151,6 +160,10 @@ def test_a_step_with_three_arguments_gets_a_key_each_step():
         ({"step": lambda config, state, batch, key: None}, "train_step requires 4 arguments: pass a function of"),
         ({"evaluate": lambda state: {}}, "eval_step requires 1 arguments"),
         ({"step": 3}, "train_step is of type int: pass a function"),
+        (
+            {"step": lambda state, batch, key=None: None},
+            "third argument with a default, key=None: leave the default out",
+        ),
         ({"step": lambda state, batch: state}, r"train_step returned TrainState: return the pair"),
     ],
 )

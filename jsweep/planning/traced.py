@@ -198,6 +198,11 @@ def trace(
         return found
     if not remade:
         found = _trace(task, static, lanes, rows, validation_rows, remade=True)
+    if found.init.jaxpr.effects:
+        raise ConfigError(
+            "init calls a function on the host, or prints, and keeps traced values in a part of the state that is not an array, "
+            "such as the tx of a TrainState, for which every step would call it again: call it elsewhere."
+        )
     if _holds_tracers(found):
         raise ConfigError(
             "step or evaluate uses a traced value that a call before it has kept, in a global variable, a cache or an attribute "

@@ -35,7 +35,8 @@ def from_train_step(
         init_state: ``init_state(config, key) -> state``, any pytree: a TrainState, a model with its `flax.nnx.Optimizer`, a
             tuple.
         train_step: ``train_step(state, batch) -> (state, metrics)``, or ``train_step(state, batch, key)`` with a new key each
-            step. ``metrics`` is a dict of scalars. What is not an array in the state is returned as it was given.
+            step; further arguments are bound, as by `functools.partial`. ``metrics`` is a dict of scalars. What is not an array
+            in the state is returned as it was given.
         eval_step: ``eval_step(state, batch) -> metrics``, called once with the whole of a split; it has no key, so dropout is
             off in it.
         data: the examples, as `jsweep.Splits`; a batch is ``data.train`` with ``batch_size`` rows taken.
@@ -51,6 +52,7 @@ def from_train_step(
         ConfigError: if an argument is not as described; what the functions return is checked when they are traced.
     """
     takes_key = _arguments("train_step", train_step, most=3) == 3
+    _check_no_third_default(train_step)
     _arguments("eval_step", eval_step, most=2)
 
     def step(config: Config, state: State, batch: Arrays, key: PRNGKeyArray) -> tuple[State, Metrics]:
@@ -85,3 +87,18 @@ def _arguments(name: str, function: Any, most: int) -> int:
         key = " or (state, batch, key)" if most == 3 else ""
         raise ConfigError(f"{name} requires {required} arguments: pass a function of (state, batch){key}.")
     return max(2, required)
+
+
+def _check_no_third_default(train_step: Callable[..., Any]) -> None:
+    """Raise ConfigError for a third argument with a default, which may be a key that the step would go without."""
+    try:
+        parameters = inspect.signature(train_step).parameters.values()
+    except (TypeError, ValueError):
+        return
+    positional = [p for p in parameters if p.kind in _POSITIONAL]
+    if len(positional) > 2 and positional[2].default is not inspect.Parameter.empty:
+        name, default = positional[2].name, positional[2].default
+        raise ConfigError(
+            f"train_step has a third argument with a default, {name}={default!r}: leave the default out to be given a key each "
+            f"step, or bind it with functools.partial(train_step, {name}=...)."
+        )
