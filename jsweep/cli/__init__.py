@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import click
 
-from jsweep._runtime.interrupts import EXIT_CODE, third_interrupt_ends_the_process
+from jsweep._runtime.interrupts import EXIT_CODE, TERMINATED, third_interrupt_ends_the_process
 from jsweep._runtime.text import clean
 from jsweep.errors import JsweepError
 
@@ -89,9 +89,10 @@ def _run(arguments: Sequence[str] | None) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("jsweep: stopped; what was recorded is kept, and the same command resumes from there.", err=True)
         code = EXIT_CODE
-    except SystemExit as end:  # SIGTERM ended a run after its segments
-        click.echo("jsweep: terminated; what was recorded is kept, and the same command resumes from there.", err=True)
+    except SystemExit as end:
         code = end.code
+        if code == TERMINATED:
+            click.echo("jsweep: terminated; what was recorded is kept, and the same command resumes from there.", err=True)
     except sqlite3.DatabaseError as error:
         code = _say(f"the record cannot be read ({error}): restore it from a copy, or pass another file with --store.")
     except BrokenPipeError:

@@ -190,7 +190,7 @@ def select(kind: Kind, schedules: Mapping[str, AnySchedule]) -> Schedule:
     for name, each in schedules.items():
         check_schedule(f"schedules[{name!r}]", each)
     names, each = list(schedules), list(schedules.values())
-    if isinstance(kind, str):
+    if isinstance(kind, str) and not isinstance(kind, NamedChoice):
         if kind not in schedules:
             raise ConfigError(f"kind={kind!r} is not one of the schedules: pass {' or '.join(map(repr, names))}.")
         chosen = schedules[kind]
