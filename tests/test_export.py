@@ -378,6 +378,14 @@ def test_the_command_says_what_it_wrote(capsys, tmp_path):
     assert len(read_csv(out)) == 12
 
 
+@pytest.mark.parametrize("to", ["optuna", "mlflow"])
+@pytest.mark.parametrize("name", ["a?b.db", "a%20b.db", "a#b.db"])
+def test_a_path_that_means_another_file_in_a_url_is_refused(result, tmp_path, to, name):
+    with pytest.raises(js.ConfigError, match="means something else in the URL"):
+        js.export(result, tmp_path / name, to=to)
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_sweep_without_trials_and_an_unknown_tool_are_refused(tmp_path):
     with pytest.raises(js.ConfigError, match="has no trials to export"):
         js.export(record([])[1], tmp_path / "t.csv", to="csv")

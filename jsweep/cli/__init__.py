@@ -92,7 +92,9 @@ def _run(arguments: Sequence[str] | None) -> int:
     except SystemExit as end:
         code = end.code
         if code == TERMINATED:
-            click.echo("jsweep: terminated; what was recorded is kept, and the same command resumes from there.", err=True)
+            click.echo(
+                "jsweep: terminated; what was recorded is kept, and the same command resumes from there.", err=True
+            )
     except sqlite3.DatabaseError as error:
         code = _say(f"the record cannot be read ({error}): restore it from a copy, or pass another file with --store.")
     except BrokenPipeError:

@@ -73,6 +73,11 @@ def export(result: Result, path: str | Path, *, to: Target) -> Exported:
         raise ConfigError(f"path={place!r} is a URL, which to={to!r} does not write to: pass a path.")
     if "://" not in place:
         _check_place(place, result.path, folder=to in ("tensorboard", "wandb"))
+        if to in ("optuna", "mlflow") and set("?%#") & set(str(Path(place).absolute())):
+            raise ConfigError(
+                f"path={place!r} has one of ? % # in it, which means something else in the URL that {to} takes: "
+                "pass another path."
+            )
     contents = contents_of(result)
     if not contents.configs:
         raise ConfigError(f"{result.name!r} has no trials to export: run the sweep first.")
