@@ -16,6 +16,7 @@ from jsweep import rules, schedules
 from jsweep.engine.events import Compiled
 from jsweep.errors import ConfigError, IncompatibleSweepError
 from jsweep.results.plots import plot_lineage
+from jsweep.results.report.content import content_of
 from jsweep.search.rules.population import Explored, explore
 from jsweep.storage.integrity import verify
 
@@ -188,6 +189,18 @@ def test_results_say_what_a_config_was_trained_with(ruled, tmp_path):
     with pytest.raises(ConfigError, match="fresh seeds"):
         js.confirm(ruled, top=8, seeds=2)
     assert plot_lineage(ruled, "rate", tmp_path / "lineage.png").stat().st_size > 10_000
+
+
+def test_the_page_draws_what_the_population_trained_with(ruled):
+    found, best = content_of(ruled, None)["lineage"], ruled.ranking()[0]
+    assert found["copies"] == sum(map(len, ruled.lineage().copies.values())) > 0
+    for name, (steps, values), (every, _) in zip(found["names"], found["best"], found["all"], strict=True):
+        schedule = ruled.schedule(best.config_id)[name]
+        assert steps[0] == 0
+        assert steps[-1] == len(schedule) == best.step
+        for begin, end, value in zip(steps[::2], steps[1::2], values[::2], strict=True):
+            np.testing.assert_allclose(schedule[begin:end], value, rtol=1e-4)
+        assert every.count(None) == len(ruled.ranking())
 
 
 def test_another_space_is_another_sweep(tmp_path):

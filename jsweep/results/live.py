@@ -89,7 +89,7 @@ def _best(result: Result) -> ConfigScore | None:
 
 def _interval(best: ConfigScore) -> Interval:
     try:
-        return mean_interval(best.values)
+        return mean_interval(best.values, overlap=best.overlap)
     except MissingExtraError:
         return UNKNOWN
 

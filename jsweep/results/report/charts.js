@@ -233,3 +233,14 @@ function drawLadder() {
     marker: { color: palette()[0] }, text: content.ladder.map(([, count]) => String(count)), hoverinfo: "skip",
   }], { xaxis: { title: { text: "configs" } }, yaxis: { type: "category", autorange: "reversed" } });
 }
+
+function drawLineage() {
+  const { names, all, best } = content.lineage;
+  if (!names.length) return null;
+  const place = byId("lineage-name").selectedIndex;
+  const line = ([x, y], color, width, name) => ({ type: "scatter", mode: "lines", x, y, name, line: { color, width }, hoverinfo: "skip" });
+  return draw("lineage", [line(all[place], style("--quiet"), 1, "configs"), line(best[place], palette()[0], 3, "what led to the best")], {
+    xaxis: { title: { text: "step" } },
+    yaxis: { title: { text: plain(short(names[place])) }, ...scaleOf(isLog(all[place][1]), all[place][1]) },
+  });
+}

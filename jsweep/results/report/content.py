@@ -1,9 +1,10 @@
 """What the page shows, as JSON."""
 
+import itertools
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from jsweep._runtime.text import clean
 from jsweep.errors import JsweepError
 from jsweep.results.contenders import contenders
 from jsweep.results.importance import SAID
+from jsweep.results.lineage import Lineage
 from jsweep.results.ranking import ConfigScore, score_of_opening
 from jsweep.results.report.axes import axes_of, rounded
 from jsweep.results.statistics.intervals import mean_interval
@@ -21,9 +23,13 @@ from jsweep.storage import TestOpening, Trial
 if TYPE_CHECKING:
     from jsweep.results.result import Result
 
+Trained: TypeAlias = tuple[int, int, Mapping[str, Any]]
+"""The first and the last step of a stretch of training, and what it trained with."""
+
 MOST_CONFIGS = 20_000  # in the charts and the table
 MOST_CURVES = 200  # configs whose curves are kept
 MOST_STEPS = 200  # evaluations of a curve
+MOST_LINES = 100  # configs of a population
 MOST_REPLAYED = 3
 MOST_EFFECTS = 12
 ENVIRONMENT = ("jsweep", "jax", "jaxlib", "numpy", "python", "platform", "device", "processor", "cores", "flags")
@@ -49,6 +55,7 @@ def content_of(result: "Result", metric: Any) -> dict[str, Any]:
         "steps": steps,
         "curves": curves,
         "ladder": ladder_of(ranking),
+        "lineage": _lineage(result.lineage(), ranking),
         "importance": _importance(result, metric),
         "environments": _environments(result, trials),
         "replay": _replay(result, complete),
@@ -86,6 +93,42 @@ def ladder_of(ranking: Sequence[ConfigScore]) -> list[list[int]]:
     return [[int(step), int((ends >= step).sum())] for step in np.unique(ends)]
 
 
+def _lineage(lineage: Lineage, ranking: Sequence[ConfigScore]) -> dict[str, Any]:
+    """What configs trained with from step to step, by hyperparameter: of all as [steps, values] with gaps, and of the best."""
+    changed = {name for copies in lineage.copies.values() for copy in copies for name in copy.values}
+    names = [
+        name for name in dict.fromkeys(name for own in lineage.configs.values() for name in own) if name in changed
+    ]
+    if not ranking or not names:
+        return {"names": [], "all": [], "best": [], "copies": 0}
+    best, shown = ranking[0], ranking[:MOST_LINES]
+    own = [_stretches(lineage, score) for score in shown]
+    back = [(each.begin, each.end, each.config) for each in lineage.path(best.config_id, best.step)]
+    return {
+        "names": [clean(name, 200) for name in names],
+        "all": [_line([stretch for stretches in own for stretch in (*stretches, None)], name) for name in names],
+        "best": [_line(back, name) for name in names],
+        "copies": sum(map(len, lineage.copies.values())),
+    }
+
+
+def _stretches(lineage: Lineage, score: ConfigScore) -> list[Trained]:
+    copies = sorted(copy.step for copy in lineage.copies.get(score.config_id, ()))
+    return [(a, b, lineage.trained(score.config_id, b)) for a, b in itertools.pairwise([0, *copies, score.step])]
+
+
+def _line(stretches: Sequence[Trained | None], name: str) -> list[list[float | None]]:
+    """Steps and values of a line that keeps its value over each stretch; None is a gap."""
+    points: list[tuple[float | None, float | None]] = []
+    for stretch in stretches:
+        value = None if stretch is None else stretch[2].get(name)
+        if stretch is None or not isinstance(value, int | float):
+            points.append((None, None))
+        else:
+            points += [(stretch[0], rounded(value)), (stretch[1], rounded(value))]
+    return [[step for step, _ in points], [value for _, value in points]]
+
+
 def _importance(result: "Result", metric: Any) -> dict[str, Any]:
     """The largest effects as [name, share, whether it is of one hyperparameter], and what to know of them."""
     try:
@@ -117,7 +160,7 @@ def _band(curves: Sequence[Mapping[int, float]], steps: Sequence[int]) -> list[l
 
 
 def _columns(scores: Sequence[ConfigScore]) -> dict[str, list[Any]]:
-    intervals = [mean_interval(score.values) for score in scores[:MOST_CURVES]]
+    intervals = [mean_interval(score.values, overlap=score.overlap) for score in scores[:MOST_CURVES]]
     return {
         "id": [clean(score.config_id[:10]) for score in scores],
         "mean": [rounded(score.mean) for score in scores],

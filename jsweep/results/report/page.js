@@ -49,12 +49,17 @@ function fillChoices() {
     const kept = content.axes.findIndex((axis) => axis.name === chosen);
     byId(id).value = kept >= 0 ? kept : Math.min(place, content.axes.length - 1);
   }
+  const chosen = byId("lineage-name").selectedOptions[0]?.textContent;
+  byId("lineage-name").replaceChildren();
+  content.lineage.names.forEach((name) => { element("option", name, byId("lineage-name")); });
+  byId("lineage-name").selectedIndex = Math.max(0, content.lineage.names.indexOf(chosen));
 }
 
 function listen() {
   byId("one").addEventListener("change", drawScatter);
   byId("pair-x").addEventListener("change", drawHeat);
   byId("pair-y").addEventListener("change", drawHeat);
+  byId("lineage-name").addEventListener("change", drawLineage);
   byId("filter").addEventListener("input", () => refresh());
   byId("back").addEventListener("click", () => turn(-1));
   byId("next").addEventListener("click", () => turn(1));
@@ -64,7 +69,7 @@ function listen() {
 
 // The charts by the id of their element. Each is drawn when it comes near the window, and from then on with newer content.
 const DRAWERS = {
-  rivals: () => drawRivals(), importance: drawImportance, scatter: drawScatter, heat: drawHeat, parallel: drawParallel, ladder: drawLadder,
+  rivals: () => drawRivals(), importance: drawImportance, scatter: drawScatter, heat: drawHeat, parallel: drawParallel, ladder: drawLadder, lineage: drawLineage,
   curves: () => drawCurves("curves", complete.filter((index) => index < content.curves.length).slice(0, CURVES)),
 };
 const near = new Set();
@@ -94,6 +99,8 @@ function drawForPaper() {
 
 function show() {
   byId("ladder-section").hidden = !content.ladder.length;
+  byId("lineage-section").hidden = !content.lineage.names.length;
+  byId("lineage-note").textContent = `${content.lineage.copies} times a config went on from a copy of a better one.`;
   byId("importance-note").textContent = content.importance.notes.join(" ");
   readConfigs();
   readColumns();

@@ -36,7 +36,7 @@ def content_of_several(results: "Sequence[Result]", metric: Any) -> dict[str, An
     objective = compare(*results, metric=metric).objective
     best = [result.best(objective) for result in results]
     steps, bands = _curves(results, best, objective.metric)
-    intervals = [mean_interval(score.values) for score in best]
+    intervals = [mean_interval(score.values, overlap=score.overlap) for score in best]
     return {
         "title": clean(" and ".join(result.label for result in results), 400),
         "metric": clean(objective.metric, 200),

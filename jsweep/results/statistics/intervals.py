@@ -28,7 +28,7 @@ class Interval:
 UNKNOWN = Interval(math.nan, math.nan)
 
 
-def mean_interval(values: Values, *, confidence: float = 0.95) -> Interval:
+def mean_interval(values: Values, *, confidence: float = 0.95, overlap: float = 0.0) -> Interval:
     r"""Student's interval for the mean: :math:`\bar x \pm t_{n-1} s / \sqrt n`.
 
     It is exact for normal values from two on; with the three to ten seeds of most sweeps, bootstrap intervals are too
@@ -37,6 +37,8 @@ def mean_interval(values: Values, *, confidence: float = 0.95) -> Interval:
     Args:
         values: one score a seed, shape (n,).
         confidence: how often the interval should hold the mean, between 0 and 1.
+        overlap: of folds, whose trainings share examples, the ratio of a fold's validation to its training examples: the
+            variance of the mean is then :math:`(1/n + overlap) s^2` (Nadeau and Bengio, 2003).
 
     Returns:
         The interval; NaN for fewer than two values, or where one is not finite.
@@ -45,7 +47,7 @@ def mean_interval(values: Values, *, confidence: float = 0.95) -> Interval:
         ConfigError: ``confidence`` is not between 0 and 1.
     """
     checked = _checked(values)
-    return _student(checked, confidence, 1 / max(len(checked), 1))
+    return _student(checked, confidence, 1 / max(len(checked), 1) + overlap)
 
 
 def paired_interval(values: Values, others: Values, *, confidence: float = 0.95) -> Interval:
