@@ -9,10 +9,11 @@ from jsweep.results.diagnostics import Diagnosis
 from jsweep.results.importance import Importance, Method
 from jsweep.results.objective import Objective
 from jsweep.results.ranking import At, ConfigScore, Rule, Simplest
+from jsweep.results.recorded_sweep import ledger_of
 from jsweep.results.report import Page, check_target
 from jsweep.results.report.several import page_of_several
 from jsweep.results.reports import SweepReport, SweepSummary, TrialReport
-from jsweep.results.result import Result, ledger_of
+from jsweep.results.result import Result
 from jsweep.storage import Status, SweepRecord, TestOpening, open_store
 
 Metric: TypeAlias = str | Objective | None
