@@ -35,6 +35,10 @@ def state(trial, status, done):
     return TrialState(Row(key=1, status=status, steps=trial.steps, done=done, owner=None, width=None))
 
 
+def named(identity, planned):
+    return next(trial for trial in planned if trial.id == identity)
+
+
 def tally_of(planned, mode="min", clock=None):
     return Tally(planned, 1, Scoreboard(planned, "validation/loss", mode), clock or Clock())
 
@@ -70,7 +74,7 @@ def test_what_the_record_has_counts_as_done_but_not_towards_the_speed():
     assert (tally.speed, tally.seconds_left) == (2.0, 20.0)
     clock.now += 20
     tally.train(["4-1"], 100, 40)
-    tally.finish("4-1", {"validation/loss": 0.1})
+    tally.finish(named("4-1", planned), {"validation/loss": 0.1})
     assert (tally.fraction, len(tally.ended), tally.seconds_left) == (1.0, 10, 0.0)
 
 
@@ -80,8 +84,8 @@ def test_the_best_config_is_by_the_mean_over_all_its_seeds(mode, best):
     planned = trials(3, 2)
     board = Scoreboard(planned, "validation/loss", mode)
     for trial, value in (("2-0", 0.0 if mode == "min" else 9.0), ("0-0", 0.1), ("0-1", 0.5), ("1-0", 0.2)):
-        board.add(trial, value)
-    board.add("1-1", 0.6)
+        board.add(trial, value, named(trial, planned).config)
+    board.add("1-1", 0.6, named("1-1", planned).config)
     assert (board.complete, board.configs) == (2, 3)
     assert board.best is not None
     assert board.best.config["rate"] == best
@@ -89,9 +93,10 @@ def test_the_best_config_is_by_the_mean_over_all_its_seeds(mode, best):
 
 
 def test_a_config_with_a_diverged_seed_is_never_the_best():
-    board = Scoreboard(trials(2, 2), "validation/loss", "max")
+    planned = trials(2, 2)
+    board = Scoreboard(planned, "validation/loss", "max")
     for trial, value in (("0-0", 5.0), ("0-1", math.inf), ("1-0", 1.0), ("1-1", 2.0)):
-        board.add(trial, value)
+        board.add(trial, value, named(trial, planned).config)
     assert (board.complete, board.diverged) == (1, 1)
     assert board.best is not None
     assert board.best.mean == 1.5
@@ -103,15 +108,16 @@ def test_seeds_finished_before_a_resume_count_towards_a_config():
     finished = {planned[0].id: state(planned[0], Status.FINISHED, planned[0].steps)}
     tally.record(finished, [score(planned, "c0", [0.2, math.nan])])
     assert tally.scoreboard.complete == 0
-    tally.finish("0-1", {"validation/loss": 0.4})
+    tally.finish(named("0-1", planned), {"validation/loss": 0.4})
     assert tally.scoreboard.best is not None
     assert tally.scoreboard.best.mean == pytest.approx(0.3)
 
 
 def test_failed_trials_end_and_leave_nothing_to_train():
-    tally = tally_of(trials(1, 2))
+    planned = trials(1, 2)
+    tally = tally_of(planned)
     tally.fail(["0-0"])
-    tally.finish("0-1", {"validation/loss": 1.0})
+    tally.finish(named("0-1", planned), {"validation/loss": 1.0})
     assert (tally.fraction, tally.failed, tally.scoreboard.complete) == (1.0, 1, 0)
 
 
@@ -120,7 +126,7 @@ def test_failed_trials_end_and_leave_nothing_to_train():
 def test_a_name_is_shown_as_it_is_and_commands_nothing(name, width):
     planned = trials(1, 1, kind=name)
     tally = tally_of(planned)
-    tally.finish("0-0", {"validation/loss": 0.25})
+    tally.finish(named("0-0", planned), {"validation/loss": 0.25})
     out = io.StringIO()
     console = Console(file=out, width=width, force_terminal=True, color_system=None)
     console.print(LiveDisplay(tally, name, console).rendered())
@@ -140,7 +146,7 @@ def test_at_80_columns_nothing_is_cut_while_training():
     clock.now += 100
     tally.train([trial.id for trial in planned[:480]], 1000, 480_000)
     for trial in planned[:480]:
-        tally.finish(trial.id, {"validation/loss": 0.04841})
+        tally.finish(trial, {"validation/loss": 0.04841})
     out = io.StringIO()
     console = Console(file=out, width=80)
     console.print(LiveDisplay(tally, "a sweep with rather a long name", console).rendered())
@@ -198,7 +204,7 @@ def test_a_notebook_shows_one_output_that_is_replaced_and_whose_names_are_harmle
         clock.now += 0.1
         notebook._update_if_due()
     for trial in planned:
-        tally.finish(trial.id, {"validation/loss": 0.25})
+        tally.finish(trial, {"validation/loss": 0.25})
     notebook.on_end(None)
     first, last = displays.shown[0], displays.shown[-1]
     assert len(displays.shown) <= 2 + 8  # no more than four times a second

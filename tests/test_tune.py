@@ -1,5 +1,8 @@
 """Tuning in one call: what it does fits the time, is reported, and goes on where it was."""
 
+import math
+from dataclasses import replace
+
 import pytest
 from click.testing import CliRunner
 from small import make_task
@@ -56,8 +59,9 @@ def test_a_second_call_goes_on_where_the_first_was(data, tmp_path, monkeypatch):
 
 
 def test_where_there_is_no_time_for_fresh_seeds_it_is_said(data, monkeypatch):
-    monkeypatch.setattr(module, "SEARCH_SHARE", 1.0)
-    found = js.tune(make_task(data), {"learning_rate": [0.03, 0.1]}, wall_time=3.0, steps=5)
+    confirming = module.confirming
+    monkeypatch.setattr(module, "confirming", lambda *given: replace(confirming(*given), steps=10**12))  # for ever
+    found = js.tune(make_task(data), {"learning_rate": [0.03, 0.1]}, wall_time="10min", steps=5)
     assert found.confirmation is None
     assert "not confirmed: there was no time to train 1 configs under 2 fresh seeds" in str(found)
 
@@ -78,7 +82,7 @@ def test_a_time_in_which_no_config_comes_to_its_end_still_gives_one(data, tmp_pa
     assert not any(score.complete for score in found.session.ranking())
     assert found.best.step == 54
     assert "the best 1 at step 2 then were, under a fresh seed" in str(found)
-    first = min(found.session.ranking(at=2), key=lambda score: score.mean if score.values else 1e9)
+    first = min((s for s in found.session.ranking(at=2) if math.isfinite(s.mean)), key=lambda score: score.mean)
     assert found.best.config == first.config
 
 
