@@ -3,6 +3,7 @@
 import inspect
 import os
 import re
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -77,3 +78,11 @@ def digits():
 def data(digits):
     """The digits, split 240, 80, 80."""
     return jsweep.split(*digits, validation=0.2, test=0.2, key=jax.random.key(0))
+
+
+@pytest.fixture
+def heeded():
+    """SIGINT as Python handles it, also where the tests run in the background and it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -93,14 +93,6 @@ def test_an_interrupt_that_is_ignored_stays_ignored(start):
     assert "best: " in out
 
 
-@pytest.fixture
-def heeded():
-    """SIGINT as Python handles it, also where the tests run in the background and it is ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("heeded")
 def test_the_first_interrupt_sets_the_stop_and_the_second_raises():
     before, stop = signal.getsignal(signal.SIGINT), threading.Event()

@@ -83,6 +83,7 @@ def test_once_prints_what_there_is_and_is_harmless(capsys, tmp_path):
     assert "no sweep 'none'" in err
 
 
+@pytest.mark.usefixtures("heeded")
 def test_watch_prints_a_line_a_change_and_ends_in_one_line(tmp_path):
     store, trials = begin(tmp_path / "s.db")
     command = [sys.executable, "-m", "jsweep", "watch", "s.db", "growing", "--every", "0.1"]
@@ -102,7 +103,7 @@ def test_watch_prints_a_line_a_change_and_ends_in_one_line(tmp_path):
         _, err = process.communicate(timeout=60)
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
     assert err == "stopped watching s.db; whatever trains goes on\n"
     assert process.returncode == 0
 

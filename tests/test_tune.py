@@ -86,7 +86,8 @@ def test_a_time_in_which_no_config_comes_to_its_end_still_gives_one(data, tmp_pa
     assert found.best.config == first.config
 
 
-def test_a_time_in_which_nothing_is_trained_is_said_and_what_was_recorded_stays(data, tmp_path):
+def test_a_time_in_which_nothing_is_trained_is_said_and_what_was_recorded_stays(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "run", lambda sweep, **_: js.run(sweep, wall_time=1e-9))
     with pytest.raises(js.errors.ConfigError, match="was evaluated in .* pass a longer one"):
         js.tune(make_task(data), SPACE, wall_time=0.1, steps=1_000_000, store=tmp_path / "tuned.db")
     assert js.list(tmp_path / "tuned.db")[0].name == "small"
