@@ -85,6 +85,12 @@ def test_the_whole_way_from_run_to_test(capsys, experiment):
     assert "learning_rate: lane" in out
 
 
+def test_a_file_that_exits_ends_the_command_as_it_asked(capsys, experiment):
+    with open("exits.py", "w") as file:
+        file.write("import sys\n\nsys.exit('no data here')\n")
+    assert jsweep(capsys, "run", "exits.py")[0] == "no data here"
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 import stub
-from small import make_task, plain_loop, rows_of
+from small import apply, make_task, plain_loop, rows_of
 from stub import Interrupting, outcome
 
 import jsweep as js
@@ -189,6 +189,18 @@ def test_results_say_what_a_config_was_trained_with(ruled, tmp_path):
     with pytest.raises(ConfigError, match="fresh seeds"):
         js.confirm(ruled, top=8, seeds=2)
     assert plot_lineage(ruled, "rate", tmp_path / "lineage.png").stat().st_size > 10_000
+
+
+def test_examples_are_scored_with_the_numbers_that_a_config_was_trained_with(data):
+    def scaled(config, params, x, key):
+        return config["scale"] * apply(config, params, x, key)
+
+    task, space = make_task(data, apply=scaled), {"learning_rate": [0.1], "scale": js.log_uniform(0.1, 3.0)}
+    rule = rules.population_based_training(3, quantile=0.5)
+    session = js.run(js.Sweep(task, js.random(space, 4, key=1), rule=rule, seeds=2, steps=9, evaluate_every=3))
+    changed = next(score for score in session.ranking("validation/loss") if score.copies)
+    values = session.examples("validation/loss", config=changed.config_id)
+    assert values.mean(axis=1) == pytest.approx(changed.values, rel=1e-5)
 
 
 def test_the_page_draws_what_the_population_trained_with(ruled):

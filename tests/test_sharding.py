@@ -76,6 +76,8 @@ def test_a_merge_that_is_repeated_or_interrupted_doubles_nothing(whole, parts, t
     assert (again.sweeps, again.trials, again.known) == (0, 6, 10)
     assert rows_of(js.open(store, "shared")) == whole
     assert js.merge(store, parts).trials == 0
+    seconds = [open_store(part).sweep("shared").settings["seconds"] for part in parts]
+    assert open_store(store).sweep("shared").settings["seconds"] == pytest.approx(sum(seconds))
 
 
 def test_an_unfinished_share_goes_on_from_its_checkpoints(task, whole, parts, tmp_path):

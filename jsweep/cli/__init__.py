@@ -90,11 +90,10 @@ def _run(arguments: Sequence[str] | None) -> int:
         click.echo("jsweep: stopped; what was recorded is kept, and the same command resumes from there.", err=True)
         code = EXIT_CODE
     except SystemExit as end:
-        code = end.code
-        if code == TERMINATED:
-            click.echo(
-                "jsweep: terminated; what was recorded is kept, and the same command resumes from there.", err=True
-            )
+        if end.code != TERMINATED:
+            raise
+        click.echo("jsweep: terminated; what was recorded is kept, and the same command resumes from there.", err=True)
+        code = TERMINATED
     except sqlite3.DatabaseError as error:
         code = _say(f"the record cannot be read ({error}): restore it from a copy, or pass another file with --store.")
     except BrokenPipeError:

@@ -30,7 +30,8 @@ def folds(
 
     Every config is trained ``k`` times a seed, each time without one fold, by which it is validated; folds are lanes, as
     seeds are. A config's score is the mean over seeds and folds. Under a sweep's seed s, fold f is recorded as seed
-    ``s * k + f``; its key is that of seed s, so that folds differ in their examples alone.
+    ``s * folds + f``, where ``folds`` is ``repeats * k``; its key is that of seed s, so that folds differ in their examples
+    alone.
 
     Args:
         x: inputs, one per example on the first axis.

@@ -1,6 +1,7 @@
 """What a trained config scores on each validation example."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import jax
@@ -48,7 +49,8 @@ def example_values(session: "Session", score: ConfigScore) -> Float32[np.ndarray
             repeats = sum(map(len, folds.validation)) // examples
             run = (seed // folds.count, folds.of(seed) // (folds.count // repeats))
         state = session.state(trial, step=score.step)
-        values = _values(task, planned[trial], state, jax.tree.map(lambda a, rows=rows: a[rows], task.data.validation))
+        split = jax.tree.map(lambda a, rows=rows: a[rows], task.data.validation)
+        values = _values(task, replace(planned[trial], config=score.config), state, split)
         own = np.asarray(values[name], np.float32)
         if abs(float(own.mean()) - recorded) > TOLERANCE * max(1.0, abs(recorded)):
             raise ConfigError(

@@ -14,13 +14,13 @@ from jsweep.storage.locks import is_alive
 from jsweep.storage.paths import resolve
 from jsweep.storage.reader import COUNTS
 from jsweep.storage.records import SweepRecord
-from jsweep.storage.rows import dump
+from jsweep.storage.rows import dump, load_object
 from jsweep.storage.sqlite import Store, open_store
 
 _ROW = (
     "id, extension, config_id, config, seed, steps, done, status, nonfinite, reason, traceback, program, width, digest"
 )
-_OF_PROCESSES = ("seconds", "stop_requests")  # settings that are counted anew, or that concern running processes
+_OF_PROCESSES = ("seconds", "merged_seconds", "stop_requests")  # settings counted anew, or of running processes
 _ENDED = ("finished", "stopped", "failed")
 
 
@@ -123,7 +123,7 @@ def _take_sweep(db: sqlite3.Connection, into: Store, part: Store, sweep: SweepRe
     else:
         _check_same(into, part, known, sweep)
         place = known.key
-    _add_counts(db, place, sweep)
+    _add_seconds(db, place, sweep)
     _take_batches(db, into, part, place, sweep)
     replaced = _duplicates(db, into, part, place, sweep)
     total = db.execute("SELECT COUNT(*) FROM part.trials WHERE sweep = ?", (sweep.key,)).fetchone()[0]
@@ -159,13 +159,17 @@ def _check_same(into: Store, part: Store, known: SweepRecord, sweep: SweepRecord
         )
 
 
-def _add_counts(db: sqlite3.Connection, place: int, sweep: SweepRecord) -> None:
-    """Add the seconds that a sweep was trained for."""
-    db.execute(
-        "UPDATE sweeps SET settings = json_set(settings, '$.seconds', "
-        "COALESCE(json_extract(settings, '$.seconds'), 0) + ?) WHERE id = ?",
-        (float(sweep.settings.get("seconds", 0.0)), place),
-    )
+def _add_seconds(db: sqlite3.Connection, place: int, sweep: SweepRecord) -> None:
+    """Add the seconds that a sweep was trained for in a part: where it is merged again, those that came since."""
+    first = db.execute("SELECT id FROM part.trials WHERE sweep = ? ORDER BY key LIMIT 1", (sweep.key,)).fetchone()
+    origin = dump([sweep.created, first and first[0]])
+    (text,) = db.execute("SELECT settings FROM sweeps WHERE id = ?", (place,)).fetchone()
+    settings = load_object(text)
+    merged = settings.get("merged_seconds", {})
+    seconds = float(sweep.settings.get("seconds", 0.0))
+    settings["seconds"] = settings.get("seconds", 0.0) + max(seconds - merged.get(origin, 0.0), 0.0)
+    settings["merged_seconds"] = {**merged, origin: seconds}
+    db.execute("UPDATE sweeps SET settings = ? WHERE id = ?", (dump(settings), place))
 
 
 def _take_batches(db: sqlite3.Connection, into: Store, part: Store, place: int, sweep: SweepRecord) -> None:

@@ -52,7 +52,7 @@ def _reads(method: Callable[Concatenate[_S, _P], _R]) -> Callable[Concatenate[_S
     return reading
 
 
-COUNTS = ("seconds", "stop_requests", "copies")  # settings on which no plan depends
+COUNTS = ("seconds", "merged_seconds", "stop_requests", "copies")  # settings on which no plan depends
 
 
 class StoreReader:
