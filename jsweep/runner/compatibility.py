@@ -15,8 +15,10 @@ from jsweep.planning import Group
 from jsweep.planning.host_code import code_hash
 from jsweep.planning.identity import FunctionIdentity, ProgramIdentity
 from jsweep.planning.lane_types import kind_of_lane
+from jsweep.planning.trials import seed_list
 from jsweep.runner.prepare import Prepared
-from jsweep.runner.searching import describe_search
+from jsweep.runner.searching import Proposed, describe_search
+from jsweep.search.model_based import Search
 from jsweep.space import config_id
 from jsweep.storage import Store, SweepRecord, Trial
 from jsweep.storage.records import JsonObject
@@ -79,9 +81,16 @@ def _identity(prepared: Prepared) -> dict[str, Any]:
         "evaluate_every": prepared.setting.evaluate_every,
         "batch_size": task.batch_size,
         "rule": prepared.rule and prepared.rule.name,
-        "judged": prepared.rule
-        and config_id({trial.id: trial.steps for trial in prepared.trials} | _explored(prepared)),
+        "judged": prepared.rule and config_id(_judged(prepared)),
     }
+
+
+def _judged(prepared: Prepared) -> dict[str, Any]:
+    """What a rule's decisions follow from, beside the scores: of a search its seeds and steps, as it proposes the configs."""
+    sweep = prepared.sweep
+    if isinstance(sweep.configs, Search | Proposed):
+        return {"seeds": seed_list(sweep.seeds), "steps": sweep.steps, "epochs": sweep.epochs}
+    return {trial.id: trial.steps for trial in prepared.trials} | _explored(prepared)
 
 
 def _explored(prepared: Prepared) -> dict[str, str]:

@@ -5,7 +5,7 @@ shows it the scores of those that went on, asks again, and so on. So a resumed r
 was never interrupted, whatever was recorded in which order.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -134,6 +134,16 @@ class Judge:
             self._known[row, rest, seed] = np.inf
             self._missing.pop(trial, None)
             self._failed.add(trial)
+
+    def settle(self, configs: Collection[str]) -> None:
+        """Enter that these configs were judged before: the rule sees what is recorded of them, and decides about others."""
+        rows = np.array(
+            [row for row, trials in enumerate(self._rows.trials) if trials[0].config_id in configs], np.int64
+        )
+        self._shown[rows] = self._known[rows]
+        self._live[rows] = False
+        at = reached(self._shown[rows], self._budgets[rows])
+        self._budgets[rows] *= np.where(self._budgets[rows] > at[:, None], -1, 1)
 
     def advance(self) -> dict[str, int]:
         """Ask the rule as often as the scores allow; returns the trials that go on, each with the step that it goes to."""

@@ -17,6 +17,7 @@ from jsweep.results.ranking import LOSSES
 from jsweep.runner.judge import Judge, make_rows
 from jsweep.runner.population import Population, make_population
 from jsweep.runner.prepare import Prepared
+from jsweep.runner.searching import judged_before
 from jsweep.storage import Status, Store, SweepRecord
 from jsweep.storage.records import Copy, Trial, is_stopped_by_user
 
@@ -157,13 +158,16 @@ def make_ruling(
     assert objective is not None  # as prepare has checked
     assert objective.mode is not None
     traced = [trial for group in prepared.groups for trial in group.trials]
-    rows = make_rows(traced, setting.evaluate_every, rule.per)
+    earlier = judged_before(prepared.sweep.configs)
     with store.snapshot():  # scores beyond a decision, and what was decided
         known = {trial.id: trial for trial in store.trials(record.key)}
         stops = {t.id: t.done for t in known.values() if t.status == Status.STOPPED and not is_stopped_by_user(t)}
         copies = store.copies(record.key)
+        others = [trial for trial in known.values() if trial.config_id in earlier]
+        rows = make_rows([*traced, *others], setting.evaluate_every, rule.per)
         judge = Judge(rule, rows, setting.root, objective.mode, stops, _by_step(copies))
         _read_scores(judge, store, record, objective.metric, known.values())
+        judge.settle(earlier)
     widths = []
     for group in prepared.groups:
         recorded = next((known[t.id].width for t in group.trials if t.id in known and known[t.id].width), None)

@@ -18,15 +18,28 @@ from jsweep.search._parameters import numbers_of
 from jsweep.search._study import Proposer
 from jsweep.search._where import Filter
 from jsweep.search.model_based import Search
+from jsweep.search.rules._rule import Rule
 from jsweep.space import Configs, config_id
 from jsweep.storage import Batch, Outcome, Store, SweepRecord
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Proposed(Configs):
+    """Configs that a search has proposed; ``earlier`` are the ids of those that a rule judges them beside."""
+
+    earlier: frozenset[str] = frozenset()
+
+
+def judged_before(configs: object) -> frozenset[str]:
+    """The ids of the configs of earlier batches, beside which a rule judges these."""
+    return configs.earlier if isinstance(configs, Proposed) else frozenset()
 
 
 def parts(store: Store, sweep: Sweep, record: SweepRecord | None) -> Iterator[Sweep]:
     """A sweep as sweeps of fixed configs, each to be trained before the next is asked for.
 
-    A search's are its batches: those of which the record has the outcomes, all together; then, batch by batch, what was
-    proposed and what is proposed now.
+    A search's are its batches: those of which the record has the outcomes, all together where no rule judges them batch by
+    batch; then what was proposed and what is proposed now.
 
     Args:
         store: the open record.
@@ -44,13 +57,13 @@ def parts(store: Store, sweep: Sweep, record: SweepRecord | None) -> Iterator[Sw
     if not batches:
         store.add_batch(record.key, 0, course.start())
     elif ended := [batch for batch in batches[1:] if batch.told is not None]:
-        yield course.fixed(ended)
+        yield from course.again(ended)
     while True:
         batches = store.batches(record.key)
         if not batches:
             raise StoreError(f"the sweep {record.name!r} was dropped from {store.path} while it was run: run it again.")
         if batches[-1].told is None:
-            yield course.fixed(batches[-1:])
+            yield course.fixed(batches[-1:], batches[1:-1])
             store.tell_batch(record.key, len(batches) - 1, course.outcomes(batches[-1]))
             continue
         left = search.n - sum(len(batch.configs) for batch in batches[1:])
@@ -129,8 +142,8 @@ def check_search(record: SweepRecord, sweep: Sweep) -> None:
         )
 
 
-def _configs(search: Search, batches: Sequence[Batch]) -> Configs:
-    return Configs(tuple(config for batch in batches for config in batch.configs), (search.space,))
+def _configs(search: Search, batches: Sequence[Batch]) -> Proposed:
+    return Proposed(tuple(config for batch in batches for config in batch.configs), (search.space,))
 
 
 @dataclass(frozen=True)
@@ -150,6 +163,11 @@ class _Course:
         return int(self.record.settings["search"]["batch"])
 
     @property
+    def rule(self) -> Rule | None:
+        """What stops configs, if there is such a rule."""
+        return self.sweep.rule if isinstance(self.sweep.rule, Rule) else None
+
+    @property
     def objectives(self) -> list[Objective]:
         return [Objective(metric, mode) for metric, mode in self.record.settings["search"]["objectives"]]
 
@@ -157,10 +175,20 @@ class _Course:
     def modes(self) -> list[Any]:
         return [objective.mode for objective in self.objectives]
 
-    def fixed(self, batches: Sequence[Batch]) -> Sweep:
-        """The sweep of the configs of these batches."""
+    def fixed(self, batches: Sequence[Batch], earlier: Sequence[Batch] = ()) -> Sweep:
+        """The sweep of the configs of these batches, which come after the ``earlier``."""
         assert isinstance(self.sweep.configs, Search)
-        return replace(self.sweep, configs=_configs(self.sweep.configs, batches))
+        beside = () if self.rule is None or self.rule.by_batch else _configs(self.sweep.configs, earlier).ids
+        configs = _configs(self.sweep.configs, batches)
+        return replace(self.sweep, configs=replace(configs, earlier=frozenset(beside)))
+
+    def again(self, batches: Sequence[Batch]) -> Iterator[Sweep]:
+        """Sweeps of all configs of these batches, which have ended: what was dropped since is trained as it was."""
+        if self.rule is None:
+            yield self.fixed(batches)
+            return
+        for number, batch in enumerate(batches):
+            yield self.fixed([batch], batches[:number])
 
     def outcomes(self, batch: Batch) -> list[Outcome]:
         """What the search is told of a batch whose trials have ended."""

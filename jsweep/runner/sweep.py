@@ -104,12 +104,10 @@ class Sweep:
         if not isinstance(self.seeds, str) and isinstance(self.seeds, Iterable):
             object.__setattr__(self, "seeds", tuple(self.seeds))  # an iterator can be read only once
         if self.rule is not None:
-            object.__setattr__(self, "rule", as_rule(self.rule))
-        if self.rule is not None and isinstance(self.configs, Search):
-            raise ConfigError(
-                f"rule={self.rule!r} judges configs that are known from the start, and {self.configs!r} proposes them while the "
-                "sweep runs: leave out the rule, or pass js.random(space, n, key=0) as configs."
-            )
+            rule = as_rule(self.rule)
+            object.__setattr__(self, "rule", rule)
+            if isinstance(self.configs, Search):
+                _check_together(rule, self.configs)
         object.__setattr__(self, "objective", self._objective())
         object.__setattr__(self, "store", pin(self.store))
 
@@ -173,3 +171,17 @@ class Sweep:
                 "supervised(name=...)."
             )
         return name or "sweep"
+
+
+def _check_together(rule: Rule, search: Search) -> None:
+    """ConfigError where a search would not learn from what a rule leaves it, or the rule needs all configs at once."""
+    if rule.copying is not None:
+        raise ConfigError(
+            f"rule={rule!r} lets configs that begin together copy one another, and {search.kind} proposes them while the sweep "
+            "runs: leave out the rule, or pass js.random(space, n, key=0) as configs."
+        )
+    if search.learns_from_ended:
+        raise ConfigError(
+            f"{search.kind} moves on only when all configs of a batch have come to their end, and rule={rule!r} stops some: "
+            "leave out the rule, or search with js.tpe."
+        )

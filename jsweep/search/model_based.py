@@ -75,6 +75,11 @@ class Search:
         """Whether the sampler has a state of its own beside the study's scores, which asking anew from the start restores."""
         return self.kind not in ("tpe", "gp")
 
+    @property
+    def learns_from_ended(self) -> bool:
+        """Whether the sampler waits for generations of configs that were trained to their end."""
+        return self.kind in ("cma_es", "nsga2")
+
     def batch_for(self, seeds: int) -> int:
         """The configs of a batch: as asked for, else so many that their trials fill some tiles, of eight batches or more."""
         if self.batch is not None:

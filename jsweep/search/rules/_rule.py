@@ -46,6 +46,7 @@ class Rule:
         per: what a row stands for: a config, judged over its seeds, or a single trial.
         starts: whether it decides when configs begin, so that not all do at once.
         least_seeds: with fewer it could never stop anything.
+        by_batch: whether it judges each batch of a search by itself; others judge it beside the configs of those before.
         parts: the rules that it combines.
         copying: how those that go on are replaced by copies; None where it copies nothing.
     """
@@ -56,6 +57,7 @@ class Rule:
     per: Literal["config", "trial"] = "config"
     starts: bool = False
     least_seeds: int = 1
+    by_batch: bool = False
     parts: tuple["Rule", ...] = ()
     copying: Copying | None = None
 
@@ -129,6 +131,7 @@ def _combined(name: str, rules: Sequence[Rule | Decide], combine: Callable[[np.n
         rungs=rungs,
         starts=bool(starting),
         least_seeds=max(part.least_seeds for part in parts),
+        by_batch=any(part.by_batch for part in parts),
         parts=parts,
     )
 

@@ -26,7 +26,8 @@ def successive_halving(first: int, *, factor: int = 3) -> Rule:
 
     The rungs are after ``first``, ``first * factor``, ``first * factor**2``, ... steps. Of n configs, rung k (from 0) keeps
     ``floor(n / factor**(k + 1))``, at least one, by their mean over seeds; of equal ones those whose id is smaller. A config
-    with a score that is not finite is not kept. (scikit-learn rounds up: of 60, 20 and 7 and 3.)
+    with a score that is not finite is not kept. (scikit-learn rounds up: of 60, 20 and 7 and 3.) Each batch of a search is
+    halved by itself.
 
     Args:
         first: the steps of the first rung.
@@ -41,7 +42,7 @@ def successive_halving(first: int, *, factor: int = 3) -> Rule:
         rungs = _rungs(first, factor, _longest(budgets))
         return _halved(scores, budgets, [(np.arange(len(scores)), rungs)], factor)
 
-    return Rule(f"successive_halving(first={first}, factor={factor})", decide, _rungs_of(first, factor))
+    return Rule(f"successive_halving(first={first}, factor={factor})", decide, _rungs_of(first, factor), by_batch=True)
 
 
 def hyperband(first: int, *, factor: int = 3) -> Rule:
@@ -50,7 +51,8 @@ def hyperband(first: int, *, factor: int = 3) -> Rule:
     With rungs as those of `successive_halving` and the trials' end R as the last, bracket s begins at the rung ``R /
     factor**s`` with a share of the configs in proportion to ``ceil((s_max + 1) / (s + 1) * factor**s)``, and keeps
     ``floor(n / factor**(k + 1))`` of its n. For R = 81 first, factor 3 and 143 configs these are the paper's 81, 27, 9, 3, 1 |
-    34, 11, 3, 1 | 15, 5, 1 | 8, 2 | 5. The sweep's key says which config is in which bracket. All brackets run side by side.
+    34, 11, 3, 1 | 15, 5, 1 | 8, 2 | 5. The sweep's key says which config is in which bracket. All brackets run side by side. Each
+    batch of a search has brackets of its own, as in BOHB (Falkner et al., 2018, with `jsweep.tpe`).
 
     Args:
         first: the steps of the first rung.
@@ -68,7 +70,7 @@ def hyperband(first: int, *, factor: int = 3) -> Rule:
         brackets = [(np.sort(rows), rungs[skipped:]) for skipped, rows in enumerate(members)]
         return _halved(scores, budgets, brackets, factor)
 
-    return Rule(f"hyperband(first={first}, factor={factor})", decide, _rungs_of(first, factor))
+    return Rule(f"hyperband(first={first}, factor={factor})", decide, _rungs_of(first, factor), by_batch=True)
 
 
 def asynchronous_halving(first: int, *, factor: int = 3, wave: int = 32) -> Rule:
