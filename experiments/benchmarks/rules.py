@@ -1,79 +1,124 @@
-"""What rules save on experiments/halving.py: 512 configs x 3 seeds of a perceptron on digits, with and without them.
+"""What rules save: 512 configs x 3 seeds of a perceptron on three real data sets, with and without them.
 
-    python experiments/benchmarks/rules.py [--rounds 3]
+    python experiments/benchmarks/rules.py [--data digits breast_cancer wine] [--repetitions 10]
     python experiments/benchmarks/rules.py --decisions          # 100,000 trials with a stub in place of training
 
-Rounds interleave: each runs the whole sweep and then every rule, in memory, programs from the compilation cache. Shown are
-medians of the seconds with their range, the share of the steps, and how the config that each chose (at the last step) did in
-the whole sweep: its mean validation loss over seeds there, and the standard error of the best.
+A repetition has a split and configs of its own; it trains the whole sweep and then every contestant, in memory, one after the
+other, programs from the compilation cache. TPE proposes as many configs from the same space, in three batches. Shown are
+medians over repetitions with their range: the seconds, and their share of the whole sweep's; the share of the steps; and how
+far the config that each chose (at the last step) is from the whole sweep's best in validation loss, in standard errors of
+that best (for a config of the sweep by its scores there), with a 95% bootstrap interval of the mean; and in how many
+repetitions it is within one.
 """
 
 import argparse
 import hashlib
 import math
-import os
 import statistics
-import sys
 import time
+from dataclasses import dataclass
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-
-import halving
+import jax
 import numpy as np
+import optax
+from sklearn import datasets
 
 import jsweep as js
 from jsweep.runner.judge import Judge, make_rows
 from jsweep.storage.records import Trial
 
-FIRST = halving.FIRST
+STEPS, FIRST, CONFIGS, SEEDS = 810, 30, 512, 3
+SPACE = {
+    "learning_rate": js.log_uniform(1e-3, 3.0),
+    "momentum": js.uniform(0.0, 0.99),
+    "l2": js.log_uniform(1e-6, 1e-1),
+}
+HALVING = js.rules.successive_halving(FIRST)
 RULES = {
     "no rule": None,
-    "successive halving": js.rules.successive_halving(FIRST),
+    "successive halving": HALVING,
     "Hyperband": js.rules.hyperband(FIRST),
     "asynchronous halving": js.rules.asynchronous_halving(FIRST, wave=64),
     "median stopping": js.rules.median_stopping(),
     "percentile 25": js.rules.percentile(25),
+    "TPE + halving": HALVING,
 }
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a contestant took and chose: ``gap`` is in standard errors of the whole sweep's best."""
+
+    seconds: float
+    time: float
+    steps: float
+    gap: float
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--data", nargs="+", default=["digits", "breast_cancer", "wine"])
+    parser.add_argument("--repetitions", type=int, default=10)
     parser.add_argument("--decisions", action="store_true", help="time the rules alone, on 100,000 trials")
     given = parser.parse_args()
     if given.decisions:
         decisions()
         return
-    task, configs = halving.task(), halving.configs()
-    found: dict[str, list[tuple[float, js.Session]]] = {name: [] for name in RULES}
-    for number in range(given.rounds + 1):  # the first fills the caches
-        for name, rule in RULES.items():
-            sweep = js.Sweep(task, configs, seeds=3, steps=halving.STEPS, evaluate_every=FIRST, rule=rule, tile=16)
-            begun = time.perf_counter()
-            session = js.run(sweep)
-            if number:
-                found[name].append((time.perf_counter() - begun, session))
-            elif rule is not None:
-                session.close()
-    report(found)
+    print(f"jax {jax.__version__}")
+    for name in given.data:
+        repeat(name, 0)  # fills the caches
+        report(name, [repeat(name, number) for number in range(1, given.repetitions + 1)])
 
 
-def report(found: dict[str, list[tuple[float, js.Session]]]) -> None:
-    """One row for each rule."""
-    whole = found["no rule"][0][1]
-    scores = {score.config_id: score for score in whole.ranking()}
-    best, all_seconds = whole.best(), statistics.median(seconds for seconds, _ in found["no rule"])
-    print(f"the whole sweep's best: {best.mean:.4f}, standard error {best.standard_error:.4f}")
-    for name, runs in found.items():
-        seconds = sorted(one for one, _ in runs)
-        trials = runs[0][1].trials()
+def task_of(name: str, seed: int) -> js.Task:
+    """A perceptron of 32 units under SGD with momentum and a cosine schedule."""
+    x, y = getattr(datasets, f"load_{name}")(return_X_y=True)
+    x = ((x - x.mean(axis=0)) / (x.std(axis=0) + 1e-6)).astype(np.float32)
+    return js.supervised(
+        lambda config, key: js.models.init_mlp(key, [x.shape[1], 32, int(y.max()) + 1]),
+        lambda config, params, x, key: js.models.apply_mlp(params, x),
+        loss=js.losses.softmax_cross_entropy,
+        optimizer=lambda config: optax.sgd(
+            js.schedules.cosine_decay(config["learning_rate"], decay_steps=STEPS), momentum=config["momentum"]
+        ),
+        data=js.split(x, y.astype(np.int32), validation=0.3, key=seed, stratify=True),
+        name=name,
+    )
+
+
+def repeat(name: str, seed: int) -> dict[str, Found]:
+    """Each contestant, once, on the same split."""
+    task, drawn, found = task_of(name, seed), js.random(SPACE, CONFIGS, key=seed), {}
+    scores, best, whole = {}, None, 0.0
+    for contestant, rule in RULES.items():
+        configs = js.tpe(SPACE, CONFIGS, key=seed, batch=-(-CONFIGS // 3)) if "TPE" in contestant else drawn
+        sweep = js.Sweep(task, configs, seeds=SEEDS, steps=STEPS, evaluate_every=FIRST, rule=rule, tile=16)
+        begun = time.perf_counter()
+        session = js.run(sweep)
+        seconds = time.perf_counter() - begun
+        if best is None:
+            scores, best, whole = {score.config_id: score for score in session.ranking()}, session.best(), seconds
+        trials, chosen = session.trials(), session.best()
         steps = sum(trial.done for trial in trials) / sum(trial.steps for trial in trials)
-        chosen = scores[runs[0][1].best().config_id]
-        middle = statistics.median(seconds)
+        mean = scores.get(chosen.config_id, chosen).mean
+        found[contestant] = Found(seconds, seconds / whole, steps, (mean - best.mean) / best.standard_error)
+        session.close()
+    return found
+
+
+def report(name: str, repetitions: list[dict[str, Found]]) -> None:
+    """One row for each contestant."""
+    print(f"{name}: {CONFIGS} configs x {SEEDS} seeds, {len(repetitions)} repetitions")
+    rng = np.random.default_rng(0)
+    for contestant in RULES:
+        runs = [repetition[contestant] for repetition in repetitions]
+        shares, gaps = sorted(run.time for run in runs), np.array([run.gap for run in runs])
+        low, high = np.quantile(rng.choice(gaps, (10_000, len(gaps))).mean(axis=1), [0.025, 0.975])
         print(
-            f"{name:22} {middle:6.2f} s ({seconds[0]:.2f} to {seconds[-1]:.2f}), {middle / all_seconds:6.1%} of the time, "
-            f"{steps:6.1%} of the steps; chose {chosen.mean:.4f}, {(chosen.mean - best.mean) / best.standard_error:+.2f} "
-            "standard errors from the best",
+            f"  {contestant:22} {statistics.median(run.seconds for run in runs):6.2f} s, "
+            f"{statistics.median(shares):6.1%} of the time ({shares[0]:.1%} to {shares[-1]:.1%}), "
+            f"{statistics.median(run.steps for run in runs):6.1%} of the steps; "
+            f"{gaps.mean():+.2f} standard errors ({low:+.2f} to {high:+.2f}), within one: {(gaps <= 1).sum()}",
             flush=True,
         )
 
