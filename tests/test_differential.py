@@ -15,7 +15,7 @@ def differential(*arguments):
 
 @pytest.mark.parametrize("seed", range(2))
 def test_drawn_tasks_train_as_decided_all_static_and_by_a_plain_loop_alike(seed):
-    found = differential("--tasks", 25, "--seed", seed, "--configs", 2)
+    found = differential("--tasks", 10, "--seed", seed, "--configs", 2)
     assert found.returncode == 0, found.stdout + found.stderr
     assert "; 0 tasks differ" in found.stdout
 

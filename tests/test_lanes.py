@@ -178,8 +178,8 @@ DERIVATIVES = {
 
 @pytest.mark.parametrize("order", list(DERIVATIVES))
 @pytest.mark.parametrize("harm", list(HARMFUL))
-@pytest.mark.parametrize("closed", [False, True], ids=["argument", "closure"])
-def test_an_option_that_is_not_chosen_reaches_a_lane_by_no_derivative(harm, closed, order):
+def test_an_option_that_is_not_chosen_reaches_a_lane_by_no_derivative(harm, order):
+    closed = (list(HARMFUL).index(harm) + list(DERIVATIVES).index(order)) % 2  # each order and each harm in both forms
     harmless = lambda x: x**3 + 2 * x
     options = {"harmless": harmless, "harmful": HARMFUL[harm], "other": jnp.tanh}
     x = jnp.array([0.0, 1.0, 2.0])

@@ -43,7 +43,7 @@ def whole(task):
 def parts(task, tmp_path_factory):
     folder = tmp_path_factory.mktemp("parts")
     for number in (1, 2, 3):
-        js.run(sweep(task, folder / f"{number}.db"), shard=(number, 3))
+        js.run(sweep(task, folder / f"{number}.db"), shard=(number, 3)).close()  # so that its file has all of it
     return [folder / f"{number}.db" for number in (1, 2, 3)]
 
 
