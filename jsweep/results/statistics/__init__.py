@@ -21,6 +21,6 @@ from jsweep.results.statistics.intervals import unpaired_interval as unpaired_in
 from jsweep.results.statistics.luck import expected_maximum as expected_maximum
 from jsweep.results.statistics.luck import optimism as optimism
 from jsweep.results.statistics.luck import posterior_means as posterior_means
-from jsweep.results.statistics.outperformance import Outperformance as Outperformance
-from jsweep.results.statistics.outperformance import outperformance as outperformance
-from jsweep.results.statistics.outperformance import seeds_needed as seeds_needed
+from jsweep.results.statistics.wins import Outperformance as Outperformance
+from jsweep.results.statistics.wins import outperformance as outperformance
+from jsweep.results.statistics.wins import seeds_needed as seeds_needed

@@ -1,0 +1,37 @@
+"""The pages of the documentation: their code runs, their links lead somewhere, and every public name has its place."""
+
+import re
+from pathlib import Path
+
+import pytest
+from test_docstrings import PUBLIC
+from test_how_to import blocks_of
+
+import jsweep
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGES = sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))
+MEMBERS = {"models", "losses", "metrics", "nnx", "linen", "equinox", "haiku"}  # whose pages list all that they have
+
+
+@pytest.mark.parametrize("page", ["index.md", "tutorial.md", "migration.md", "how-to/choose.md"])
+def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for block in blocks_of(DOCS / page):
+        exec(compile(block, page, "exec"), names)
+    assert "validation/" in capsys.readouterr().out or page == "migration.md"
+
+
+def test_every_public_name_has_its_place_in_the_reference():
+    shown = set(re.findall(r"^::: jsweep\.([\w.]+)$", "".join(map(Path.read_text, DOCS.glob("reference/*.md"))), re.M))
+    wanted = {name for name in PUBLIC if name.split(".")[0] not in MEMBERS} | set(jsweep.__all__)
+    assert wanted - shown == set()
+
+
+def test_links_between_pages_lead_to_a_page_and_every_page_is_in_the_contents():
+    contents = (DOCS.parent / ".mkdocs.yml").read_text()
+    assert [page for page in PAGES if page not in contents] == []
+    for page in PAGES:
+        for link in re.findall(r"\]\(([^)#]+)(?:#[\w-]+)?\)", (DOCS / page).read_text()):
+            assert link.startswith("https://") or (DOCS / page).parent.joinpath(link).exists(), (page, link)
