@@ -114,6 +114,31 @@ def test_a_clone_is_trained_by_the_next_run_and_stays(whole, tmp_path):
     assert len(js.run(sweep_of(path)).config(again).trials()) == 2
 
 
+@pytest.mark.parametrize("segment", [1, 12, 27])  # the first, one between, the last
+def test_a_clone_of_a_live_run_is_taken_up_after_its_segments(whole, segment, tmp_path, monkeypatch):
+    monkeypatch.setattr("jsweep.runner.halting.POLL_SECONDS", 0.01)
+    path, made = tmp_path / "sweeps.db", []
+    source = js.random(SPACE, 6, key=3).ids[1]
+    begun, ended = [], []
+
+    class Cloning(At):
+        def on_start(self, plan):
+            begun.append(plan)
+
+        def on_end(self, error):
+            ended.append(error)
+
+    session = js.run(
+        sweep_of(path),
+        callbacks=[Cloning(segment, lambda: made.append(js.clone(sweep_of(path), source, {"rate": 0.3})))],
+    )
+    assert (len(begun), ended) == (1, [None])
+    assert {str(trial.status) for trial in session.trials()} == {"finished"}
+    assert len(session.config(made[0]).trials()) == 2
+    assert whole.items() <= rows_of(session).items()  # what was under way goes on to the same bits
+    assert not verify(path).faults
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

@@ -18,8 +18,8 @@ from jsweep.storage.paths import resolve
 def clone(sweep: Sweep, start: str, values: Mapping[str, Value]) -> str:
     """Add a config to a recorded sweep: one that it has, with some values changed.
 
-    The next `run` or `resume` trains it, under the sweep's seeds; a process that trains the sweep now does not. It stays a
-    config of the sweep, although the file does not list it.
+    Processes that train the sweep now take it up after their current segments; else the next `run` or `resume` trains it. It
+    has the sweep's seeds, and stays a config of the sweep, although the file does not list it.
 
     Args:
         sweep: the sweep, with the store and name that it was run with; it has neither a rule nor a search.

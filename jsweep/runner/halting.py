@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from jsweep._runtime.durations import duration, seconds_of
 from jsweep.errors import ConfigError, JsweepError
 from jsweep.results.result import Result
+from jsweep.runner.clones import clones_of
 from jsweep.storage import Store, SweepRecord
 from jsweep.storage.standing import ENDED
 
@@ -19,6 +20,10 @@ MOST_SHARE = 0.05  # of the time that looks may take
 
 class Halted(Exception):
     """A run ends after its current segments; says why."""
+
+
+class Grown(Exception):
+    """Another process has added configs to the sweep: after the current segments, the run goes on with these as well."""
 
 
 @dataclass(frozen=True)
@@ -59,32 +64,36 @@ class Watch:
     asked: int
     begun: float
 
-    def reason(self) -> str | None:
-        """Why the run should end; None where it should go on."""
-        return self._over() or self._asked() or self._reached()
-
     def check(self) -> None:
-        """Raise `Halted` where the run should end."""
-        reason = self.reason()
+        """Raise `Halted` where the run should end, and `Grown` where its sweep has more configs than it had."""
+        reason = self._over() or self._asked() or self._reached()
         if reason is not None:
             raise Halted(reason)
+        self.check_grown()
+
+    def check_grown(self) -> None:
+        """Raise `Grown` where the sweep has more configs than it had."""
+        if len(clones_of(self.store.sweep(self.sweep.name))) > len(clones_of(self.sweep)):
+            raise Grown
 
     @contextlib.contextmanager
-    def setting(self, stop: threading.Event) -> Iterator[list[str]]:
-        """Look again and again while the block runs; set ``stop`` and enter the reason in the list once there is one."""
-        found: list[str] = []
+    def setting(self, stop: threading.Event) -> Iterator[list[Halted | Grown]]:
+        """Look again and again while the block runs; set ``stop`` and enter in the list what `check` raises, if it does."""
+        found: list[Halted | Grown] = []
         left = threading.Event()
 
         def look() -> None:
             pause = POLL_SECONDS
             while not left.wait(pause):
                 begun = time.perf_counter()
-                with contextlib.suppress(JsweepError):  # the run meets it too, where it can be raised
-                    reason = self.reason()
-                    if reason is not None:
-                        found.append(reason)
-                        stop.set()
-                        return
+                try:
+                    self.check()
+                except (Halted, Grown) as reason:
+                    found.append(reason)
+                    stop.set()
+                    return
+                except JsweepError:
+                    pass  # the run meets it too, where it can be raised
                 pause = max(POLL_SECONDS, (time.perf_counter() - begun) / MOST_SHARE)
 
         thread = threading.Thread(target=look, daemon=True, name="jsweep-watch")

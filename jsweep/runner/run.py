@@ -37,7 +37,7 @@ from jsweep.runner.compatibility import (
     reads_length,
     warn_of_unchecked,
 )
-from jsweep.runner.halting import Halted, Limits, Watch, make_limits, requests
+from jsweep.runner.halting import Grown, Halted, Limits, Watch, make_limits, requests
 from jsweep.runner.prepare import Prepared, prepare
 from jsweep.runner.progress import Progress, ProgressMode
 from jsweep.runner.remaining import Remaining, divide
@@ -244,6 +244,11 @@ class _Run:
 
     def train(self, part: Sweep) -> Session:
         """Train what the store lacks of a sweep of fixed configs, and return its session."""
+        while True:
+            with contextlib.suppress(Grown):
+                return self._train(part)
+
+    def _train(self, part: Sweep) -> Session:
         begun = time.perf_counter()
         record, whole = self.enter(part)
         prepared = share(whole, self.shard)
@@ -319,6 +324,7 @@ class _Part:
                 checkpoints = self.store.checkpoints_of(self.record.key, begun) if checkpointing else ()
                 remaining = Remaining(prepared, left, view.states, checkpoints, frozenset(view.held))
                 self._train(remaining, claims, checkpointing)
+        self.watch.check_grown()  # also with the last segments
         self._check_end(claims.look())
 
     def _check_end(self, view: View) -> None:
@@ -377,7 +383,7 @@ class _Part:
                 if ruling is not None:
                     ruling.note(event)
         if halted:
-            raise Halted(halted[0])
+            raise halted[0]
         if stop.is_set():
             raise KeyboardInterrupt
 
