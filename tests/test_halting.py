@@ -108,6 +108,25 @@ def test_a_target_of_an_objective_that_grows(data, tmp_path):
         js.run(make_sweep(data, tmp_path, "other.db", objective=accuracy, configs=MANY), target=0.0).close()
 
 
+def test_a_run_ends_when_nothing_has_improved_for_so_many_configs(data, tmp_path):
+    worse = [{"learning_rate": 0.1}, *({"learning_rate": 1e-6 * number} for number in range(1, 16))]
+    sweep = make_sweep(data, tmp_path, configs=worse)
+    with pytest.warns(UserWarning, match=r"ended early, as \d+ configs have not improved on"):
+        session = js.run(sweep, no_improvement=4, workers=one_worker())
+    assert 5 <= ended(session) < len(worse)
+    assert session.best().config == worse[0]
+    session.close()
+    better = [{"learning_rate": 1e-4 * number} for number in range(1, 9)]  # each improves
+    with js.run(make_sweep(data, tmp_path, "b.db", configs=better), no_improvement=8, workers=one_worker()) as session:
+        assert ended(session) == len(better)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, "ten"])
+def test_a_number_of_configs_that_is_none_is_refused(data, tmp_path, value):
+    with pytest.raises(js.errors.ConfigError, match="no_improvement="):
+        js.run(make_sweep(data, tmp_path), no_improvement=value)
+
+
 def test_a_search_that_ends_early_is_not_told_of_half_a_batch(data, tmp_path):
     pytest.importorskip("optuna")
     space = {"learning_rate": js.log_uniform(0.01, 0.3)}

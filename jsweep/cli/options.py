@@ -103,6 +103,7 @@ _limits = [
         "--wall-time", help="End after training for so long, as in 90s, 10min or 1h30min, in all runs together."
     ),
     click.option("--target", type=float, help="End once a config's objective is as good as this."),
+    click.option("--no-improvement", type=int, help="End once so many configs have ended since the best one did."),
 ]
 top_option = click.option("--top", default=10, show_default=True, type=click.IntRange(1), help="Rows of the table.")
 
@@ -138,8 +139,14 @@ def recorded_options(command: Command[T]) -> Command[T]:
 
 
 def limit_options(command: Command[T]) -> Command[T]:
-    """Add --wall-time and --target."""
-    return _with_options(command, _limits)
+    """Add --wall-time, --target and --no-improvement; the command takes them as ``limits``."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **options: Any) -> T:
+        limits = {name: options.pop(name) for name in ("wall_time", "target", "no_improvement")}
+        return command(*args, limits=limits, **options)
+
+    return _with_options(wrapped, _limits)
 
 
 def selection_options(command: Command[T]) -> Command[T]:

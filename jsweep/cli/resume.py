@@ -1,6 +1,6 @@
 """The command ``resume``: as ``run``, for a sweep that the record has begun."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -35,8 +35,7 @@ def resume(
     selection: Selection,
     top: int,
     any_environment: bool,
-    wall_time: str | None,
-    target: float | None,
+    limits: dict[str, Any],
     progress: "ProgressMode | None",
     as_json: bool,
 ) -> None:
@@ -45,6 +44,5 @@ def resume(
 
     sweep = load_sweep(experiment)
     check_selection(selection, sweep)
-    limits = {"wall_time": wall_time, "target": target}
     result = resume_sweep(sweep, progress=progress, any_environment=any_environment, **limits)
     print_result(result, selection, top, as_json)

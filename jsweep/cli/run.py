@@ -1,6 +1,6 @@
 """The command ``run``: train what the record lacks of an experiment's sweep, and print its best configs."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -40,8 +40,7 @@ def run(
     selection: Selection,
     top: int,
     any_environment: bool,
-    wall_time: str | None,
-    target: float | None,
+    limits: dict[str, Any],
     shard: str | None,
     progress: "ProgressMode | None",
     as_json: bool,
@@ -55,7 +54,6 @@ def run(
 
     sweep = load_sweep(experiment)
     check_selection(selection, sweep)
-    limits = {"wall_time": wall_time, "target": target}
     result = run_sweep(sweep, progress=progress, any_environment=any_environment, shard=shard, **limits)
     print_result(result, selection, top, as_json)
 

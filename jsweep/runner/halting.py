@@ -4,13 +4,15 @@ import contextlib
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from jsweep._runtime.durations import duration, seconds_of
 from jsweep.errors import ConfigError, JsweepError
+from jsweep.results.ranking import ConfigScore
 from jsweep.results.result import Result
 from jsweep.runner.clones import clones_of
+from jsweep.space._numbers import whole_number
 from jsweep.storage import Store, SweepRecord
 from jsweep.storage.standing import ENDED
 
@@ -33,17 +35,35 @@ class Limits:
     Attributes:
         wall_time: the seconds that the sweep may be trained for, in all runs together.
         target: the objective that is good enough, as a mean over a config's seeds.
+        no_improvement: the configs that may come to their end after the best one.
     """
 
     wall_time: float | None = None
     target: float | None = None
+    no_improvement: int | None = None
+
+    @property
+    def objective(self) -> str:
+        """The limit that needs an objective, as it was given; "" where there is none."""
+        named = {"target": self.target, "no_improvement": self.no_improvement}
+        return next((f"{name}={value!r}" for name, value in named.items() if value is not None), "")
 
 
-def make_limits(wall_time: float | str | None, target: float | None) -> Limits:
+@dataclass
+class Best:
+    """The best config so far in a run, and how many had come to their end when it was first seen."""
+
+    config_id: str | None = None
+    ended: int = 0
+
+
+def make_limits(wall_time: float | str | None, target: float | None, no_improvement: int | None) -> Limits:
     """The limits that `jsweep.run` was given; ConfigError where they make no sense."""
     if target is not None and (isinstance(target, bool) or not math.isfinite(target)):
         raise ConfigError(f"target={target!r} is not a finite number: pass the objective that is good enough.")
-    return Limits(None if wall_time is None else seconds_of("wall_time", wall_time), target)
+    if no_improvement is not None:
+        no_improvement = whole_number("no_improvement", no_improvement, 1)
+    return Limits(None if wall_time is None else seconds_of("wall_time", wall_time), target, no_improvement)
 
 
 @dataclass(frozen=True)
@@ -56,6 +76,7 @@ class Watch:
         sweep: the sweep as it was when its part of the run began.
         asked: how often runs of the sweep had been asked to stop when this one began.
         begun: when its part of the run began, by `time.perf_counter`.
+        best: the best config so far, in all parts of the run.
     """
 
     limits: Limits
@@ -63,6 +84,7 @@ class Watch:
     sweep: SweepRecord
     asked: int
     begun: float
+    best: Best
 
     def check(self) -> None:
         """Raise `Halted` where the run should end, and `Grown` where its sweep has more configs than it had."""
@@ -116,15 +138,25 @@ class Watch:
         return "it was asked to stop" if row is not None and requests(row) > self.asked else None
 
     def _reached(self) -> str | None:
-        if self.limits.target is None:
+        """Why the best config so far is good enough."""
+        if not self.limits.objective:
             return None
         if not any(state.own.status in ENDED for state in self.store.states(self.sweep.key).values()):
             return None
-        score = Result(self.store, self.sweep.name).ranking()[0]
-        if not score.complete:
+        complete = [score for score in Result(self.store, self.sweep.name).ranking() if score.complete]
+        return (self._good(complete[0]) or self._stalled(complete)) if complete else None
+
+    def _good(self, best: ConfigScore) -> str | None:
+        target = self.limits.target
+        if target is None or not (best.mean >= target if best.mode == "max" else best.mean <= target):
             return None
-        reached = score.mean >= self.limits.target if score.mode == "max" else score.mean <= self.limits.target
-        return f"{score.metric} is {score.mean:.6g} and target is {self.limits.target:.6g}" if reached else None
+        return f"{best.metric} is {best.mean:.6g} and target is {target:.6g}"
+
+    def _stalled(self, complete: Sequence[ConfigScore]) -> str | None:
+        if self.best.config_id != complete[0].config_id:
+            self.best.config_id, self.best.ended = complete[0].config_id, len(complete)
+        since, most = len(complete) - self.best.ended, self.limits.no_improvement
+        return None if most is None or since < most else f"{since} configs have not improved on {self.best.config_id}"
 
 
 def requests(sweep: SweepRecord | None) -> int:

@@ -22,6 +22,7 @@ def resume(
     any_environment: bool = False,
     wall_time: float | str | None = None,
     target: float | None = None,
+    no_improvement: int | None = None,
 ) -> Session:
     """Resume a sweep from the last recorded segment of every tile.
 
@@ -35,6 +36,7 @@ def resume(
         any_environment: as in `run`.
         wall_time: as in `run`.
         target: as in `run`.
+        no_improvement: as in `run`.
 
     Returns:
         The result, as of `run`.
@@ -50,6 +52,5 @@ def resume(
     with closing(open_store(sweep.store, write=False)) as store:
         if store.sweep(name) is None:
             raise ConfigError(f"{store.path} has no sweep {name!r} to resume: start it with run (jsweep run FILE).")
-    return run(
-        sweep, progress=progress, workers=workers, any_environment=any_environment, wall_time=wall_time, target=target
-    )
+    limits = {"wall_time": wall_time, "target": target, "no_improvement": no_improvement}
+    return run(sweep, progress=progress, workers=workers, any_environment=any_environment, **limits)

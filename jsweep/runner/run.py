@@ -37,7 +37,7 @@ from jsweep.runner.compatibility import (
     reads_length,
     warn_of_unchecked,
 )
-from jsweep.runner.halting import Grown, Halted, Limits, Watch, make_limits, requests
+from jsweep.runner.halting import Best, Grown, Halted, Limits, Watch, make_limits, requests
 from jsweep.runner.prepare import Prepared, prepare
 from jsweep.runner.progress import Progress, ProgressMode
 from jsweep.runner.remaining import Remaining, divide
@@ -79,6 +79,7 @@ def run(
     any_environment: bool = False,
     wall_time: float | str | None = None,
     target: float | None = None,
+    no_improvement: int | None = None,
     shard: str | tuple[int, int] | None = None,
 ) -> Session:
     """Train a sweep's trials that are not yet in its store, and return the session.
@@ -86,8 +87,9 @@ def run(
     If the sweep is already in the store, it is resumed: finished trials stay, running ones continue from their last
     checkpoint, failed ones are tried again, and trials given more steps train the rest. Several processes may run one sweep
     at once; each trial is trained by one of them, and each process returns when all are done. Ctrl-C ends the sweep after
-    the current segments with everything recorded; a second one ends it at once. ``wall_time``, ``target`` and `jsweep.stop`
-    end it as the first Ctrl-C does, but the session is returned, and a warning says what has ended it.
+    the current segments with everything recorded; a second one ends it at once. ``wall_time``, ``target``,
+    ``no_improvement`` and `jsweep.stop` end it as the first Ctrl-C does, but the session is returned, and a warning says what
+    has ended it.
 
     Args:
         sweep: the sweep.
@@ -99,6 +101,7 @@ def run(
             such as "90s", "10min" or "1h 30min".
         target: the value of the objective that is good enough: training ends once a config has reached it at its end, as
             the mean over its seeds.
+        no_improvement: training ends once so many configs have come to their end in this run since the best one did.
         shard: train a fixed share of the trials alone, such as "3/64" or ``(3, 64)`` for the third of 64; see `merge`.
 
     Returns:
@@ -112,7 +115,7 @@ def run(
     if not isinstance(sweep, Sweep):
         raise ConfigError(f"sweep is a {type(sweep).__name__}: pass a jsweep.Sweep.")
     name, audience = sweep.record_name, Audience(sweep, progress, callbacks)
-    limits, mine = make_limits(wall_time, target), shard_of(shard)
+    limits, mine = make_limits(wall_time, target, no_improvement), shard_of(shard)
     configure()  # before the workers are counted, which starts JAX's backend
     with contextlib.ExitStack() as on_error:
         store = on_error.enter_context(open_store(sweep.store))
@@ -225,6 +228,7 @@ class _Run:
     shard: Shard | None
     programs: KeptPrograms | None  # None: dropped when their tiles are done
     traces: Traces = field(default_factory=dict)
+    best: Best = field(default_factory=Best)
 
     def enter(self, sweep: Sweep) -> tuple[SweepRecord, Prepared]:
         """Check a sweep against the store's, and record what it has settled."""
@@ -252,13 +256,13 @@ class _Run:
         begun = time.perf_counter()
         record, whole = self.enter(part)
         prepared = share(whole, self.shard)
-        if self.limits.target is not None and prepared.objective is None:
-            raise ConfigError(f"target={self.limits.target!r} needs an objective: pass Sweep(objective=...).")
+        if self.limits.objective and prepared.objective is None:
+            raise ConfigError(f"{self.limits.objective} needs an objective: pass Sweep(objective=...).")
         session = Session(self.store, record.name, prepared)
         if _ended(self.store, record, prepared):
             return session
         self.store.add_trials(record.key, prepared.trials)
-        _Part(self, record, session, Watch(self.limits, self.store, record, self.asked, begun)).train()
+        _Part(self, record, session, Watch(self.limits, self.store, record, self.asked, begun, self.best)).train()
         return Session(self.store, record.name, prepared)  # with the sweep's row as it is now
 
 
