@@ -8,10 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 import click
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
+from jsweep._runtime.bars import MOST_NAME, bar_line
 from jsweep._runtime.durations import duration
 from jsweep._runtime.text import clean
 from jsweep.cli._tables import print_json
@@ -21,7 +20,7 @@ from jsweep.space import format_config
 from jsweep.storage import open_store
 
 MOST_SWEEPS = 6  # with a block of their own
-MOST_NAME, MOST_CONFIG, MOST_REASON = 30, 400, 160  # characters
+MOST_CONFIG, MOST_REASON = 400, 160  # characters
 RATE_SECONDS = 60.0  # that the speed is measured over
 SHARE_OF_A_CORE = 0.1  # that looking may take
 
@@ -111,14 +110,7 @@ def _shown(found: Sequence[LiveSweep], looks: Mapping[str, deque[tuple[float, in
 
 
 def _block(each: LiveSweep, looks: Mapping[str, deque[tuple[float, int]]]) -> RenderableType:
-    head = Table.grid(padding=(0, 1), expand=True)
-    head.add_column(no_wrap=True, max_width=MOST_NAME, overflow="ellipsis")
-    head.add_column(ratio=1)
-    head.add_column(no_wrap=True)
-    head.add_column(no_wrap=True)
-    bar = ProgressBar(total=1.0, completed=each.fraction)
-    trials = f"{each.ended}/{each.trials} trials"
-    head.add_row(Text(clean(each.name, MOST_NAME), "bold"), bar, Text(f"{each.fraction:4.0%}"), Text(trials))
+    head = bar_line(clean(each.name, MOST_NAME), each.fraction, f"{each.ended}/{each.trials} trials")
     lines = [Text(f"  {_counts(each)}{_speed(each, looks)}"), Text(f"  {_best(each)}")]
     if each.best is not None:
         config = clean(format_config(each.best.config), MOST_CONFIG)

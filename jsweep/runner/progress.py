@@ -10,10 +10,9 @@ from typing import Any, Literal, get_args
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.padding import Padding
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
+from jsweep._runtime.bars import MOST_NAME, bar_line
 from jsweep._runtime.durations import duration
 from jsweep._runtime.text import clean
 from jsweep.engine.events import Callback, Compiled, Failed, Plan, Stopped, Trained
@@ -28,7 +27,7 @@ ProgressMode = Literal["live", "plain", "off"]
 
 PLAIN_SECONDS = 5.0  # between two plain lines
 REFRESHES_A_SECOND = 4
-MOST_NAME, MOST_CONFIG = 30, 400  # characters shown
+MOST_CONFIG = 400  # characters shown
 
 
 class Progress(Callback):
@@ -205,13 +204,7 @@ class LiveDisplay(_Counting):
     def rendered(self) -> RenderableType:
         """The display as it is now: a bar, the speed, the best config."""
         tally = self.tally
-        head = Table.grid(padding=(0, 1), expand=True)
-        head.add_column(no_wrap=True, max_width=MOST_NAME, overflow="ellipsis")
-        head.add_column(ratio=1)
-        head.add_column(no_wrap=True)
-        head.add_column(no_wrap=True)
-        bar = ProgressBar(total=1.0, completed=tally.fraction)
-        head.add_row(Text(self.name, "bold"), bar, Text(f"{tally.fraction:4.0%}"), Text(trials_text(tally)))
+        head = bar_line(self.name, tally.fraction, trials_text(tally))
         score, config = best_texts(tally.scoreboard)
         lines = [Text("  " + ", ".join(speed_texts(tally))), Text(f"  {score}")]
         return Group(head, *lines, *([Padding(Text(config, "cyan", overflow="fold"), (0, 0, 0, 4))] if config else []))
