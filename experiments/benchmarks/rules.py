@@ -27,13 +27,14 @@ import jsweep as js
 from jsweep.runner.judge import Judge, make_rows
 from jsweep.storage.records import Trial
 
-STEPS, FIRST, CONFIGS, SEEDS = 810, 30, 512, 3
+STEPS, FIRST, CONFIGS, SEEDS = 2430, 30, 512, 3  # rungs after 30, 90, 270 and 810 steps
 SPACE = {
     "learning_rate": js.log_uniform(1e-3, 3.0),
     "momentum": js.uniform(0.0, 0.99),
     "l2": js.log_uniform(1e-6, 1e-1),
 }
 HALVING = js.rules.successive_halving(FIRST)
+SPARSE = 90  # steps between evaluations where no rung asks for more
 RULES = {
     "no rule": None,
     "successive halving": HALVING,
@@ -92,7 +93,8 @@ def repeat(name: str, seed: int) -> dict[str, Found]:
     scores, best, whole = {}, None, 0.0
     for contestant, rule in RULES.items():
         configs = js.tpe(SPACE, CONFIGS, key=seed, batch=-(-CONFIGS // 3)) if "TPE" in contestant else drawn
-        sweep = js.Sweep(task, configs, seeds=SEEDS, steps=STEPS, evaluate_every=FIRST, rule=rule, tile=16)
+        every = SPARSE if rule is None or rule.rungs is None else FIRST
+        sweep = js.Sweep(task, configs, seeds=SEEDS, steps=STEPS, evaluate_every=every, rule=rule, tile=16)
         begun = time.perf_counter()
         session = js.run(sweep)
         seconds = time.perf_counter() - begun
