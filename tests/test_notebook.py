@@ -36,9 +36,10 @@ class Segments(js.Callback):
         self.count += 1
 
 def run(steps=20, name="cells", **options):
-    task = js.supervised(init, apply, loss=js.losses.softmax_cross_entropy, optimizer=optimizer, data=js.split(x, y, validation=0.25, key=0))
-    heard = Segments()
-    sweep = js.Sweep(task, js.grid({"learning_rate": [0.1, 0.2]}), steps=steps, store="notebook.db", name=name, **options)
+    data, loss = js.split(x, y, validation=0.25, key=0), js.losses.softmax_cross_entropy
+    task = js.supervised(init, apply, loss=loss, optimizer=optimizer, data=data)
+    configs, heard = js.grid({"learning_rate": [0.1, 0.2]}), Segments()
+    sweep = js.Sweep(task, configs, steps=steps, store="notebook.db", name=name, **options)
     session = js.run(sweep, callbacks=[heard])
     print(heard.count, "segments")
     return session
