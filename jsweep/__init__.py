@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.integrations import haiku as haiku
     from jsweep.integrations import linen as linen
     from jsweep.integrations import nnx as nnx
+    from jsweep.integrations import sklearn as sklearn
     from jsweep.integrations.export import Exported as Exported
     from jsweep.integrations.export import export as export
     from jsweep.results import statistics as statistics
@@ -231,6 +232,7 @@ _MODULES = {
     "haiku": "jsweep.integrations.haiku",
     "linen": "jsweep.integrations.linen",
     "nnx": "jsweep.integrations.nnx",
+    "sklearn": "jsweep.integrations.sklearn",
     "losses": "jsweep.losses",
     "metrics": "jsweep.metrics",
     "models": "jsweep.models",

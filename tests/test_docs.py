@@ -11,7 +11,16 @@ import jsweep
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))
-MEMBERS = {"models", "losses", "metrics", "nnx", "linen", "equinox", "haiku"}  # whose pages list all that they have
+MEMBERS = {
+    "models",
+    "losses",
+    "metrics",
+    "nnx",
+    "linen",
+    "equinox",
+    "haiku",
+    "sklearn",
+}  # whose pages list all that they have
 
 
 @pytest.mark.parametrize("page", ["index.md", "tutorial.md", "migration.md", "how-to/choose.md"])

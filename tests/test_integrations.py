@@ -12,6 +12,7 @@ import pytest
 import jsweep as js
 from jsweep._runtime.prng import root_key_data, step_key, trial_keys
 from jsweep.data.shuffle import batch_indices
+from jsweep.runner.session import parameters_of
 
 RATES = [0.02, 0.1]
 STEPS = 100
@@ -115,6 +116,11 @@ def test_nnx_trains_as_its_own_loop_with_batch_norm_and_dropout(nnx_session):
     plain = found[best.config["learning_rate"]][2]
     np.testing.assert_allclose(model(X), plain(X), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(model.norm.mean[...], plain.norm.mean[...], rtol=1e-4, atol=1e-5)
+    with pytest.raises(js.ConfigError, match=r"pass session.best\(\).state\(\), not params"):
+        js.nnx.trained_model(best.params())
+    whole = parameters_of(best.state(), with_model_state=True)  # what `jsweep params` writes
+    assert {"params", "model_state"} == whole.keys()
+    assert len(jax.tree.leaves(whole["model_state"])) == 2  # mean and variance
 
 
 def test_nnx_with_batch_statistics_needs_has_state(tmp_path):

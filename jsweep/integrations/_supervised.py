@@ -57,3 +57,11 @@ def check_switches(module: Any, known: Collection[str], fix: str) -> None:
             raise ConfigError(
                 f"{type(module).__name__} is called with {name}={parameter.default} in training and in evaluation alike: {fix}."
             )
+
+
+def check_whole(state: State) -> None:
+    """Raise ConfigError unless ``state`` is a whole one, of which parameters are a part."""
+    if not isinstance(state, Mapping) or not {"params", "model_state"} <= state.keys():
+        raise ConfigError(
+            f"state is a {type(state).__name__} without 'params' and 'model_state': pass session.best().state(), not params()."
+        )

@@ -11,7 +11,7 @@ from jaxtyping import PRNGKeyArray, PyTree
 from jsweep._runtime.optional import import_optional
 from jsweep.data.arrays import Arrays
 from jsweep.errors import ConfigError
-from jsweep.integrations._supervised import Arguments, Static, check_switches, with_static
+from jsweep.integrations._supervised import Arguments, Static, check_switches, check_whole, with_static
 from jsweep.task.config import Config
 from jsweep.task.task import State, Task
 
@@ -81,6 +81,7 @@ def supervised(
 
 def trained_model(state: State) -> Any:
     """The module of a trained state (``session.best().state()``) in inference mode; the pair with its State where it has one."""
+    check_whole(state)
     eqx = import_optional("equinox", "equinox")
     parts = state["model_state"]
     module = eqx.nn.inference_mode(eqx.combine(state["params"], parts["static"].value))

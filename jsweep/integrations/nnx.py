@@ -9,7 +9,7 @@ from jaxtyping import PRNGKeyArray, PyTree
 from jsweep._runtime.optional import import_optional
 from jsweep.data.arrays import Arrays
 from jsweep.errors import ConfigError
-from jsweep.integrations._supervised import Arguments, Static, check_switches, with_static
+from jsweep.integrations._supervised import Arguments, Static, check_switches, check_whole, with_static
 from jsweep.task.config import Config
 from jsweep.task.task import State, Task
 
@@ -66,6 +66,7 @@ def supervised(model: Callable[[Config, Any], Any], *, has_state: bool = False, 
 
 def trained_model(state: State) -> Any:
     """The ``nnx.Module`` of a trained state (``session.best().state()``), in ``eval()`` mode."""
+    check_whole(state)
     module = _merge(import_optional("flax.nnx", "flax"), state["params"], state["model_state"])
     module.eval()
     return module

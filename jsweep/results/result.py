@@ -16,7 +16,7 @@ from jsweep.results.diagnostics import Diagnosis, diagnose
 from jsweep.results.diagnostics.evidence import evidence_of
 from jsweep.results.filters import matching
 from jsweep.results.importance import Importance, Method, importance_of
-from jsweep.results.incomplete import why_nothing_is_complete
+from jsweep.results.incomplete import divergences, why_nothing_is_complete
 from jsweep.results.lineage import Lineage, lineage_of
 from jsweep.results.moment import of_one_moment
 from jsweep.results.objective import Objective
@@ -36,7 +36,7 @@ from jsweep.results.ranking import (
 )
 from jsweep.results.recorded_sweep import RecordedSweep
 from jsweep.results.report import Page, check_target, page_of
-from jsweep.results.summary import Summary, counts_of, time_of
+from jsweep.results.summary import Summary, counts_of, plural, time_of
 from jsweep.storage import Status, Trial
 
 
@@ -324,8 +324,16 @@ class Result(RecordedSweep):
             note = "" if top else f"no config has finished with a finite {objective.metric} under all its seeds"
         except ConfigError as error:
             note = str(error)
+        trials = self.trials()
+        beside = len(self.sweep_trials()) - len(trials) if self.label == self.name else 0
+        notes = [
+            note,
+            divergences(trials),
+            f"the record has {plural(beside, 'more trial')} of this sweep" if beside else "",
+        ]
         time = time_of(self._row.created, self._row.settings.get("seconds"))
-        return Summary(self.label, counts_of(self.trials()), time, objective, top, note, self.path)
+        shown = "\n".join(note for note in notes if note)
+        return Summary(self.label, counts_of(trials), time, objective, top, shown, self.path)
 
 
 def _as_trained_to(lineage: Lineage, score: ConfigScore) -> ConfigScore:

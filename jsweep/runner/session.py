@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
+import jax
 import numpy as np
 from jaxtyping import Float32, PyTree
 
@@ -173,7 +174,8 @@ class Session(Result):
     def params(self, trial: str, *, step: int | None = None) -> PyTree:
         """A finished trial's parameters: a plain pytree of JAX arrays, as the task's ``init`` made it.
 
-        That is ``state["params"]`` for tasks of `supervised`; for others the whole state.
+        That is ``state["params"]`` for tasks of `supervised`; for others the whole state. A model's state, such as
+        batch statistics, is not among them: `state` has both.
 
         Args:
             trial: its id, or the beginning of it.
@@ -183,8 +185,7 @@ class Session(Result):
             ConfigError: for a trial that has not finished, or a step at which it was not evaluated.
             IncompatibleSweepError: where the trial, trained again, comes out otherwise than it is recorded.
         """
-        state = self.state(trial, step=step)
-        return state["params"] if isinstance(state, Mapping) and "params" in state else state
+        return parameters_of(self.state(trial, step=step))
 
     def state(self, trial: str, *, step: int | None = None) -> PyTree:
         """A finished trial's whole state, the optimizer's included; the arguments are those of `params`.
@@ -208,3 +209,24 @@ class Session(Result):
             recorded = followed_curves(self, [row], {row.id: wanted})
             arrays = trained_again(self.prepared, row, wanted, recorded, self.lineage())
         return whole_state(self.prepared, trained(self.lineage(), row, wanted), arrays)
+
+
+def parameters_of(state: PyTree, with_model_state: bool = False) -> PyTree:
+    """The parameters in a state of `supervised`; of another the whole state.
+
+    Args:
+        state: the state.
+        with_model_state: whether the model's state, where it has one, goes along under "model_state".
+    """
+    if not isinstance(state, Mapping) or "params" not in state:
+        return state
+    if with_model_state and jax.tree.leaves(_model_state(state)):
+        return {"params": state["params"], "model_state": _model_state(state)}
+    return state["params"]
+
+
+def _model_state(state: PyTree) -> PyTree:
+    """What training has changed of a model beside its parameters; None where there is nothing."""
+    found = state.get("model_state") if isinstance(state, Mapping) else None
+    # The adapters of model libraries keep this beside a static part and keys, which no training changes.
+    return found.get("state") if isinstance(found, Mapping) and "static" in found else found

@@ -32,10 +32,10 @@ def too_few_seeds(evidence: Evidence) -> Iterator[Finding]:
         needed = _needed(near[0], near[1])
         yield Finding(
             "too few seeds",
-            f"{len(near)} of {len(complete)} configs cannot be told from the best one with {len(near[0].values)} seeds."
-            + _luck(complete),
+            f"{len(near) - 1} of the other {len(complete) - 1} configs cannot be told from the best one with "
+            f"{len(near[0].values)} seeds." + _luck(complete),
             f"js.confirm(session, top={min(len(near), 10)}, seeds=10) trains them under fresh seeds"
-            + (f"; about {needed} would tell the first from the second." if needed else "."),
+            + (f"; about {needed} seeds would tell the first from the second." if needed else "."),
         )
 
 
