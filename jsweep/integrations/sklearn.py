@@ -147,7 +147,8 @@ class _SweepEstimator(base.BaseEstimator):
         validation.check_is_fitted(self)
         x = np.asarray(validation.validate_data(self, X, reset=False), np.float32)
         config = Config(self.best_params_)
-        forward = jax.jit(lambda rows: self._apply(config, self._params, rows, None))
+        params = jax.tree.map(jnp.asarray, self._params)
+        forward = jax.jit(lambda rows: self._apply(config, params, rows, None))
         padded = np.concatenate([x, np.zeros((-len(x) % ROWS, x.shape[1]), np.float32)])
         parts = [np.asarray(forward(jnp.asarray(part))) for part in padded.reshape(-1, ROWS, x.shape[1])]
         return np.concatenate(parts)[: len(x)]
