@@ -198,6 +198,8 @@ _PUBLIC = {
     "clone": "jsweep.runner.clone",
     "Confirmation": "jsweep.runner.confirm",
     "confirm": "jsweep.runner.confirm",
+    "ray": "jsweep.integrations.ray",
+    "Executor": "jsweep.engine.executors.remote",
     "Exported": "jsweep.integrations.export",
     "export": "jsweep.integrations.export",
     "Diagnosis": "jsweep.results.diagnostics",
