@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.engine.events import Failed as Failed
     from jsweep.engine.events import Halved as Halved
     from jsweep.engine.events import Trained as Trained
+    from jsweep.engine.executors.remote import Executor as Executor
     from jsweep.errors import ConfigError as ConfigError
     from jsweep.errors import IncompatibleSweepError as IncompatibleSweepError
     from jsweep.errors import JsweepError as JsweepError
@@ -35,6 +36,8 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.integrations import nnx as nnx
     from jsweep.integrations.export import Exported as Exported
     from jsweep.integrations.export import export as export
+    from jsweep.integrations.ray import RayExecutor as RayExecutor
+    from jsweep.integrations.ray import ray as ray
     from jsweep.results import statistics as statistics
     from jsweep.results.comparison import Comparison as Comparison
     from jsweep.results.comparison import compare as compare
@@ -198,6 +201,7 @@ _PUBLIC = {
     "clone": "jsweep.runner.clone",
     "Confirmation": "jsweep.runner.confirm",
     "confirm": "jsweep.runner.confirm",
+    "RayExecutor": "jsweep.integrations.ray",
     "ray": "jsweep.integrations.ray",
     "Executor": "jsweep.engine.executors.remote",
     "Exported": "jsweep.integrations.export",

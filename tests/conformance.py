@@ -74,6 +74,8 @@ def states_of(session):
         for trial in session.trials():
             if trial.config_id == config.config_id:
                 leaves = jax.tree.leaves(session.state(config, seed=trial.seed))
-                as_data = [jax.random.key_data(a) if jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key) else a for a in leaves]
+                as_data = [
+                    jax.random.key_data(a) if jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key) else a for a in leaves
+                ]
                 states[trial.id] = b"".join(np.asarray(leaf).tobytes() for leaf in as_data)
     return states

@@ -5,7 +5,7 @@ import warnings
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
-from conformance import SWEEPS, make_task, record_of, sweep_of
+from conformance import SWEEPS, make_task, record_of, states_of, sweep_of
 
 import jsweep as js
 from jsweep.engine.executors import jobs, remote
@@ -99,6 +99,16 @@ class Dying(Executor):
         lost = Future()
         self.executor.submit(function, *args).add_done_callback(lambda _: lost.set_exception(OSError("worker gone")))
         return lost
+
+
+def test_the_states_that_are_kept_are_the_same(threads, tmp_path, short_jobs):
+    with (
+        run("lengths", tmp_path / "plain.db") as one,
+        run("lengths", tmp_path / "remote.db", executor=threads) as other,
+    ):
+        kept = states_of(one)
+        assert len(kept) == 10
+        assert states_of(other) == kept
 
 
 def test_jobs_of_workers_that_die_are_done_again(plain, threads, short_jobs):

@@ -6,7 +6,7 @@ import click
 
 from jsweep._runtime.text import clean
 from jsweep.cli._tables import print_json, print_ranking
-from jsweep.cli.load import load_sweep
+from jsweep.cli.load import experiment_modules, load_sweep
 from jsweep.cli.options import (
     Experiment,
     Selection,
@@ -18,9 +18,11 @@ from jsweep.cli.options import (
     selection_options,
     top_option,
 )
+from jsweep.errors import ConfigError
 from jsweep.results.incomplete import failures
 
 if TYPE_CHECKING:
+    from jsweep.engine.executors.remote import Executor
     from jsweep.runner.progress import ProgressMode
     from jsweep.runner.session import Session
     from jsweep.runner.sweep import Sweep
@@ -33,6 +35,11 @@ if TYPE_CHECKING:
 @environment_option
 @limit_options
 @click.option("--shard", help="Train a fixed share of the trials, as in 3/64; jsweep merge joins the records.")
+@click.option(
+    "--executor",
+    metavar="ray[:ADDRESS]",
+    help="Train in a cluster of Ray: a new one on this machine, or the one at ADDRESS.",
+)
 @progress_option
 @json_option
 def run(
@@ -43,6 +50,7 @@ def run(
     wall_time: str | None,
     target: float | None,
     shard: str | None,
+    executor: str | None,
     progress: "ProgressMode | None",
     as_json: bool,
 ) -> None:
@@ -56,8 +64,24 @@ def run(
     sweep = load_sweep(experiment)
     check_selection(selection, sweep)
     limits = {"wall_time": wall_time, "target": target}
-    result = run_sweep(sweep, progress=progress, any_environment=any_environment, shard=shard, **limits)
+    where = None if executor is None else executor_of(executor)
+    result = run_sweep(sweep, progress=progress, any_environment=any_environment, shard=shard, executor=where, **limits)
     print_result(result, selection, top, as_json)
+
+
+def executor_of(text: str) -> "Executor":
+    """The executor of ``--executor``; what experiments define is sent to its workers, which cannot import their files."""
+    from jsweep._runtime.optional import import_optional
+    from jsweep.integrations.ray import ray
+
+    kind, _, address = text.partition(":")
+    if kind != "ray" or text == "ray:":
+        raise ConfigError(f"--executor {text} is not valid: pass ray, ray:auto or ray:ADDRESS.")
+    executor = ray(address or None)
+    pickling = import_optional("cloudpickle", "ray")
+    for module in experiment_modules():
+        pickling.register_pickle_by_value(module)
+    return executor
 
 
 def check_selection(selection: Selection, sweep: "Sweep") -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from types import ModuleType
@@ -41,7 +42,9 @@ def ray(
     import_optional("cloudpickle", "ray")
     asked = dict(resources or {"CPU": 1})
     if not asked or any(isinstance(n, bool) or not isinstance(n, int | float) or n <= 0 for n in asked.values()):
-        raise ConfigError(f'resources={resources!r} is not valid: pass numbers above 0, such as {{"CPU": 1, "GPU": 1}}.')
+        raise ConfigError(
+            f'resources={resources!r} is not valid: pass numbers above 0, such as {{"CPU": 1, "GPU": 1}}.'
+        )
     retries = check_count("max_retries", max_retries, 0)
     if not module.is_initialized():
         _connect(module, address, runtime_env)
@@ -61,11 +64,16 @@ def ray(
 
 
 def _connect(module: ModuleType, address: str | None, runtime_env: Mapping[str, Any] | None) -> None:
+    options = {"runtime_env": runtime_env and dict(runtime_env), "log_to_driver": False, "logging_level": "WARNING"}
     try:
-        module.init(address=address, runtime_env=runtime_env and dict(runtime_env), log_to_driver=False)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*fork", RuntimeWarning)  # JAX warns of the processes that Ray starts
+            module.init(address=address, include_dashboard=False if address is None else None, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         text = " ".join(str(error).split())[:300]
-        raise ConfigError(f"address={address!r}: Ray cannot be reached ({text}): start a cluster or correct the address.") from error
+        raise ConfigError(
+            f"address={address!r}: Ray cannot be reached ({text}): start a cluster or correct the address."
+        ) from error
 
 
 def _shown(total: Mapping[str, float], asked: Mapping[str, float]) -> str:
