@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.engine.events import Failed as Failed
     from jsweep.engine.events import Halved as Halved
     from jsweep.engine.events import Trained as Trained
+    from jsweep.engine.executors.distributed import distributed as distributed
     from jsweep.engine.executors.remote import Executor as Executor
     from jsweep.errors import ConfigError as ConfigError
     from jsweep.errors import IncompatibleSweepError as IncompatibleSweepError
@@ -204,6 +205,7 @@ _PUBLIC = {
     "RayExecutor": "jsweep.integrations.ray",
     "ray": "jsweep.integrations.ray",
     "Executor": "jsweep.engine.executors.remote",
+    "distributed": "jsweep.engine.executors.distributed",
     "Exported": "jsweep.integrations.export",
     "export": "jsweep.integrations.export",
     "Diagnosis": "jsweep.results.diagnostics",

@@ -70,12 +70,9 @@ def record_of(session):
 def states_of(session):
     """The final state of every trial, as bytes; its sweep keeps ``checkpoints="all"``."""
     states = {}
-    for config in session.ranking():
-        for trial in session.trials():
-            if trial.config_id == config.config_id:
-                leaves = jax.tree.leaves(session.state(config, seed=trial.seed))
-                as_data = [
-                    jax.random.key_data(a) if jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key) else a for a in leaves
-                ]
-                states[trial.id] = b"".join(np.asarray(leaf).tobytes() for leaf in as_data)
+    for trial in session.trials():
+        leaves = jax.tree.leaves(session.state(trial.id))
+        is_key = [jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) for leaf in leaves]
+        data = [jax.random.key_data(leaf) if key else leaf for leaf, key in zip(leaves, is_key, strict=True)]
+        states[trial.id] = b"".join(np.asarray(leaf).tobytes() for leaf in data)
     return states

@@ -24,8 +24,7 @@ def test_without_ray_one_sentence_names_the_extra(monkeypatch):
 def cluster():
     """Two nodes of one core each."""
     ray = pytest.importorskip("ray")
-    from ray.cluster_utils import Cluster
-
+    Cluster = pytest.importorskip("ray.cluster_utils").Cluster
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore"

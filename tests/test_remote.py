@@ -1,14 +1,20 @@
 """Executors: the record of a sweep that worker processes train is that of threads to the bit, whatever dies."""
 
 import multiprocessing
+import os
+import pickle
+import socket
+import subprocess
+import sys
 import warnings
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
 from conformance import SWEEPS, make_task, record_of, states_of, sweep_of
 
 import jsweep as js
 from jsweep.engine.executors import jobs, remote
+from jsweep.engine.executors.threads import default_workers
 from jsweep.errors import ConfigError, JsweepError
 from jsweep.runner import checkpointing
 from jsweep.runner import remote as sending
@@ -86,7 +92,7 @@ def test_an_interrupted_run_goes_on_from_its_record(name, plain, threads, short_
     assert not verify(store).faults
 
 
-class Dying(Executor):
+class Dying:
     """Loses the first results of every so many jobs, trained or not."""
 
     def __init__(self, executor, every):
@@ -131,6 +137,35 @@ def test_worker_processes_give_the_same_record(plain):
         process.join()
         with pytest.raises(JsweepError, match="the executor takes no more jobs"):
             run("programs", executor=executor)
+
+
+PROCESS = """
+import pickle, sys
+import jsweep as js
+js.configure()
+import jax
+jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
+from conformance import make_task, record_of, sweep_of
+with js.distributed() as executor:
+    if executor is not None:
+        found = record_of(js.run(sweep_of(make_task(), "halving"), executor=executor))
+        open(sys.argv[3], "wb").write(pickle.dumps((executor.workers, found)))
+"""
+
+
+def test_processes_of_jax_distributed_give_the_same_record(plain, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-W", "error", "-c", PROCESS, address]
+    processes = [subprocess.Popen([*command, n, str(tmp_path / "found")], env=environment) for n in "01"]
+    assert [process.wait(timeout=300) for process in processes] == [0, 0]
+    workers, found = pickle.loads((tmp_path / "found").read_bytes())
+    assert workers == 2 * len(default_workers())
+    assert found == plain("halving")
+    with pytest.raises(ConfigError, match=r"call jax.distributed.initialize\(\) in every process"), js.distributed():
+        pass
 
 
 def test_a_worker_in_another_environment_is_refused(threads, monkeypatch):
@@ -180,13 +215,13 @@ def test_what_cannot_be_used_is_refused_before_anything_is_compiled(threads, mon
     del nobody.workers
     with pytest.raises(ConfigError, match="does not say how many workers it has: pass workers="):
         js.run(sweep, executor=nobody)
-    monkeypatch.setitem(__import__("sys").modules, "cloudpickle", None)
+    monkeypatch.setitem(sys.modules, "cloudpickle", None)
     with pytest.raises(js.MissingExtraError, match=r"pip install 'jsweep\[executors\]'"):
         js.run(sweep, executor=threads)
 
 
 def test_the_test_split_does_not_travel(threads):
-    class Spy(Executor):
+    class Spy:
         workers, parcels = 1, ()
 
         def submit(self, function, /, *args):

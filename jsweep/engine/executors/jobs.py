@@ -143,7 +143,7 @@ class _Known:
     task: Task
     traces: Traces = field(default_factory=dict)
     programs: KeptPrograms = field(default_factory=OrderedDict)
-    data: dict[bool, OnDevice] = field(default_factory=dict)
+    data: dict[tuple[jax.Device, bool], OnDevice] = field(default_factory=dict)
 
 
 _tasks: OrderedDict[str, _Known] = OrderedDict()
@@ -258,15 +258,21 @@ def _train(known: _Known, setting: Setting, group: Group, job: Job) -> Done:
 
 
 def _context(known: _Known, setting: Setting, group: Group, job: Job) -> tuple[TileContext, str]:
-    device, streamed = jax.local_devices()[0], job.window is not None
+    device, streamed = _device(), job.window is not None
     with _lock:
         share = Work(group, (), job.window)
         program, fingerprint = compiled_for(setting, share, job.tile.width, device, known.programs)
         while len(known.programs) > PROGRAMS:
             known.programs.pop(next(iter(known.programs)))
-        if streamed not in known.data:
-            known.data[streamed] = on_device(setting, device, streamed)
-    return TileContext(setting, group, program, known.data[streamed], device, job.window), fingerprint
+        if (device, streamed) not in known.data:
+            known.data[device, streamed] = on_device(setting, device, streamed)
+    return TileContext(setting, group, program, known.data[device, streamed], device, job.window), fingerprint
+
+
+def _device() -> jax.Device:
+    """The device that this thread's worker has."""
+    chosen = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
+    return chosen if isinstance(chosen, jax.Device) else jax.local_devices()[0]
 
 
 def _piece(segment: Segment, job: Job, out_of_time: bool) -> Piece:
