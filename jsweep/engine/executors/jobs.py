@@ -180,6 +180,8 @@ def train_job(setup: Setup, names: tuple[str, str], task: Source, part: Source, 
                     "tracing the task on a worker gives another computation than in the driver: install the same code and "
                     "versions in both, and make the task depend on its config alone."
                 )
+    except ModuleNotFoundError as error:
+        return Refused(f"{error}: install it on the workers, or add it to their PYTHONPATH (for Ray: runtime_env=).")
     except Exception as error:
         return Refused(" ".join(f"{type(error).__name__}: {error}".split())[:600])
     return _train(known, setting, groups[todo.group], todo)
