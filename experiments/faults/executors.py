@@ -63,6 +63,7 @@ class Tally:
     def count(self, what):
         self.counts[what] += 1
         self.left -= 1
+        print(f"killed: {what}; {self.left} left", flush=True)
 
 
 def under_fire(start, tally, kill):
@@ -91,7 +92,7 @@ def workers_of(cluster):
         with contextlib.suppress(OSError):
             parent = int(path.read_text().rpartition(")")[2].split()[1])
             title = (path.parent / "cmdline").read_text()
-            if parent in raylets and title.startswith("ray::"):
+            if parent in raylets and title.startswith(("ray::train_job", "ray::IDLE")):
                 found.append(int(path.parent.name))
     return found
 
@@ -186,6 +187,7 @@ def report(name, store, undisturbed):
     faults = faults_of(store, undisturbed)
     for fault in faults:
         print(f"{name}: {fault}")
+    print(f"{name}: {len(faults)} differences", flush=True)
     return len(faults)
 
 

@@ -140,6 +140,7 @@ class _Driver:
     keeps_ended: bool
     waiting: deque[tuple[int, Tile]] = field(default_factory=deque)
     running: dict[Future, _Flight] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)  # of compile groups
     fingerprints: dict[tuple[int, int], str] = field(default_factory=dict)
     ended: "queue.SimpleQueue[Future]" = field(default_factory=queue.SimpleQueue)
 
@@ -169,8 +170,17 @@ class _Driver:
         share = self.work[number]
         carry = self.checkpointing.resume(share.group, tile)
         begin = None if carry is None else Saved(carry.step, carry.since, to_arrays(carry))
-        name = group_name(share.group)
-        job = Job(name, tile, share.window, begin, continues=False, keeps_ended=self.keeps_ended, seconds=JOB_SECONDS)
+        if number not in self.names:
+            self.names[number] = group_name(share.group)
+        job = Job(
+            self.names[number],
+            tile,
+            share.window,
+            begin,
+            continues=False,
+            keeps_ended=self.keeps_ended,
+            seconds=JOB_SECONDS,
+        )
         self._send(_Flight(number, tile, job))
 
     def _send(self, flight: _Flight, missing: Sequence[str] = ()) -> None:
