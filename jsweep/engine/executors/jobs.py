@@ -170,7 +170,7 @@ def train_job(setup: Setup, names: tuple[str, str], task: Source, part: Source, 
     try:
         _prepare_process(setup)
         with _lock:
-            found = _load(names, task, part)
+            found = _load((f"{names[0]} {setup.options}", names[1]), task, part)  # traces depend on options
             if isinstance(found, Missing):
                 return found
             known, setting, groups = found
