@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.engine.events import Failed as Failed
     from jsweep.engine.events import Halved as Halved
     from jsweep.engine.events import Trained as Trained
+    from jsweep.engine.executors.distributed import distributed as distributed
+    from jsweep.engine.executors.remote import Executor as Executor
     from jsweep.errors import ConfigError as ConfigError
     from jsweep.errors import IncompatibleSweepError as IncompatibleSweepError
     from jsweep.errors import JsweepError as JsweepError
@@ -36,6 +38,8 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.integrations import sklearn as sklearn
     from jsweep.integrations.export import Exported as Exported
     from jsweep.integrations.export import export as export
+    from jsweep.integrations.ray import RayExecutor as RayExecutor
+    from jsweep.integrations.ray import ray as ray
     from jsweep.results import statistics as statistics
     from jsweep.results.comparison import Comparison as Comparison
     from jsweep.results.comparison import compare as compare
@@ -199,6 +203,10 @@ _PUBLIC = {
     "clone": "jsweep.runner.clone",
     "Confirmation": "jsweep.runner.confirm",
     "confirm": "jsweep.runner.confirm",
+    "RayExecutor": "jsweep.integrations.ray",
+    "ray": "jsweep.integrations.ray",
+    "Executor": "jsweep.engine.executors.remote",
+    "distributed": "jsweep.engine.executors.distributed",
     "Exported": "jsweep.integrations.export",
     "export": "jsweep.integrations.export",
     "Diagnosis": "jsweep.results.diagnostics",

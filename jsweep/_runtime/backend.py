@@ -73,7 +73,7 @@ def reductions_are_correct() -> bool:
 
 def _warn_once_of_late_start() -> None:
     with _lock:
-        if _choice.warned or jax.devices()[0].platform != "cpu":
+        if _choice.warned or jax.local_devices()[0].platform != "cpu":
             return
         _choice.warned = True
     warnings.warn(

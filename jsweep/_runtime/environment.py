@@ -24,7 +24,7 @@ _OPTIONS = {
 
 def describe_environment() -> dict[str, str | int | bool]:
     """The environment that is recorded with a sweep: numbers and short texts only."""
-    device = jax.devices()[0]
+    device = jax.local_devices()[0]
     return {
         "python": platform.python_version(),
         **{package: _version(package) for package in ("jsweep", "jax", "jaxlib", "optax", "numpy")},

@@ -7,9 +7,10 @@ A release of JAX that moves one of these breaks this file alone; ``tests/test_co
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from jax._src import config as _config
+from jax._src import distributed as _distributed
 from jax._src import xla_bridge as _xla_bridge
 from jax._src.interpreters import partial_eval as partial_eval_internals
 from jax.experimental.compilation_cache import compilation_cache as _compilation_cache
@@ -48,6 +49,25 @@ def close_persistent_cache() -> None:
     ``jax.experimental``; without it, the user's own programs would be written to jsweep's folder after the first sweep.
     """
     _compilation_cache.reset_cache()
+
+
+class KeyValueStore(Protocol):
+    """What jsweep uses of the client of JAX's coordination service."""
+
+    def key_value_set_bytes(self, key: str, value: bytes, /) -> object: ...
+
+    def blocking_key_value_get_bytes(self, key: str, timeout_ms: int, /) -> bytes: ...
+
+    def key_value_delete(self, key: str, /) -> object: ...
+
+
+def key_value_store() -> KeyValueStore | None:
+    """The key-value store that the processes of `jax.distributed` share; None where that is not initialized.
+
+    JAX has no public way to send bytes between processes but collectives, in which all take part at once. Without it,
+    `jsweep.distributed` could not send tiles to whichever process is free.
+    """
+    return _distributed.global_state.client
 
 
 def generator_name(dtype: object) -> str:

@@ -46,6 +46,11 @@ def load_sweep(experiment: Experiment) -> "Sweep":
     return _changed(defined, experiment)
 
 
+def experiment_modules() -> list[ModuleType]:
+    """The modules of the experiments that were loaded."""
+    return [sys.modules[name] for name in _EXPERIMENTS if name in sys.modules]
+
+
 def _changed(sweep: "Sweep", experiment: Experiment) -> "Sweep":
     given = dataclasses.asdict(experiment)
     changes: dict[str, Any] = {

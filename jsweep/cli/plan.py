@@ -1,6 +1,7 @@
 """The command ``plan``: what running an experiment will compile, hold and take."""
 
 import textwrap
+from typing import TYPE_CHECKING
 
 import click
 
@@ -9,17 +10,32 @@ from jsweep.cli._tables import print_json, terminal_width
 from jsweep.cli.load import load_sweep
 from jsweep.cli.options import Experiment, experiment_options, json_option
 
+if TYPE_CHECKING:
+    from jsweep.runner.plan import Plan
+
 
 @click.command(epilog="Example:  jsweep plan experiments/digits.py --json")
 @experiment_options
+@click.option("--shards", type=click.IntRange(1), help="Say what so many shards or workers would take, too.")
 @json_option
-def plan(experiment: Experiment, as_json: bool) -> None:
+def plan(experiment: Experiment, shards: int | None, as_json: bool) -> None:
     """Print what running FILE will compile, hold in memory and take; nothing is compiled or trained."""
     from jsweep.runner.plan import plan as plan_sweep
 
     made = plan_sweep(load_sweep(experiment))
+    split = made.in_shards(shards) if shards is not None and made.groups else None
+    scaled = [f"  {split}", f"  {_workers(made, split.count)}"] if split is not None else []
     if as_json:
-        print_json({"programs": made.programs, "seconds": made.seconds, "plan": made})
+        more = {} if split is None else {"shards": split, "workers_that_pay": made.workers_that_pay}
+        print_json({"programs": made.programs, "seconds": made.seconds, **more, "plan": made})
     else:
-        for line in str(made).splitlines():
+        for line in [*str(made).splitlines(), *scaled]:
             click.echo(textwrap.fill(clean(line, 400), max(terminal_width(), 40), subsequent_indent=" " * 6))
+
+
+def _workers(made: "Plan", count: int) -> str:
+    counts = dict.fromkeys((1, *(n for n in (4, 16, 64, 256) if n < count), count))
+    times = ", ".join(f"{n}: {made.seconds_on(n):.0f} s" for n in counts)
+    return (
+        f"by the workers of an executor: {times}; up to {made.workers_that_pay} pay, of whose time half or more trains"
+    )

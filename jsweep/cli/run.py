@@ -1,12 +1,13 @@
 """The command ``run``: train what the record lacks of an experiment's sweep, and print its best configs."""
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from jsweep._runtime.text import clean
 from jsweep.cli._tables import print_json, print_ranking
-from jsweep.cli.load import load_sweep
+from jsweep.cli.load import experiment_modules, load_sweep
 from jsweep.cli.options import (
     Experiment,
     Selection,
@@ -18,9 +19,13 @@ from jsweep.cli.options import (
     selection_options,
     top_option,
 )
+from jsweep.errors import ConfigError
 from jsweep.results.incomplete import failures
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jsweep.engine.executors.remote import Executor
     from jsweep.runner.progress import ProgressMode
     from jsweep.runner.session import Session
     from jsweep.runner.sweep import Sweep
@@ -33,6 +38,11 @@ if TYPE_CHECKING:
 @environment_option
 @limit_options
 @click.option("--shard", help="Train a fixed share of the trials, as in 3/64; jsweep merge joins the records.")
+@click.option(
+    "--executor",
+    metavar="WHERE",
+    help="Train elsewhere: ray (or ray:ADDRESS) in a cluster of Ray, distributed in the processes of jax.distributed.",
+)
 @progress_option
 @json_option
 def run(
@@ -42,6 +52,7 @@ def run(
     any_environment: bool,
     limits: dict[str, Any],
     shard: str | None,
+    executor: str | None,
     progress: "ProgressMode | None",
     as_json: bool,
 ) -> None:
@@ -52,10 +63,57 @@ def run(
     """
     from jsweep.runner.run import run as run_sweep
 
-    sweep = load_sweep(experiment)
-    check_selection(selection, sweep)
-    result = run_sweep(sweep, progress=progress, any_environment=any_environment, shard=shard, **limits)
-    print_result(result, selection, top, as_json)
+    with executor_of(executor) as (trains_for_another, where):
+        if trains_for_another:
+            return
+        sweep = load_sweep(experiment)
+        check_selection(selection, sweep)
+        if where is not None:
+            _send_by_value()
+        result = run_sweep(
+            sweep, progress=progress, any_environment=any_environment, shard=shard, executor=where, **limits
+        )
+        print_result(result, selection, top, as_json)
+
+
+@contextlib.contextmanager
+def executor_of(text: str | None) -> "Iterator[tuple[bool, Executor | None]]":
+    """Whether this process only trains for another one, and the executor of ``--executor``."""
+    if text is None:
+        yield False, None
+        return
+    kind, _, address = text.partition(":")
+    if text == "distributed":
+        import jax
+
+        from jsweep._runtime.backend import configure
+        from jsweep.engine.executors.distributed import distributed
+
+        configure()
+        try:
+            jax.distributed.initialize()
+        except (ValueError, RuntimeError) as error:
+            raise ConfigError(
+                f"--executor distributed: JAX does not find the processes ({' '.join(str(error).split())[:200]}): start them by "
+                "Slurm, MPI or on a TPU pod, or initialize jax.distributed in a script of your own."
+            ) from error
+        with distributed() as executor:
+            yield executor is None, executor
+    elif kind == "ray" and text != "ray:":
+        from jsweep.integrations.ray import ray
+
+        yield False, ray(address or None)
+    else:
+        raise ConfigError(f"--executor {text} is not valid: pass ray, ray:auto, ray:ADDRESS or distributed.")
+
+
+def _send_by_value() -> None:
+    """Have what experiments define sent to workers, which cannot import their files."""
+    from jsweep._runtime.optional import import_optional
+
+    pickling = import_optional("cloudpickle", "executors")
+    for module in experiment_modules():
+        pickling.register_pickle_by_value(module)
 
 
 def check_selection(selection: Selection, sweep: "Sweep") -> None:

@@ -11,6 +11,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float32, Int32, PyTree
 
+from jsweep.storage.arrays import named_arrays, restore
+
 
 @functools.partial(
     jax.tree_util.register_dataclass,
@@ -92,6 +94,37 @@ def _gathered(arrays: Sequence[Array | np.ndarray], into: Sequence[tuple[list[in
     for array, (places, lanes) in zip(arrays, into, strict=True):
         found[places] = np.asarray(array)[lanes]
     return found
+
+
+def to_arrays(carry: Carry) -> dict[str, np.ndarray]:
+    """A carry's arrays by name, on the host: what is written to a checkpoint or sent to another process."""
+    sums = {f"sums.{name}": value for name, value in carry.sums.items()}
+    return jax.device_get({**named_arrays(carry.state), **sums, "first_nonfinite_step": carry.first_nonfinite_step})
+
+
+def from_arrays(
+    arrays: Mapping[str, np.ndarray], since: int, step: int, state: PyTree, metrics: Sequence[str]
+) -> Carry | None:
+    """The carry of which `to_arrays` gave ``arrays``; None if they are not those of the program.
+
+    Args:
+        arrays: the arrays by name.
+        since: the carry's ``since``.
+        step: the carry's ``step``.
+        state: the shapes of one lane's state.
+        metrics: the program's training metrics.
+    """
+    restored = restore(state, arrays)
+    sums = {name: arrays.get(f"sums.{name}") for name in metrics}
+    known = {name: value for name, value in sums.items() if value is not None}
+    first = arrays.get("first_nonfinite_step")
+    if restored is None or first is None or len(known) < len(sums) or first.dtype != np.int32:
+        return None
+    if any(value.dtype != np.float32 or value.shape != first.shape for value in known.values()) or first.ndim != 1:
+        return None
+    if any(len(leaf) != len(first) for leaf in jax.tree.leaves(restored)):
+        return None
+    return Carry(step, since, restored, known, first)
 
 
 def _check_alike(carries: Sequence[Carry]) -> None:

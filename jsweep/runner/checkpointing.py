@@ -10,14 +10,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-import jax
 import numpy as np
 
-from jsweep.engine.carry import Carry, split, stack
+from jsweep.engine.carry import Carry, from_arrays, split, stack, to_arrays
 from jsweep.engine.tile import Segment
 from jsweep.planning import Group, Tile
 from jsweep.storage import Checkpoint, Store
-from jsweep.storage.arrays import named_arrays, restore
 from jsweep.storage.checkpoints import file_name, owner_of, read_checkpoint, remove_checkpoint, write_checkpoint
 from jsweep.storage.locks import remove_dead
 from jsweep.storage.standing import resumes_from
@@ -86,7 +84,7 @@ class Checkpointing:
         if self.policy == "off" or not (running or finished):
             return []
         self.store.check_file()
-        arrays = _arrays(segment.carry)
+        arrays = to_arrays(segment.carry)
         written = []
         if running:
             ids = [trial.id for trial in tile.trials]
@@ -159,7 +157,7 @@ class Checkpointing:
                     stacklevel=2,
                 )
             return {}
-        carry = _carry_of(*found, row.step, group)
+        carry = from_arrays(*found, row.step, group.traced.state, group.traced.train_metrics)
         return {} if carry is None or carry.lanes < len(row.trials) else dict(zip(row.trials, split(carry)))
 
     def _id(self, tile: Tile) -> str:
@@ -169,24 +167,3 @@ class Checkpointing:
 def tile_id(sweep: int, trials: Sequence[str]) -> str:
     """16 hexadecimal digits of a hash of a sweep's key and the ids of a tile's trials."""
     return hashlib.sha256(json.dumps([sweep, *trials]).encode()).hexdigest()[:16]
-
-
-def _arrays(carry: Carry) -> dict[str, np.ndarray]:
-    """A carry's arrays by name, on the host."""
-    sums = {f"sums.{name}": value for name, value in carry.sums.items()}
-    return jax.device_get({**named_arrays(carry.state), **sums, "first_nonfinite_step": carry.first_nonfinite_step})
-
-
-def _carry_of(arrays: Mapping[str, np.ndarray], since: int, step: int, group: Group) -> Carry | None:
-    """The carry of a checkpoint's arrays; None if they are not those of the group's program."""
-    state = restore(group.traced.state, arrays)
-    sums = {name: arrays.get(f"sums.{name}") for name in group.traced.train_metrics}
-    known = {name: value for name, value in sums.items() if value is not None}
-    first = arrays.get("first_nonfinite_step")
-    if state is None or first is None or len(known) < len(sums) or first.dtype != np.int32:
-        return None
-    if any(value.dtype != np.float32 or value.shape != first.shape for value in known.values()) or first.ndim != 1:
-        return None
-    if any(len(leaf) != len(first) for leaf in jax.tree.leaves(state)):
-        return None
-    return Carry(step, since, state, known, first)

@@ -173,7 +173,7 @@ def _changed_programs(store: Store, record: SweepRecord, prepared: Prepared) -> 
         if group is None or trial.program is None or trial.program == group.identity.digest:
             continue
         names = (*TRACED_BY, *(("python",) if group.traced.calls_host else ()))
-        yield trial, group, before is not None and not _changed(before, now, names)
+        yield trial, group, before is not None and not environment_changes(before, now, names)
 
 
 def _difference(group: Group, trial: Trial, record: SweepRecord) -> str:
@@ -248,7 +248,7 @@ def check_environment(store: Store, record: SweepRecord) -> None:
     known = store.environments()
     for number in {t.environment for t in store.trials(record.key) if t.done and t.environment in known}:
         assert number is not None
-        changed = _changed(known[number], now)
+        changed = environment_changes(known[number], now)
         if changed:
             raise IncompatibleSweepError(
                 f"the sweep {record.name!r} in {store.path} was trained elsewhere ({changed}), so new trials would not be "
@@ -257,7 +257,8 @@ def check_environment(store: Store, record: SweepRecord) -> None:
             )
 
 
-def _changed(before: JsonObject, now: Mapping[str, Any], names: Sequence[str] = DECISIVE) -> str:
+def environment_changes(before: Mapping[str, Any], now: Mapping[str, Any], names: Sequence[str] = DECISIVE) -> str:
+    """In what two environments differ that results depend on, in words; empty where they agree."""
     changed = [name for name in names if _decisive(name, before.get(name)) != _decisive(name, now[name])]
     return ", ".join(f"{name} {before.get(name)}, now {now[name]}" for name in changed)
 

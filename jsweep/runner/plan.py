@@ -19,12 +19,14 @@ from jsweep.planning import Group, Role
 from jsweep.planning.cost import machine_speed, work_of
 from jsweep.runner.judge import make_rows, trained_share
 from jsweep.runner.prepare import Prepared, prepare
+from jsweep.runner.scale import Load, Shards, longest_shard, seconds_on, workers_that_pay
 from jsweep.runner.searching import expected
 from jsweep.runner.sweep import Sweep
 from jsweep.space import config_id, format_value
 from jsweep.storage import open_store
 from jsweep.storage.paths import resolve
 from jsweep.storage.standing import ended_at
+from jsweep.task.config import check_count
 
 START_SECONDS = 0.3  # from the call to the first compilation
 # What XLA uses to compile a program, whole and by the seconds it takes of a core.
@@ -96,6 +98,27 @@ class Plan:
     def programs(self) -> int:
         """How many programs (of initialisation, training and evaluation together) will be compiled."""
         return len(self.groups)
+
+    def seconds_on(self, workers: int) -> float:
+        """Seconds in so many worker processes of an executor, each of which compiles the programs that it needs."""
+        return seconds_on(self._loads, check_count("workers", workers))
+
+    @property
+    def workers_that_pay(self) -> int:
+        """The most workers, of 1, 2, 4, ..., 1,024, that spend at least half of their time as a single one would."""
+        return workers_that_pay(self._loads)
+
+    def in_shards(self, count: int) -> Shards:
+        """The longest of so many shards, each on a machine like this one; see `jsweep.run`."""
+        return longest_shard(self._loads, check_count("count", count), self.workers)
+
+    @property
+    def _loads(self) -> list[Load]:
+        def load(group: GroupPlan) -> Load:
+            seconds = group.run_seconds * self.workers / group.tiles
+            return Load(group.compile_seconds, group.tiles, seconds, group.trials, group.width)
+
+        return [load(group) for group in self.groups]
 
     def __repr__(self) -> str:
         trials = sum(group.trials for group in self.groups)

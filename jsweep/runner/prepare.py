@@ -14,7 +14,7 @@ from jsweep.data.splits import check_data, epoch_examples
 from jsweep.engine.tile import Setting
 from jsweep.errors import ConfigError, StoreError
 from jsweep.planning import Annotations, Group, RecordedRoles, Role, RoleKind, make_groups, make_trials
-from jsweep.planning.grouping import Traces
+from jsweep.planning.grouping import Grouped, Traces
 from jsweep.planning.identity import data_hash, test_hash
 from jsweep.planning.trained_hyperparameters import trained_hyperparameters
 from jsweep.results.objective import DEFAULT_METRIC, Objective, check_recorded
@@ -107,25 +107,13 @@ def prepare(
     """
     configure()
     task = sweep.task
-    root = root_key_data(sweep.key)
     check_data(task.data)
-    configs = sweep.configs.drawn if isinstance(sweep.configs, Search) else with_clones(checked(sweep.configs), record)
-    trials = make_trials(task, configs, sweep.seeds, sweep.steps, sweep.epochs, epoch_examples(task.data))
-    trials = tuple(replace(trial, steps=(lengths or {}).get(trial.id, trial.steps)) for trial in trials)
-    grouped = make_groups(
-        task,
-        trials,
-        annotations=_annotations(configs),
-        recorded=RecordedRoles() if record is None else recorded_roles(record),
-        share_batches=sweep.share_batches,
-        traces=traces,
-    )
-    _warn_of_unused(grouped.roles, _annotations(configs))
+    trials, grouped = group_trials(sweep, record, lengths, traces)
+    _warn_of_unused(grouped.roles, _annotations(_configs(sweep, record)))
     _warn_of_trained(grouped.groups)
-    setting = Setting(task, np.asarray(root), sweep.pairing, _evaluate_every(sweep, trials, record))
     prepared = Prepared(
         sweep=sweep,
-        setting=setting,
+        setting=setting_of(sweep, trials, record),
         trials=trials,
         groups=grouped.groups,
         roles=grouped.roles,
@@ -137,6 +125,36 @@ def prepare(
         check_recorded(objective.metric, prepared.metrics, sweep.name or task.name or "sweep")
     _check_rule(prepared)
     return prepared
+
+
+def group_trials(
+    sweep: Sweep,
+    record: SweepRecord | None,
+    lengths: Mapping[str, int] | None = None,
+    traces: Traces | None = None,
+) -> tuple[tuple[Trial, ...], Grouped]:
+    """A sweep's trials, and their compile groups; the arguments are those of `prepare`."""
+    task, configs = sweep.task, _configs(sweep, record)
+    trials = make_trials(task, configs, sweep.seeds, sweep.steps, sweep.epochs, epoch_examples(task.data))
+    trials = tuple(replace(trial, steps=(lengths or {}).get(trial.id, trial.steps)) for trial in trials)
+    return trials, make_groups(
+        task,
+        trials,
+        annotations=_annotations(configs),
+        recorded=RecordedRoles() if record is None else recorded_roles(record),
+        share_batches=sweep.share_batches,
+        traces=traces,
+    )
+
+
+def setting_of(sweep: Sweep, trials: tuple[Trial, ...], record: SweepRecord | None) -> Setting:
+    """What all tiles of a sweep share."""
+    root = np.asarray(root_key_data(sweep.key))
+    return Setting(sweep.task, root, sweep.pairing, _evaluate_every(sweep, trials, record))
+
+
+def _configs(sweep: Sweep, record: SweepRecord | None) -> Configs:
+    return sweep.configs.drawn if isinstance(sweep.configs, Search) else with_clones(checked(sweep.configs), record)
 
 
 def recorded_roles(record: SweepRecord) -> RecordedRoles:

@@ -6,7 +6,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -17,9 +17,11 @@ from jsweep._runtime.backend import configure
 from jsweep._runtime.environment import describe_environment
 from jsweep._runtime.interrupts import interrupts_set
 from jsweep._runtime.types import Value
-from jsweep.engine.events import Callback, Copied, Failed, Halved, Stopped, Trained, dispatched
+from jsweep.engine.events import Callback, Copied, Event, Failed, Halved, Stopped, Trained, dispatched
 from jsweep.engine.executors.programs import KeptPrograms
-from jsweep.engine.executors.threads import default_workers
+from jsweep.engine.executors.remote import Executor
+from jsweep.engine.executors.remote import run as run_on
+from jsweep.engine.executors.threads import More, Work, default_workers
 from jsweep.engine.executors.threads import run as run_tiles
 from jsweep.engine.parking import Parking
 from jsweep.engine.persistence import NoCheckpointing
@@ -41,6 +43,7 @@ from jsweep.runner.halting import Best, Grown, Halted, Limits, Watch, make_limit
 from jsweep.runner.prepare import Prepared, prepare
 from jsweep.runner.progress import Progress, ProgressMode
 from jsweep.runner.remaining import Remaining, divide
+from jsweep.runner.remote import Remote, remote_of
 from jsweep.runner.ruling import make_ruling
 from jsweep.runner.searching import parts, proposed
 from jsweep.runner.session import Session
@@ -75,7 +78,8 @@ def run(
     *,
     progress: ProgressMode | None = None,
     callbacks: Sequence[Callback] = (),
-    workers: Sequence[jax.Device] | None = None,
+    workers: Sequence[jax.Device] | int | None = None,
+    executor: Executor | None = None,
     any_environment: bool = False,
     wall_time: float | str | None = None,
     target: float | None = None,
@@ -96,6 +100,10 @@ def run(
         progress: "live", "plain" (a line every few seconds) or "off"; None is live on a terminal or in a notebook, else off.
         callbacks: receive each event once it is recorded; see `Callback`.
         workers: the device of each worker (default: every device; on CPU, one worker a core). It changes speed, not results.
+            With an executor: how many tiles it is given at once (default: as many as it says that it has workers).
+        executor: train in its worker processes: `jsweep.ray`, or a `concurrent.futures.Executor`; see `Executor`. This
+            process records and decides, so the record is the same. `Trained.segment.state` is there where a tile's
+            training goes on in another job, and None elsewhere.
         any_environment: resume a sweep that was begun under other versions or on another machine.
         wall_time: how long the sweep may be trained for, compiling included and in all its runs together: seconds, or text
             such as "90s", "10min" or "1h 30min".
@@ -110,19 +118,23 @@ def run(
     Raises:
         ConfigError: where something about the sweep cannot be used.
         IncompatibleSweepError: where the store has another sweep of that name, or this one from another environment.
+        JsweepError: where an executor's workers died, or cannot train the sweep.
+        MissingExtraError: where an executor is passed and cloudpickle is not installed.
         StoreError: where the store cannot be read or written.
     """
     if not isinstance(sweep, Sweep):
         raise ConfigError(f"sweep is a {type(sweep).__name__}: pass a jsweep.Sweep.")
     name, audience = sweep.record_name, Audience(sweep, progress, callbacks)
     limits, mine = make_limits(wall_time, target, no_improvement), shard_of(shard)
+    remote = remote_of(executor, sweep.task, workers, any_environment)
     configure()  # before the workers are counted, which starts JAX's backend
     with contextlib.ExitStack() as on_error:
         store = on_error.enter_context(open_store(sweep.store))
         learns = isinstance(sweep.configs, Search)
         record = store.sweep(name)
-        given = workers or default_workers()
-        run = _Run(store, given, audience, any_environment, limits, requests(record), mine, {} if learns else None)
+        kept: KeptPrograms | None = {} if learns else None
+        given = _devices(workers, remote)
+        run = _Run(store, given, remote, audience, any_environment, limits, requests(record), mine, kept)
         if record is None and learns:
             record, _ = run.enter(sweep)  # roles are decided for all that it may propose, not for one batch
         sessions, halted = [], None
@@ -147,6 +159,17 @@ def run(
             stacklevel=2,
         )
     return session
+
+
+def _devices(workers: Sequence[jax.Device] | int | None, remote: Remote | None) -> Sequence[jax.Device]:
+    """The workers' devices; those of an executor are taken to be like this process's first.
+
+    The width of a tile on CPU depends on the core alone, on accelerators also on how many there are.
+    """
+    if isinstance(workers, int) and remote is None:
+        raise ConfigError(f"workers={workers!r} is a number, which only an executor takes: pass devices.")
+    given = default_workers() if isinstance(workers, int) or not workers else workers
+    return given if remote is None or given[0].platform == "cpu" else [given[0]] * remote.at_once
 
 
 def attach(sweep: Sweep) -> Session:
@@ -221,6 +244,7 @@ class _Run:
 
     store: Store
     workers: Sequence[jax.Device]
+    remote: Remote | None
     audience: Audience
     any_environment: bool
     limits: Limits
@@ -359,7 +383,7 @@ class _Part:
                 time.sleep(POLL_SECONDS)
                 return
             work, more = ruling.work(workers), ruling.more
-        events = run_tiles(prepared.setting, work, workers, stop, claims, saving, more, self.run.programs)
+        events = self._events(work, stop, claims, saving, more)
         with self.watch.setting(stop) as halted, interrupts_set(stop), contextlib.closing(events):
             for event in dispatched(events, (*self.run.audience.callbacks, self.display), stop):
                 match event:
@@ -390,6 +414,21 @@ class _Part:
             raise halted[0]
         if stop.is_set():
             raise KeyboardInterrupt
+
+    def _events(
+        self,
+        work: Sequence[Work],
+        stop: threading.Event,
+        claims: Claims,
+        saving: Checkpointing | Parking | None,
+        more: Callable[[], More] | None,
+    ) -> Generator[Event, None, None]:
+        """Train tiles, on this machine or on the run's executor."""
+        prepared, remote = self.session.prepared, self.run.remote
+        if remote is None:
+            return run_tiles(prepared.setting, work, self.run.workers, stop, claims, saving, more, self.run.programs)
+        pool = remote.pool(prepared.sweep, self.record)
+        return run_on(pool, work, stop, claims, saving, more, prepared.sweep.checkpoints == "all")
 
     def _record_failure(self, claims: Claims, trials: Sequence[Trial], error: Exception) -> None:
         claims.fail(trials, one_line(error), _traceback(error))

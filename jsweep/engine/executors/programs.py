@@ -133,17 +133,40 @@ class Programs:
         return self._futures[key]
 
     def _compile(self, number: int, width: int, device: jax.Device) -> tuple[TileProgram, str]:
-        share = self._work[number]
-        key = _identity(share, width, device)
-        if self._kept is not None and key in self._kept:
-            return self._kept[key]
-        lowered = lower_tile(self._setting.task, share.group, width, device, share.window)
-        program = lowered.compile()
-        self._monitor.compiled(lowered.fingerprint, compiler_options(device))
-        self._emit(Compiled(number, width, lowered.fingerprint))
-        if self._kept is not None:
-            self._kept[key] = program, lowered.fingerprint
-        return program, lowered.fingerprint
+        def note(fingerprint: str) -> None:
+            self._monitor.compiled(fingerprint, compiler_options(device))
+            self._emit(Compiled(number, width, fingerprint))
+
+        return compiled_for(self._setting, self._work[number], width, device, self._kept, note)
+
+
+def compiled_for(
+    setting: Setting,
+    share: Work,
+    width: int,
+    device: jax.Device,
+    kept: KeptPrograms | None,
+    on_compiled: Callable[[str], None] = lambda _: None,
+) -> tuple[TileProgram, str]:
+    """A group's program and its fingerprint: one that is ``kept``, or compiled now and then kept.
+
+    Args:
+        setting: what all tiles of the sweep share.
+        share: the group, and its window.
+        width: lanes of a tile.
+        device: the device.
+        kept: the programs of the task that were compiled before; None keeps none.
+        on_compiled: is told the fingerprint of a program that is compiled.
+    """
+    key = _identity(share, width, device)
+    if kept is not None and key in kept:
+        return kept[key]
+    lowered = lower_tile(setting.task, share.group, width, device, share.window)
+    program = lowered.compile()
+    on_compiled(lowered.fingerprint)
+    if kept is not None:
+        kept[key] = program, lowered.fingerprint
+    return program, lowered.fingerprint
 
 
 def _identity(share: Work, width: int, device: jax.Device) -> str:

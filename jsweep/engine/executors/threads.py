@@ -217,7 +217,7 @@ class _Worker:
         try:
             compiled = self.shared.programs.get(number, tile.width, self.device, self.shared.inbox.should_stop)
         except Exception as error:
-            self._failed(number, tile, error, () if not _out_of_memory(error) else tile.trials)
+            self._failed(number, tile, error, () if not out_of_memory(error) else tile.trials)
             return
         if compiled is None:
             return
@@ -260,17 +260,23 @@ class _Worker:
     def _failed(self, number: int, tile: Tile, error: Exception, left: tuple[Trial, ...]) -> None:
         """Put the trials that are ``left`` back in two halves, or give them up."""
         emit = self.shared.inbox.events.put
-        half = -(-len(left) // 2)
-        if left and _out_of_memory(error) and tile.width > 1:
-            width = -(-tile.width // 2)
-            emit(Halved(number, width))
-            for start in range(0, len(left), width):
-                self.shared.put(number, replace(tile, trials=left[start : start + width], width=width))
-        elif len(left) > 1:
-            self.shared.put(number, replace(tile, trials=left[:half]))
-            self.shared.put(number, replace(tile, trials=left[half:]))
-        else:
+        again = halves(tile, left, out_of_memory(error))
+        if again and again[0].width < tile.width:
+            emit(Halved(number, again[0].width))
+        for each in again:
+            self.shared.put(number, each)
+        if not again:
             emit(Failed(number, left or tile.trials, error))
+
+
+def halves(tile: Tile, left: tuple[Trial, ...], no_memory: bool) -> list[Tile]:
+    """The tiles in which what is ``left`` of a tile that failed is tried again, the trial at fault alone in the end."""
+    if left and no_memory and tile.width > 1:
+        width = -(-tile.width // 2)
+        cuts = range(0, len(left), width)
+        return [replace(tile, trials=left[start : start + width], width=width) for start in cuts]
+    half = -(-len(left) // 2)
+    return [replace(tile, trials=trials) for trials in (left[:half], left[half:])] if len(left) > 1 else []
 
 
 def threads_are_busy() -> bool:
@@ -289,5 +295,6 @@ def _leave_threads_behind() -> None:
         os._exit(EXIT_CODE if isinstance(error, KeyboardInterrupt) else int(error is not None))
 
 
-def _out_of_memory(error: BaseException) -> bool:
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a device's memory did not suffice."""
     return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error) or "out of memory" in str(error).lower()
