@@ -12,12 +12,15 @@ from jsweep.cli.options import Experiment, experiment_options, json_option
 
 @click.command(epilog="Example:  jsweep plan experiments/digits.py --json")
 @experiment_options
+@click.option(
+    "--on", type=click.Choice(["h100", "v5e", "v6e"]), help="Predict for one such accelerator, which need not be here."
+)
 @json_option
-def plan(experiment: Experiment, as_json: bool) -> None:
-    """Print what running FILE will compile, hold in memory and take; nothing is compiled or trained."""
+def plan(experiment: Experiment, on: str | None, as_json: bool) -> None:
+    """Print what running FILE will compile, hold in memory and take; nothing is trained, or compiled without --on."""
     from jsweep.runner.plan import plan as plan_sweep
 
-    made = plan_sweep(load_sweep(experiment))
+    made = plan_sweep(load_sweep(experiment), on=on)
     if as_json:
         print_json({"programs": made.programs, "seconds": made.seconds, "plan": made})
     else:
