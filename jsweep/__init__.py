@@ -71,6 +71,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep.runner.confirm import confirm as confirm
     from jsweep.runner.plan import Plan as Plan
     from jsweep.runner.plan import plan as plan
+    from jsweep.runner.prediction import Prediction as Prediction
     from jsweep.runner.replay import Replay as Replay
     from jsweep.runner.replay import replay as replay
     from jsweep.runner.resume import resume as resume
@@ -191,6 +192,7 @@ _PUBLIC = {
     "run": "jsweep.runner.run",
     "resume": "jsweep.runner.resume",
     "Plan": "jsweep.runner.plan",
+    "Prediction": "jsweep.runner.prediction",
     "plan": "jsweep.runner.plan",
     "Verified": "jsweep.storage.integrity",
     "drop": "jsweep.storage.integrity",

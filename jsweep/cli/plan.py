@@ -1,7 +1,7 @@
 """The command ``plan``: what running an experiment will compile, hold and take."""
 
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -9,24 +9,39 @@ from jsweep._runtime.text import clean
 from jsweep.cli._tables import print_json, terminal_width
 from jsweep.cli.load import load_sweep
 from jsweep.cli.options import Experiment, experiment_options, json_option
+from jsweep.errors import ConfigError
 
 if TYPE_CHECKING:
     from jsweep.runner.plan import Plan
+    from jsweep.runner.prediction import Prediction
 
 
 @click.command(epilog="Example:  jsweep plan experiments/digits.py --json")
 @experiment_options
 @click.option("--shards", type=click.IntRange(1), help="Say what so many shards or workers would take, too.")
+@click.option(
+    "--on", type=click.Choice(["h100", "v5e", "v6e"]), help="Predict for one such accelerator, which need not be here."
+)
 @json_option
-def plan(experiment: Experiment, shards: int | None, as_json: bool) -> None:
-    """Print what running FILE will compile, hold in memory and take; nothing is compiled or trained."""
+def plan(experiment: Experiment, shards: int | None, on: str | None, as_json: bool) -> None:
+    """Print what running FILE will compile, hold in memory and take; nothing is trained, or compiled without --on."""
     from jsweep.runner.plan import plan as plan_sweep
 
-    made = plan_sweep(load_sweep(experiment))
+    if on is not None and shards is not None:
+        raise ConfigError(f"--on {on} predicts for one accelerator: leave out --shards.")
+    sweep = load_sweep(experiment)
+    if on is not None:
+        _print(plan_sweep(sweep, on=on), [], {}, as_json)
+        return
+    made = plan_sweep(sweep)
     split = made.in_shards(shards) if shards is not None and made.groups else None
     scaled = [f"  {split}", f"  {_workers(made, split.count)}"] if split is not None else []
+    more = {} if split is None else {"shards": split, "workers_that_pay": made.workers_that_pay}
+    _print(made, scaled, more, as_json)
+
+
+def _print(made: "Plan | Prediction", scaled: list[str], more: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        more = {} if split is None else {"shards": split, "workers_that_pay": made.workers_that_pay}
         print_json({"programs": made.programs, "seconds": made.seconds, **more, "plan": made})
     else:
         for line in [*str(made).splitlines(), *scaled]:

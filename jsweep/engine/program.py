@@ -1,5 +1,6 @@
 """The tile program: initialisation, training and evaluation of C lanes on one device, compiled ahead of time."""
 
+import functools
 import hashlib
 import re
 from collections.abc import Callable, Mapping
@@ -20,6 +21,8 @@ from jsweep.planning import Group
 from jsweep.task.task import Task
 
 STEPS_PER_CALL = 256  # the most steps that one call of the training program takes; its argument says how many
+
+_Form = Callable[[Callable[..., PyTree]], Callable[..., PyTree]]  # what rewrites a function of all lanes
 
 
 class Lanes(NamedTuple):
@@ -131,23 +134,20 @@ def lower_tile(task: Task, group: Group, width: int, device: jax.Device, window:
     init = jax.jit(_init(group, width)).lower(
         shapes.array((2,), jnp.uint32), shapes.array((width,), jnp.uint32), shapes.noise, shapes.values
     )
-    rows = () if group.validation_rows is None else (shapes.array((width, group.validation_rows), jnp.int32),)
-    function = _of_rows(group.traced.run_evaluate) if rows else group.traced.run_evaluate
-    evaluate = jax.jit(_evaluate(function, width, device)).lower(
-        shapes.values, shapes.state, *rows, shapes.like(task.data.validation)
-    )
+    evaluate = _lower_evaluate(task, group, shapes, functools.partial(_for_device, device=device))
     return LoweredTile(init, lower_train(task, group, width, device, window), evaluate, width, device)
 
 
 def lower_train(
-    task: Task, group: Group, width: int, device: jax.Device, window: int | None = None
+    task: Task, group: Group, width: int, device: jax.Device, window: int | None = None, plain: bool = False
 ) -> jax.stages.Lowered:
-    """The training program alone; the arguments are those of `lower_tile`."""
+    """The training program alone; the arguments are those of `lower_tile`, and ``plain`` leaves the task as it is written."""
     shapes = _Shapes(group, width, device)
     sums = {name: shapes.array((width,), jnp.float32) for name in group.traced.train_metrics}
     rows = shapes.array((STEPS_PER_CALL, *([] if group.shared else [width]), group.rows), jnp.int32)
     scalar = shapes.array((), jnp.int32)
-    return jax.jit(_train(group, width, device), donate_argnums=1).lower(
+    in_form = _as_written if plain else functools.partial(_for_device, device=device)
+    return jax.jit(_train(group, width, in_form), donate_argnums=1).lower(
         Lanes(shapes.values, shapes.noise),
         shapes.state,
         Tally(sums, shapes.array((width,), jnp.int32)),
@@ -156,10 +156,23 @@ def lower_train(
     )
 
 
+def lower_plain_evaluate(task: Task, group: Group, width: int, device: jax.Device) -> jax.stages.Lowered:
+    """The evaluation program alone, as the task is written."""
+    return _lower_evaluate(task, group, _Shapes(group, width, device), _as_written)
+
+
+def _lower_evaluate(task: Task, group: Group, shapes: "_Shapes", in_form: _Form) -> jax.stages.Lowered:
+    rows = () if group.validation_rows is None else (shapes.array((shapes.width, group.validation_rows), jnp.int32),)
+    function = _of_rows(group.traced.run_evaluate) if rows else group.traced.run_evaluate
+    evaluate = jax.jit(_evaluate(function, shapes.width, in_form))
+    return evaluate.lower(shapes.values, shapes.state, *rows, shapes.like(task.data.validation))
+
+
 def lower_test(task: Task, group: Group, width: int, device: jax.Device) -> jax.stages.Lowered:
     """The evaluation program for the test split, traced and lowered only when that is opened."""
     shapes = _Shapes(group, width, device)
-    evaluate = jax.jit(_evaluate(group.functions(task).evaluate, width, device))
+    in_form = functools.partial(_for_device, device=device)
+    evaluate = jax.jit(_evaluate(group.functions(task).evaluate, width, in_form))
     return evaluate.lower(shapes.values, shapes.state, shapes.like(task.data.test))
 
 
@@ -167,6 +180,7 @@ class _Shapes:
     """The arguments of a tile's programs as shapes on a device."""
 
     def __init__(self, group: Group, width: int, device: jax.Device):
+        self.width = width
         self._sharding = jax.sharding.SingleDeviceSharding(device)
         self.values: dict[str, PyTree] = {
             name: lane.shape(width, sharding=self._sharding) for name, lane in group.lanes.items()
@@ -209,7 +223,7 @@ def _init(group: Group, width: int) -> Callable[..., PyTree]:
     return init
 
 
-def _train(group: Group, width: int, device: jax.Device) -> Callable[..., PyTree]:
+def _train(group: Group, width: int, in_form: _Form) -> Callable[..., PyTree]:
     def train(lanes: Lanes, state: PyTree, tally: Tally, batches: Batches, steps: Steps) -> PyTree:
         def gather(indices: Int32[Array, " rows"]) -> PyTree:
             return jax.tree.map(lambda a: a.at[indices].get(mode="promise_in_bounds"), batches.examples)
@@ -224,7 +238,7 @@ def _train(group: Group, width: int, device: jax.Device) -> Callable[..., PyTree
 
             indices = jax.lax.dynamic_index_in_dim(batches.rows, i, axis=0, keepdims=False)
             seen = gather(indices) if group.shared else indices
-            all_lanes = _for_device(over_lanes(one, width, shared=int(group.shared)), device)
+            all_lanes = in_form(over_lanes(one, width, shared=int(group.shared)))
             state, metrics = all_lanes(lanes.values, lanes.noise, state, seen)
             sums = {name: sums[name] + metrics[name].astype(jnp.float32) for name in sums}
             for value in metrics.values():
@@ -237,12 +251,12 @@ def _train(group: Group, width: int, device: jax.Device) -> Callable[..., PyTree
     return train
 
 
-def _evaluate(function: Callable[..., Mapping[str, Array]], width: int, device: jax.Device) -> Callable[..., PyTree]:
+def _evaluate(function: Callable[..., Mapping[str, Array]], width: int, in_form: _Form) -> Callable[..., PyTree]:
     def evaluate(*args: PyTree) -> dict[str, Float32[Array, " lanes"]]:
         def one(*args: PyTree) -> dict[str, Float32[Array, ""]]:
             return {name: jnp.asarray(value, jnp.float32) for name, value in function(*args).items()}
 
-        return _for_device(over_lanes(one, width, shared=1), device)(*args)
+        return in_form(over_lanes(one, width, shared=1))(*args)
 
     return evaluate
 
@@ -255,6 +269,10 @@ def _of_rows(function: Callable[..., Mapping[str, Array]]) -> Callable[..., Mapp
         return function(values, state, taken)
 
     return evaluate
+
+
+def _as_written(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
+    return function
 
 
 def _for_device(function: Callable[..., PyTree], device: jax.Device) -> Callable[..., PyTree]:

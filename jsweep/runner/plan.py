@@ -3,6 +3,7 @@
 import heapq
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from typing import overload
 
 import jax
 
@@ -18,6 +19,7 @@ from jsweep.errors import ConfigError
 from jsweep.planning import Group, Role
 from jsweep.planning.cost import machine_speed, work_of
 from jsweep.runner.judge import make_rows, trained_share
+from jsweep.runner.prediction import Prediction, accelerator_named, predict
 from jsweep.runner.prepare import Prepared, prepare
 from jsweep.runner.scale import Load, Shards, longest_shard, seconds_on, workers_that_pay
 from jsweep.runner.searching import expected
@@ -148,24 +150,42 @@ class Plan:
         return "\n".join(lines + [f"  note: {warning}" for warning in self.warnings])
 
 
-def plan(sweep: Sweep) -> Plan:
-    """What is left of a sweep to do, from abstract tracing and a matrix product timed here: nothing is compiled or trained.
+@overload
+def plan(sweep: Sweep, *, on: None = None) -> Plan: ...
+@overload
+def plan(sweep: Sweep, *, on: str) -> Prediction: ...
+def plan(sweep: Sweep, *, on: str | None = None) -> Plan | Prediction:
+    """What is left of a sweep to do, from abstract tracing and a matrix product timed here; nothing is trained.
 
     Trials that the sweep's store has finished at the length asked for are left out. For what a search has not proposed yet,
     configs drawn at random from its space are planned.
+
+    Args:
+        sweep: the sweep.
+        on: an accelerator that need not be at hand, "h100", "v5e" or "v6e", to predict for in place of this machine: by the
+            roofline of its published peaks, from what XLA counts in each group's programs compiled here on CPU.
+
+    Returns:
+        The plan for this machine, for which nothing is compiled, or the prediction for an accelerator.
 
     Raises:
         ConfigError: where something about the sweep cannot be used, or a single lane does not fit the device's memory.
         StoreError: where the store cannot be read.
     """
+    accelerator = None if on is None else accelerator_named(on)
     file = resolve(sweep.store)
+    ended: Set[str] = frozenset()
     if file is None or not file.exists():
-        return plan_of(prepare(sweep), default_workers())
-    with open_store(sweep.store, write=False) as store:
-        record = store.sweep(sweep.record_name)
-        prepared = prepare(expected(store, sweep, record), record)
-        states = {} if record is None else store.states(record.key)
-    return plan_of(prepared, default_workers(), ended_at(states, prepared.trials))
+        prepared = prepare(sweep)
+    else:
+        with open_store(sweep.store, write=False) as store:
+            record = store.sweep(sweep.record_name)
+            prepared = prepare(expected(store, sweep, record), record)
+            states = {} if record is None else store.states(record.key)
+        ended = ended_at(states, prepared.trials)
+    if accelerator is not None:
+        return predict(prepared, accelerator, _rule_of(prepared)[1], ended)
+    return plan_of(prepared, default_workers(), ended)
 
 
 def plan_of(prepared: Prepared, workers: Sequence[jax.Device], finished: Set[str] = frozenset()) -> Plan:
