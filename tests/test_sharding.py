@@ -114,7 +114,9 @@ def test_what_is_not_the_same_is_refused_and_nothing_is_taken_over(task, parts, 
     with pytest.raises(js.StoreError, match="is not what was recorded when it ended"):
         js.merge(store, [changed])
     with open_store(changed) as opened:
-        opened._db.execute("UPDATE trials SET digest = ? WHERE key = ?", (opened._digest(first.key), first.key))
+        opened._db.execute(
+            "UPDATE trials SET digest = ? WHERE key = ?", (opened._digests([first.key])[first.key], first.key)
+        )
     with pytest.raises(js.StoreError, match="has other scores in"):
         js.merge(store, [changed])
     assert scores_in(store) == before

@@ -60,11 +60,12 @@ class InputPipeline:
         window: int | None,
     ):
         self._folds = task.data.folds
-        self._orders = [
-            _Order((int(a), int(b)), group.batch_size(trial), self._folds and self._folds.of(trial.seed))
-            for (a, b), trial in zip(order_keys, trials, strict=True)
-        ]
-        self._distinct = list(dict.fromkeys(self._orders))
+        lanes: dict[_Order, list[int]] = {}
+        for lane, ((a, b), trial) in enumerate(zip(order_keys.tolist(), trials, strict=True)):
+            order = _Order((a, b), group.batch_size(trial), self._folds and self._folds.of(trial.seed))
+            lanes.setdefault(order, []).append(lane)
+        self._distinct, self._width = list(lanes), len(trials)
+        self._lanes = {order: slice(None) if len(lanes) == 1 else np.array(own) for order, own in lanes.items()}
         self._rows, self._shared = group.rows, group.shared
         self._train, self._resident, self._window = task.data.train, resident, window
         self._streams: dict[_Order, tuple[int, Iterator[Arrays]]] = {}  # and the step of each one's next batch
@@ -84,10 +85,10 @@ class InputPipeline:
             rows = np.zeros((STEPS_PER_CALL, self._rows), np.int32)
             rows[:count] = shared
             return examples, rows
-        rows = np.zeros((STEPS_PER_CALL, len(self._orders), self._rows), np.int32)
-        for lane, order in enumerate(self._orders):
-            rows[:count, lane, : order.size] = drawn[order]
-            rows[:count, lane, order.size :] = drawn[order][:, :1]
+        rows = np.zeros((STEPS_PER_CALL, self._width, self._rows), np.int32)
+        for order, lanes in self._lanes.items():
+            rows[:count, lanes, : order.size] = drawn[order][:, None]
+            rows[:count, lanes, order.size :] = drawn[order][:, None, :1]
         return examples, rows
 
     def _examples(self, start: int, count: int) -> tuple[PyTree, Mapping[_Order, _Rows]]:

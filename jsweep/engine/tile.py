@@ -1,5 +1,6 @@
 """Training one tile: from its trials' seeds to scores, segment by segment."""
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
@@ -195,8 +196,9 @@ def _evaluate(context: TileContext, tile: Tile, lanes: Lanes, carry: Carry) -> t
     sums, first = jax.device_get((carry.sums, carry.first_nonfinite_step))
     metrics = {f"train/{name}": total / np.float32(step - carry.since) for name, total in sums.items()}
     metrics |= {f"validation/{name}": values for name, values in measured.items()}
+    listed = {name: np.asarray(values).tolist() for name, values in metrics.items()}
     return tuple(
-        _score(trial, step, {name: float(values[lane]) for name, values in metrics.items()}, int(first[lane]))
+        _score(trial, step, {name: values[lane] for name, values in listed.items()}, int(first[lane]))
         for lane, trial in enumerate(tile.trials)
         if trial.steps == step or (trial.steps > step and step % every == 0) or step in context.also.get(trial.id, ())
     )
@@ -204,6 +206,6 @@ def _evaluate(context: TileContext, tile: Tile, lanes: Lanes, carry: Carry) -> t
 
 def _score(trial: Trial, step: int, metrics: Mapping[str, float], first_nonfinite_step: int) -> Score:
     nonfinite = first_nonfinite_step if first_nonfinite_step >= 0 else None
-    if nonfinite is None and not np.isfinite(list(metrics.values())).all():
+    if nonfinite is None and not all(map(math.isfinite, metrics.values())):
         nonfinite = step
-    return Score(trial.id, step, dict(metrics), nonfinite, trial.steps == step)
+    return Score(trial.id, step, metrics, nonfinite, trial.steps == step)

@@ -6,8 +6,11 @@ it alone share the group; groups whose jaxprs turn out equal are one.
 """
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from jsweep._runtime.types import Value
 from jsweep.errors import ConfigError, IncompatibleSweepError
@@ -137,6 +140,7 @@ class _Planner:
             self.trials_of[number].append(trial)
         self.assignment = first_assignment(task, self.configs, annotations, recorded)
         self.traces: Traces = {}
+        self._made: tuple[Assignment, tuple[list[Draft], dict[int, Exception]]] | None = None
 
     def settle(self) -> tuple[list[Draft], dict[int, Exception]]:
         """Make the groups again until every one of them traces with the same roles."""
@@ -160,7 +164,12 @@ class _Planner:
             bucketed = True
 
     def _drafts(self) -> tuple[list[Draft], dict[int, Exception]]:
-        """The groups under the present assignment; _Refused where a lane must go."""
+        """The groups under the present assignment, made once; _Refused where a lane must go."""
+        if self._made is None or self._made[0] != self.assignment:
+            self._made = self.assignment, self._make_drafts()
+        return self._made[1]
+
+    def _make_drafts(self) -> tuple[list[Draft], dict[int, Exception]]:
         waiting: dict[Signature, list[int]] = {}
         for number, config in enumerate(self.configs):
             waiting.setdefault(self.assignment.signature(config), []).append(number)
@@ -295,7 +304,11 @@ class _Planner:
         return self.assignment.without(refused.reasons, refused.padded, self.configs)
 
     def _check_range(self) -> None:
+        floats = {lane.dtype for types in self.assignment.types.values() for lane in types if lane.dtype.kind == "f"}
+        most = min((float(np.finfo(dtype).max) for dtype in floats), default=math.inf)
         for config in self.configs:
+            if not any(isinstance(value, int | float) and abs(value) > most for value in config.values()):
+                continue
             lanes, _, _ = self.assignment.parts(config)
             for name, lane in lanes.items():
                 if exceeds(lane, config[name]):

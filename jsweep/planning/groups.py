@@ -114,7 +114,7 @@ class Group:
     def lane_values(self, trials: Sequence[Trial]) -> dict[str, np.ndarray]:
         """What each trial puts in its lane: name -> array of shape (len(trials),)."""
         return {
-            name: np.array([lane.encode(seen_by_task(trial)[name]) for trial in trials], lane.dtype)
+            name: np.array([lane.encode(t.steps if name == "steps" else t.config[name]) for t in trials], lane.dtype)
             for name, lane in self.lanes.items()
         }
 

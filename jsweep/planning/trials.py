@@ -14,6 +14,8 @@ from jsweep.storage.records import Trial
 from jsweep.task.config import check_count
 from jsweep.task.task import Task
 
+_LENGTH_NAMES = frozenset({"steps", "epochs", "batch_size"})
+
 
 def make_trials(
     task: Task,
@@ -40,10 +42,14 @@ def make_trials(
     if not chosen:
         raise ConfigError("configs is empty: pass at least one config, such as jsweep.grid({'learning_rate': [0.1]}).")
     listed = _with_folds(seed_list(seeds), task)
-    trials = []
-    for identity, given in zip(chosen.ids, chosen, strict=True):
+    trials: list[Trial] = []
+    common: int | None = None  # the length of configs that say nothing about it
+    for identity, given in zip(chosen.ids, chosen.rows, strict=True):
         config = {name: resolved(value) for name, value in given.items()}
-        length = _steps_of(task, config, steps, epochs, examples)
+        if not _LENGTH_NAMES.isdisjoint(config):
+            length = _steps_of(task, config, steps, epochs, examples)
+        else:
+            length = common = common or _steps_of(task, config, steps, epochs, examples)
         trials += [Trial(trial_id(task.name or "task", identity, s), identity, config, s, length) for s in listed]
     return tuple(trials)
 

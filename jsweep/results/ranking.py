@@ -4,7 +4,7 @@ import math
 import operator
 import statistics
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, SupportsIndex, TypeAlias
 
 from jsweep._runtime.text import clean
@@ -172,10 +172,7 @@ def rank(
     members: dict[str, list[Trial]] = {}
     for trial in trials:
         members.setdefault(trial.config_id, []).append(trial)
-    scored = [
-        replace(_score(sorted(own, key=lambda t: t.seed), objective, at, scores), overlap=overlap)
-        for own in members.values()
-    ]
+    scored = [_score(sorted(own, key=lambda t: t.seed), objective, at, scores, overlap) for own in members.values()]
     sign = -1 if objective.mode == "max" else 1
     return sorted(scored, key=lambda score: _place(score, sign))
 
@@ -224,7 +221,9 @@ def diverged_at(trial: Trial, step: int, metric: str, scores: Scores) -> bool:
     return not all(math.isfinite(value) for value in values)
 
 
-def _score(trials: Sequence[Trial], objective: Objective, at: Evaluation, scores: Scores) -> ConfigScore:
+def _score(
+    trials: Sequence[Trial], objective: Objective, at: Evaluation, scores: Scores, overlap: float
+) -> ConfigScore:
     """The score of one config from its trials, in order of seed."""
     steps = _steps(trials, objective, at, scores)
     recorded = scores.get(objective.metric, {})
@@ -235,7 +234,7 @@ def _score(trials: Sequence[Trial], objective: Objective, at: Evaluation, scores
         config_id=trials[0].config_id,
         config=trials[0].config,
         metric=objective.metric,
-        mean=statistics.mean(values) if finite else math.nan,
+        mean=math.nan if not finite else values[0] if len(values) == 1 else statistics.mean(values),
         std=_spread(values) if finite else math.nan,
         values=values,
         seeds=tuple(trial.seed for trial in trials),
@@ -244,6 +243,7 @@ def _score(trials: Sequence[Trial], objective: Objective, at: Evaluation, scores
         step=max(steps),
         mode=objective.mode or "min",
         stopped=any(trial.status == Status.STOPPED for trial in trials),
+        overlap=overlap,
     )
 
 

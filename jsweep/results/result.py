@@ -283,7 +283,9 @@ class Result(RecordedSweep):
 
     def _with_own_configs(self, trials: Sequence[Trial]) -> list[Trial]:
         own = self._own_configs
-        return [replace(t, config=own[t.config_id]) if t.config_id in own else t for t in trials]
+        return [
+            replace(t, config=own[t.config_id]) if own.get(t.config_id, t.config) != t.config else t for t in trials
+        ]
 
     def _scores(self, metric: str, at: Evaluation, trials: Sequence[Trial]) -> Scores:
         """What a ranking reads: the last scores where they are enough, else the curves of the metric and the losses."""

@@ -6,7 +6,7 @@ Every decision is the store's, from the rows as they are; see docs/record.md. No
 import functools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from jsweep.errors import StoreError
 from jsweep.storage import Checkpoint, Score, Status, Store, Trial
@@ -48,7 +48,7 @@ class Claims:
         """Let trials that have failed by now be claimed once more."""
         for trial, state in self.store.states(self.sweep).items():
             if state.open.status == Status.FAILED and trial in self.wanted:
-                self.wanted[trial] = replace(self.wanted[trial], retry=True)
+                self.wanted[trial] = self.wanted[trial]._replace(retry=True)
 
     def look(self) -> View:
         """How the trials stand now."""
@@ -87,7 +87,7 @@ class Claims:
         with self._lock:
             self._held.update(mine)
             self._counts["claimed"] += len(mine)
-            self.wanted.update({trial: replace(asked[trial], retry=False) for trial in mine})
+            self.wanted.update({trial: asked[trial]._replace(retry=False) for trial in mine if asked[trial].retry})
         return tuple(trial for trial in trials if trial.id in mine)
 
     def lost(self, trials: Sequence[Trial]) -> bool:

@@ -141,7 +141,7 @@ def check_programs(store: Store, record: SweepRecord, prepared: Prepared) -> Non
 
 def warn_of_unchecked(store: Store, record: SweepRecord, prepared: Prepared) -> None:
     """Warn where nobody can tell whether the task still computes what trials were trained by."""
-    trials = store.trials(record.key)
+    trials = store.trials(record.key) if prepared.untraceable else []
     lost = [t for t in trials if t.id in prepared.untraceable and t.program is not None and t.reason is None]
     unchecked = [trial for trial, _, comparable in _changed_programs(store, record, prepared) if not comparable]
     for found, why in (
@@ -168,10 +168,16 @@ def _changed_programs(store: Store, record: SweepRecord, prepared: Prepared) -> 
     """
     now, known = describe_environment(), store.environments()
     groups = {trial.id: group for group in prepared.groups for trial in group.trials}
-    for trial in store.trials(record.key):
-        group, before = groups.get(trial.id), known.get(trial.environment or 0)
-        if group is None or trial.program is None or trial.program == group.identity.digest:
+    digests = {
+        trial.id: digest for group in prepared.groups for digest in [group.identity.digest] for trial in group.trials
+    }
+    changed = {
+        trial for trial, program in store.programs(record.key).items() if trial in groups and program != digests[trial]
+    }
+    for trial in store.trials(record.key) if changed else ():
+        if trial.id not in changed:
             continue
+        group, before = groups[trial.id], known.get(trial.environment or 0)
         names = (*TRACED_BY, *(("python",) if group.traced.calls_host else ()))
         yield trial, group, before is not None and not environment_changes(before, now, names)
 
@@ -246,8 +252,7 @@ def check_environment(store: Store, record: SweepRecord) -> None:
     """Raise IncompatibleSweepError where trials of the sweep were trained under other versions or on another device."""
     now = describe_environment()
     known = store.environments()
-    for number in {t.environment for t in store.trials(record.key) if t.done and t.environment in known}:
-        assert number is not None
+    for number in store.environments_of(record.key) & known.keys():
         changed = environment_changes(known[number], now)
         if changed:
             raise IncompatibleSweepError(

@@ -136,7 +136,8 @@ def group_trials(
     """A sweep's trials, and their compile groups; the arguments are those of `prepare`."""
     task, configs = sweep.task, _configs(sweep, record)
     trials = make_trials(task, configs, sweep.seeds, sweep.steps, sweep.epochs, epoch_examples(task.data))
-    trials = tuple(replace(trial, steps=(lengths or {}).get(trial.id, trial.steps)) for trial in trials)
+    if lengths:
+        trials = tuple(replace(trial, steps=lengths.get(trial.id, trial.steps)) for trial in trials)
     return trials, make_groups(
         task,
         trials,

@@ -150,7 +150,7 @@ def run(
             session = Session(store, name, share(prepare(proposed(store, sweep, row), row, traces=run.traces), mine))
         warn_of_unchecked(store, session.row, session.prepared)
         on_error.pop_all()
-    _warn_of_failures(session)
+    _warn_of_failures(store, session)
     if halted is not None:
         ended = len(ended_at(store.states(session.row.key), session.prepared.trials))
         warnings.warn(
@@ -205,7 +205,9 @@ def _ended(store: Store, record: SweepRecord, prepared: Prepared) -> bool:
     return len(ended_at(store.states(record.key), prepared.trials)) == len(prepared.trials)
 
 
-def _warn_of_failures(session: Session) -> None:
+def _warn_of_failures(store: Store, session: Session) -> None:
+    if not store.has_trouble(session.row.key):
+        return
     rows = session.trials()
     failed = [trial for trial in rows if trial.status == Status.FAILED]
     if failed:

@@ -16,6 +16,9 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 """What `json.loads` returns."""
 
 _NONFINITE = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
+_CANONICAL = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), allow_nan=False
+)  # made once: there are many configs
 
 
 def encode(value: object) -> Json:
@@ -89,7 +92,7 @@ def config_id(config: Mapping[str, Value]) -> str:
 
 def canonical(data: Json) -> str:
     """The one JSON text that identities are made of: names sorted, no spaces, ASCII only."""
-    return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _CANONICAL.encode(data)
 
 
 def plain(value: object) -> Value:

@@ -26,7 +26,7 @@ from jsweep.storage.rows import (
 )
 from jsweep.storage.settings import checked_settings
 from jsweep.storage.standing import TrialState
-from jsweep.storage.transitions import read_copies, read_states, unfinished_checkpoints
+from jsweep.storage.transitions import MOST_PARAMETERS, read_copies, read_states, unfinished_checkpoints
 
 _R = TypeVar("_R")
 _P = ParamSpec("_P")
@@ -122,6 +122,25 @@ class StoreReader:
     def states(self, sweep: int, ids: Sequence[str] | None = None) -> dict[str, TrialState]:
         """How trials stand, by id (None: all of the sweep); cheaper to read than `trials`."""
         return read_states(self._db, sweep, ids)
+
+    @_reads
+    def programs(self, sweep: int) -> dict[str, str]:
+        """The fingerprint of the program that each trial was trained by, by id, where there is one."""
+        select = "SELECT id, program FROM trials WHERE sweep = ? AND extension = 0 AND program IS NOT NULL"
+        return {str(trial): str(program) for trial, program in self._db.execute(select, (sweep,))}
+
+    @_reads
+    def environments_of(self, sweep: int) -> set[int]:
+        """The numbers of the environments that trials of a sweep were trained in."""
+        select = "SELECT DISTINCT environment FROM trials WHERE sweep = ? AND extension = 0 AND done > 0"
+        return {int(number) for (number,) in self._db.execute(select, (sweep,)) if number is not None}
+
+    @_reads
+    def has_trouble(self, sweep: int) -> bool:
+        """Whether some trial has failed, diverged, or could not be trained further."""
+        select = "SELECT EXISTS (SELECT 1 FROM trials WHERE sweep = ? AND extension = 0 AND "
+        select += "(status = 'failed' OR reason IS NOT NULL OR nonfinite IS NOT NULL))"
+        return bool(self._db.execute(select, (sweep,)).fetchone()[0])
 
     @_reads
     def trials_starting(self, sweep: int, start: str) -> list[Trial]:
@@ -265,7 +284,8 @@ class StoreReader:
         rows = self._db.execute(
             "SELECT key, id, digest FROM trials WHERE sweep = ? AND status IN ('finished', 'stopped')", (sweep,)
         ).fetchall()
-        return [str(trial) for key, trial, digest in rows if self._digest(key) != digest]
+        digests = self._digests([key for key, _, _ in rows])
+        return [str(trial) for key, trial, digest in rows if digests[key] != digest]
 
     @_reads
     def faults(self) -> list[str]:
@@ -276,18 +296,27 @@ class StoreReader:
             f"a row of {row[0]} refers to a row of {row[2]} that does not exist" for row in dangling[:20]
         ]
 
-    def _digest(self, key: int) -> str:
-        """SHA-256 over a trial's row and its scores."""
-        row = self._db.execute(
-            "SELECT id, config_id, config, seed, steps, done, nonfinite, program, width FROM trials WHERE key = ?",
-            (key,),
-        ).fetchone()
-        scores = self._db.execute(
-            "SELECT metrics.name, step, value FROM scores JOIN metrics ON metrics.id = metric WHERE trial = ? "
-            "ORDER BY metrics.name, step",
-            (key,),
-        ).fetchall()
-        return hashlib.sha256(repr((row, scores)).encode()).hexdigest()
+    def _digests(self, keys: Sequence[int]) -> dict[int, str]:
+        """SHA-256 over each trial's row and its scores, by the trial's key."""
+        found: dict[int, str] = {}
+        for start in range(0, len(keys), MOST_PARAMETERS):
+            some = keys[start : start + MOST_PARAMETERS]
+            among = f"({', '.join('?' * len(some))})"
+            rows = self._db.execute(
+                "SELECT key, id, config_id, config, seed, steps, done, nonfinite, program, width FROM trials "
+                f"WHERE key IN {among}",
+                some,
+            ).fetchall()
+            scores: dict[int, list[tuple[str, int, float | None]]] = {key: [] for key in some}
+            for key, *score in self._db.execute(
+                f"SELECT trial, name, step, value FROM scores JOIN metrics ON id = metric WHERE trial IN {among} "
+                "ORDER BY trial, name, step",
+                some,
+            ):
+                scores[key].append(tuple(score))
+            for key, *row in rows:
+                found[key] = hashlib.sha256(repr((tuple(row), scores[key])).encode()).hexdigest()
+        return found
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:

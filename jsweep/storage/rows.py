@@ -21,6 +21,9 @@ OPENING_COLUMNS = (
     "id, data, look, sweep, config_id, config, metric, mode, rule, at, step, seeds, again, owner, opened, scores"
 )
 
+_STRICT = json.JSONEncoder(allow_nan=False)  # made once: there are many configs
+_STATUS = {str(status): status for status in Status}
+
 
 def dump(value: object) -> str:
     """A value as JSON; equal values give equal texts."""
@@ -29,7 +32,7 @@ def dump(value: object) -> str:
 
 def dump_config(config: Mapping[str, Value]) -> str:
     """A config as JSON, with its names in their order."""
-    return json.dumps({name: encode(value) for name, value in config.items()}, allow_nan=False)
+    return _STRICT.encode({name: encode(value) for name, value in config.items()})
 
 
 def load_config(text: str) -> dict[str, Value]:
@@ -77,7 +80,7 @@ def trial_from_row(row: Row) -> Trial:
         seed=int(seed),
         steps=int(steps),
         done=int(done),
-        status=Status(status),
+        status=_STATUS[status],
         nonfinite=_whole(nonfinite),
         reason=_text(reason),
         traceback=_text(traceback),

@@ -206,14 +206,8 @@ class Store(StoreReader):
                     "take it for dead and nothing more is recorded: leave such files alone, and run the sweep again."
                 )
             states = transitions.read_states(self._db, sweep, [score.trial for score in scores])
-            lost = []
-            for score in scores:
-                state = states.get(score.trial)
-                key = transitions.record(self._db, state, owner, score, (program, width), self._metric_id)
-                if key is None:
-                    lost.append(score.trial)
-                elif key:
-                    self._db.execute("UPDATE trials SET digest = ? WHERE key = ?", (self._digest(key), key))
+            ended, lost = transitions.record(self._db, states, owner, scores, (program, width), self._metric_id)
+            self._seal(ended)
             if not lost or len(lost) < len(scores):
                 transitions.name_checkpoints(self._db, sweep, checkpoints)
             transitions.forget_checkpoints(self._db, sweep, outdated)
@@ -230,8 +224,7 @@ class Store(StoreReader):
         """
         with self._transaction():
             states = transitions.read_states(self._db, sweep, [stop.trial for stop in stops])
-            for key in transitions.stop(self._db, states, stops, owner, alive):
-                self._db.execute("UPDATE trials SET digest = ? WHERE key = ?", (self._digest(key), key))
+            self._seal(transitions.stop(self._db, states, stops, owner, alive))
 
     def _named(self, name: str) -> SweepRecord:
         """The sweep of a name; StoreError where there is none."""
@@ -264,8 +257,7 @@ class Store(StoreReader):
                 if all(state.own.status in ENDED for state in rows.values()):
                     raise StoreError(f"config {config} of {name!r} has ended: there is nothing of it to stop.")
             keys = transitions.stop_by_user(self._db, [state for rows in states.values() for state in rows.values()])
-            for key in keys:
-                self._db.execute("UPDATE trials SET digest = ? WHERE key = ?", (self._digest(key), key))
+            self._seal(keys)
         return len(keys)
 
     def record_copies(self, sweep: int, copies: Sequence[Copy]) -> None:
@@ -414,6 +406,11 @@ class Store(StoreReader):
                 "UPDATE batches SET told = ? WHERE sweep = ? AND number = ? AND told IS NULL",
                 (dump_outcomes(told), sweep, number),
             )
+
+    def _seal(self, keys: Sequence[int]) -> None:
+        """Enter the digests of trials that have ended."""
+        digests = self._digests(keys)
+        self._db.executemany("UPDATE trials SET digest = ? WHERE key = ?", ((d, key) for key, d in digests.items()))
 
     def _metric_id(self, name: str) -> int:
         if name not in self._metrics:

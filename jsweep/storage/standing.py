@@ -4,8 +4,8 @@ See docs/record.md for the states and the transactions.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from jsweep.storage.records import Status, Trial
 
@@ -13,8 +13,7 @@ ENDED = frozenset({Status.FINISHED, Status.STOPPED})
 """The states in which a trial has a result."""
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """A row of a trial, without what no decision reads."""
 
     key: int
@@ -25,8 +24,7 @@ class Row:
     width: int | None
 
 
-@dataclass(frozen=True)
-class TrialState:
+class TrialState(NamedTuple):
     """A trial's rows: its own, and its extension where it is on its way to more steps."""
 
     own: Row
@@ -53,8 +51,7 @@ class TrialState:
         return self.own.status in ENDED and self.extension is None
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(NamedTuple):
     """What a process wants of a trial.
 
     ``steps`` is the length; ``fixed`` says that the task reads it, so that a trial of another length is another trial;

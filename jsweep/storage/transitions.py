@@ -12,15 +12,17 @@ from jsweep.storage.standing import ENDED, Row, Standing, TrialState, Wanted, be
 Alive = Callable[[str], bool]
 """Whether the process of that name is running."""
 
-_MOST = 500  # ids in one query: SQLite limits the parameters
+_STATUS = {str(status): status for status in Status}
+MOST_PARAMETERS = 500  # ids in one query, which SQLite limits
 
 
 def read_states(db: sqlite3.Connection, sweep: int, ids: Sequence[str] | None = None) -> dict[str, TrialState]:
     """The rows of trials by id (None: of all trials of the sweep); those that have none are left out."""
     found: dict[str, TrialState] = {}
-    for trial, extension, *columns in _rows(db, sweep, ids):
-        key, status, steps, done, owner, width = columns
-        row = Row(int(key), Status(status), int(steps), int(done), None if owner is None else str(owner), _whole(width))
+    for trial, extension, key, status, steps, done, owner, width in _rows(db, sweep, ids):
+        row = Row(
+            int(key), _STATUS[status], int(steps), int(done), None if owner is None else str(owner), _whole(width)
+        )
         found[str(trial)] = TrialState(found[str(trial)].own, row) if extension else TrialState(row)
     return found
 
@@ -36,60 +38,69 @@ def claim(
     free = [trial for trial in wanted if standing(states.get(trial), wanted[trial], owner, alive) == Standing.FREE]
     again = [trial for trial in free if begins_again(states[trial], wanted[trial])]
     _begin_again(db, sweep, {trial: states[trial] for trial in again})
-    for trial in free:
-        row = states[trial].open
-        if row.status in ENDED:
-            db.execute(
-                "INSERT INTO trials (sweep, id, config_id, config, seed, extension, steps, owner, environment) "
-                "SELECT sweep, id, config_id, config, seed, 1, ?, ?, ? FROM trials WHERE key = ?",
-                (wanted[trial].steps, owner, environment, row.key),
-            )
-        else:
-            db.execute(
-                "UPDATE trials SET steps = ?, owner = ?, environment = ? WHERE key = ?",
-                (wanted[trial].steps, owner, environment, row.key),
-            )
+    rows = [(wanted[trial].steps, owner, environment, states[trial].open) for trial in free]
+    db.executemany(
+        "INSERT INTO trials (sweep, id, config_id, config, seed, extension, steps, owner, environment) "
+        "SELECT sweep, id, config_id, config, seed, 1, ?, ?, ? FROM trials WHERE key = ?",
+        [(*what, row.key) for *what, row in rows if row.status in ENDED],
+    )
+    db.executemany(
+        "UPDATE trials SET steps = ?, owner = ?, environment = ? WHERE key = ?",
+        [(*what, row.key) for *what, row in rows if row.status not in ENDED],
+    )
     return free
 
 
 def record(
     db: sqlite3.Connection,
-    state: TrialState | None,
+    states: Mapping[str, TrialState],
     owner: str | None,
-    score: Score,
+    scores: Sequence[Score],
     program: tuple[str, int],
     metric_id: Callable[[str], int],
-) -> int | None:
-    """Enter a score in the open row of a trial if that is ``owner``'s and has not ended, and finish it where it ends.
+) -> tuple[list[int], list[str]]:
+    """Enter scores in the open rows of trials that are ``owner``'s and have not ended, and finish those that end.
 
     Args:
         db: the connection.
-        state: the trial's rows; None where it has none.
-        owner: who trained it.
-        score: its metrics.
+        states: the trials' rows, by id; those that are gone have none.
+        owner: who trained them.
+        scores: their metrics, one evaluation of each trial.
         program: the fingerprint of the program, and the lanes of the tile.
         metric_id: the number of a metric by its name.
 
     Returns:
-        The key of the trial where it finished, 0 where it goes on, None where the score is not entered.
+        The keys of the trials that finished, and the ids of those whose scores are not entered.
     """
-    if state is None or state.open.owner != owner or state.open.status in ENDED:
-        return None
-    row = state.open
-    finishes = score.step >= row.steps
+    found = ((score, states.get(score.trial)) for score in scores)
+    mine = [(s, state) for s, state in found if state and state.open.owner == owner and state.open.status not in ENDED]
     db.executemany(
         "INSERT OR REPLACE INTO scores (trial, metric, step, value) VALUES (?, ?, ?, ?)",
-        ((row.key, metric_id(name), score.step, value) for name, value in score.metrics.items()),
+        [
+            (state.open.key, metric_id(name), score.step, value)
+            for score, state in mine
+            for name, value in score.metrics.items()
+        ],
     )
-    db.execute(
-        "UPDATE trials SET done = ?, status = ?, nonfinite = COALESCE(nonfinite, ?), program = ?, width = ?, "
-        "owner = CASE WHEN ? THEN NULL ELSE owner END WHERE key = ?",
-        (score.step, "finished" if finishes else "running", score.nonfinite, *program, finishes, row.key),
+    db.executemany(
+        "UPDATE trials SET done = ?, nonfinite = COALESCE(nonfinite, ?), program = ?, width = ?, reason = NULL, "
+        "traceback = NULL, status = ?, owner = CASE WHEN ? THEN NULL ELSE owner END WHERE key = ?",
+        [(score.step, score.nonfinite, *program, *_outcome_of(score, state), state.open.key) for score, state in mine],
     )
-    db.execute("UPDATE trials SET reason = NULL, traceback = NULL WHERE key IN (?, ?)", (row.key, state.own.key))
-    if finishes and state.extension is not None:
-        _replace(db, state.own.key, state.extension.key)
-    return state.own.key if finishes else 0
+    for score, state in mine:
+        if state.extension is not None:
+            db.execute("UPDATE trials SET reason = NULL, traceback = NULL WHERE key = ?", (state.own.key,))
+            if score.step >= state.open.steps:
+                _replace(db, state.own.key, state.extension.key)
+    entered = {score.trial for score, _ in mine}
+    ended = [state.own.key for score, state in mine if score.step >= state.open.steps]
+    return ended, [score.trial for score in scores if score.trial not in entered]
+
+
+def _outcome_of(score: Score, state: TrialState) -> tuple[str, bool]:
+    """The state that a trial is in after a score, and whether it has ended."""
+    finishes = score.step >= state.open.steps
+    return "finished" if finishes else "running", finishes
 
 
 def fail(
@@ -272,8 +283,8 @@ def _rows(db: sqlite3.Connection, sweep: int, ids: Sequence[str] | None) -> Iter
     if ids is None:
         yield from db.execute(f"{select} ORDER BY extension, key", (sweep,)).fetchall()
         return
-    for start in range(0, len(ids), _MOST):
-        some = ids[start : start + _MOST]
+    for start in range(0, len(ids), MOST_PARAMETERS):
+        some = ids[start : start + MOST_PARAMETERS]
         marks = ", ".join("?" * len(some))
         yield from db.execute(f"{select} AND id IN ({marks}) ORDER BY extension, key", (sweep, *some)).fetchall()
 
