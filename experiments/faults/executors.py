@@ -23,6 +23,7 @@ from pathlib import Path
 from kill import contents, faults_of
 
 SHARDS = 3
+PER_RECORD = 12  # kills of shards and their merge
 LONGEST_RUN = 300.0  # seconds after the last kill within which a process must have ended
 
 CHILD = """
@@ -49,13 +50,19 @@ class Tally:
 
     def __init__(self, kills, longest, seed):
         self.left, self.longest, self.rng, self.counts = kills, longest, random.Random(seed), collections.Counter()
+        self.spared = 0  # kills that are for later
+
+    @property
+    def now(self):
+        """The kills that are left for this part."""
+        return max(0, self.left - self.spared)
 
     def wait(self, process):
         """Wait a random time; whether the process still runs then and is to suffer a kill."""
-        deadline = time.monotonic() + (self.rng.uniform(0.0, self.longest) if self.left else LONGEST_RUN)
+        deadline = time.monotonic() + (self.rng.uniform(0.0, self.longest) if self.now else LONGEST_RUN)
         while process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
-        if process.poll() is None and not self.left:
+        if process.poll() is None and not self.now:
             process.kill()
             sys.exit("a run does not end")
         return process.poll() is None
@@ -160,14 +167,16 @@ def main():
         cluster.add_node(num_cpus=1)
         try:
             while tally.left:
+                tally.spared = tally.left // 2  # for shards and their merge
                 store = folder / f"ray{records}.db"
                 on_ray(cluster, partial(start, "ray", store, cluster.address), tally)
                 different += report(f"on Ray, record {records}", store, undisturbed)
+                tally.spared = max(tally.left - PER_RECORD, tally.left // 3)
                 parts = [folder / f"part{records}-{number}.db" for number in range(SHARDS)]
                 for number, part in enumerate(parts, 1):
                     under_fire(partial(start, "shard", part, f"{number}/{SHARDS}"), tally, killing("shard", tally))
                 merged, whole = folder / f"merged{records}.db", tally.longest
-                tally.longest = 1.5  # a merge is shorter
+                tally.longest, tally.spared = 1.5, 0  # a merge is shorter
                 under_fire(partial(start, "merge", merged, *parts), tally, killing("merge", tally))
                 tally.longest = whole
                 different += report(f"merged, record {records}", merged, undisturbed)

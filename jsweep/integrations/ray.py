@@ -34,6 +34,9 @@ def ray(
         max_retries: how often Ray starts a tile's task again whose process or node died; jsweep then tries three times more.
         runtime_env: as ``ray.init`` takes it, for modules that the task imports and workers do not have.
 
+    Returns:
+        The executor; Ray goes on until ``ray.shutdown()`` or the end of the process.
+
     Raises:
         ConfigError: where the cluster has not the resources for one tile, or an argument is not as described.
         MissingExtraError: if ray is not installed.

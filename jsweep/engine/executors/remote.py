@@ -51,7 +51,9 @@ class Executor(Protocol):
     gives the value in a worker. Without, each worker is sent it when it says that it lacks it.
     """
 
-    def submit(self, function: Callable[..., object], /, *args: object) -> Future: ...
+    def submit(self, function: Callable[..., object], /, *args: object) -> Future:
+        """Have a worker call ``function(*args)``; the future has what it returns."""
+        ...
 
 
 @dataclass(frozen=True)
