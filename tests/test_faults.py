@@ -245,7 +245,12 @@ def test_nothing_is_pickled(data, tmp_path):
     js.run(sweep)
     files = list(folder_of(str(sweep.store)).iterdir())
     assert {file.suffix for file in files} == {".safetensors"}
-    executors = ("engine/executors/", "integrations/ray.py", "runner/remote.py", "cli/run.py")  # to workers, by whoever runs them
+    executors = (
+        "engine/executors/",
+        "integrations/ray.py",
+        "runner/remote.py",
+        "cli/run.py",
+    )  # to workers, by whoever runs them
     paths = [path for path in (ROOT / "jsweep").rglob("*.py") if not any(part in str(path) for part in executors)]
     assert len(paths) > 100
     sources = [path.read_text() for path in paths]
