@@ -1,5 +1,6 @@
 """Ray: a cluster of two nodes on this machine gives the record of threads to the bit, whatever of it dies."""
 
+import signal
 import sys
 import warnings
 
@@ -23,7 +24,7 @@ def test_without_ray_one_sentence_names_the_extra(monkeypatch):
 @pytest.fixture(scope="module")
 def cluster():
     """Two nodes of one core each."""
-    ray = pytest.importorskip("ray")
+    ray, handler = pytest.importorskip("ray"), signal.getsignal(signal.SIGTERM)
     Cluster = pytest.importorskip("ray.cluster_utils").Cluster
     with warnings.catch_warnings():
         warnings.simplefilter(
@@ -31,6 +32,7 @@ def cluster():
         )  # Ray's processes are started from one with JAX's threads, and left to it to end
         nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
         nodes.add_node(num_cpus=1)
+        signal.signal(signal.SIGTERM, handler)  # nodes of a process set one of their own
         yield nodes
         ray.shutdown()
         nodes.shutdown()
@@ -46,6 +48,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pyte
 
 def test_a_cluster_of_two_nodes_gives_the_record_of_threads(executor, monkeypatch):
     assert executor.workers == 2
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # left to runs
     monkeypatch.setattr(remote, "JOB_SECONDS", 0.0)
     for name in ("halving", "tpe"):
         assert record_of(js.run(sweep_of(TASK, name), executor=executor)) == record_of(js.run(sweep_of(TASK, name)))

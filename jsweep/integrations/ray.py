@@ -2,6 +2,8 @@
 
 import contextlib
 import functools
+import signal
+import threading
 import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -67,6 +69,7 @@ def ray(
 
 
 def _connect(module: ModuleType, address: str | None, runtime_env: Mapping[str, Any] | None) -> None:
+    main, before = threading.current_thread() is threading.main_thread(), signal.getsignal(signal.SIGTERM)
     options = {"runtime_env": runtime_env and dict(runtime_env), "log_to_driver": False, "logging_level": "WARNING"}
     try:
         with warnings.catch_warnings():
@@ -77,6 +80,11 @@ def _connect(module: ModuleType, address: str | None, runtime_env: Mapping[str, 
         raise ConfigError(
             f"address={address!r}: Ray cannot be reached ({text}): start a cluster or correct the address."
         ) from error
+    finally:
+        if main and before is not None:
+            signal.signal(
+                signal.SIGTERM, before
+            )  # Ray's would end the process before the run's last segments are recorded
 
 
 def _shown(total: Mapping[str, float], asked: Mapping[str, float]) -> str:
