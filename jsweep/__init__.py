@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are import
     from jsweep import schedules as schedules
     from jsweep._runtime.backend import configure as configure
     from jsweep.data.folds import folds as folds
+    from jsweep.data.folds import nested_folds as nested_folds
     from jsweep.data.loader import Batches as Batches
     from jsweep.data.splits import Splits as Splits
     from jsweep.data.splits import split as split
@@ -144,6 +145,7 @@ _PUBLIC = {
     "MissingExtraError": "jsweep.errors",
     "Batches": "jsweep.data.loader",
     "folds": "jsweep.data.folds",
+    "nested_folds": "jsweep.data.folds",
     "Splits": "jsweep.data.splits",
     "split": "jsweep.data.splits",
     "Config": "jsweep.task.config",

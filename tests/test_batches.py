@@ -99,7 +99,7 @@ def test_what_cannot_be_trained_on_is_refused(data, task):
 
 def test_a_trial_fails_where_a_later_batch_has_another_shape(data):
     x, y = data.train
-    grows = js.Batches(lambda seed, epoch: [(x[:8], y[:8])] * 3 + [(x[:9], y[:9])])
+    grows = js.Batches(lambda seed, epoch: iter([(x[:8], y[:8])] * 3 + [(x[:9], y[:9])]))
     with pytest.warns(UserWarning, match=r"a batch has arrays float32\[9, 64\].*same shapes and types"):
         result = js.sweep(make_task(js.Splits(grows, data.validation)), CONFIGS[:1], steps=6)
     assert result.trials()[0].status == "failed"
@@ -178,3 +178,41 @@ def test_a_short_batch_before_the_end_of_an_epoch_is_refused(data):
     next(batches)
     with pytest.raises(js.JsweepError, match="has 8 examples, not 32, and more follow"):
         next(batches)
+
+
+class Indexed:
+    """An epoch that can be indexed, as a Grain MapDataset can, and that counts what is read."""
+
+    read = 0
+
+    def __init__(self, batches):
+        self.batches = batches
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __getitem__(self, index):
+        if not 0 <= index < len(self.batches):
+            raise IndexError(index)
+        Indexed.read += 1
+        return self.batches[index]
+
+
+@pytest.mark.parametrize("size", [32, 48])
+def test_epochs_that_can_be_indexed_are_taken_up_in_their_middle(data, size):
+    """240 examples: 32 leave a short batch, 48 none. The same batches as read one by one, from any step on."""
+    streamed = js.Batches(loader(data.train, size))
+    indexed = js.Batches(lambda seed, epoch: Indexed(list(streamed.make(seed, epoch))))
+    for start in range(0, 40, 3):
+        Indexed.read = 0
+        expected, found = streamed.draw(7, start), indexed.draw(7, start)
+        for _ in range(9):
+            jax.tree.map(np.testing.assert_array_equal, next(found), next(expected))
+        assert Indexed.read <= 9 + 2 * (2 + (start + 9) // (240 // size))
+
+
+def test_missing_batches_of_an_index_are_refused(data):
+    x, y = data.train
+    holes = js.Batches(lambda seed, epoch: Indexed([(x[:8], y[:8]), None, (x[8:16], y[8:16])]))
+    with pytest.raises(js.ConfigError, match="a batch is None"):
+        [next(stream) for stream in [holes.draw(0)] for _ in range(2)]

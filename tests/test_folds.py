@@ -143,6 +143,97 @@ def test_a_metric_of_a_whole_split_has_no_value_for_an_example(examples):
         found.examples("validation/spread")
 
 
+def standardised(x, y):
+    mean, scale = x.mean(axis=0), x.std(axis=0)
+    return lambda inputs: (inputs - mean) / scale
+
+
+def test_a_transformation_is_fitted_on_what_trains(examples):
+    x, y = examples
+    plain, scaled = (js.split(x, y, key=3, transform=transform) for transform in (None, standardised))
+    mean, scale = plain.train[0].mean(axis=0), plain.train[0].std(axis=0)
+    for part in ("train", "validation", "test"):
+        (raw, labels), (found, kept) = getattr(plain, part), getattr(scaled, part)
+        np.testing.assert_array_equal(found, (raw - mean) / scale)
+        np.testing.assert_array_equal(kept, labels)
+    np.testing.assert_array_equal(scaled.transforms[0](plain.test[0]), scaled.test[0])
+
+
+def test_each_fold_fits_its_own_transformation(examples, tmp_path):
+    """Trained, validated and tested as by so many separate sweeps of data that one fold transformed."""
+    x, y = examples[0] * np.geomspace(0.1, 10, 64, dtype=np.float32), examples[1]
+    plain, folded = (js.folds(x, y, k=3, test=0.2, repeats=2, transform=each) for each in (None, standardised))
+    assert repr(folded) == repr(plain) == "Splits(train=82, validation=82, test=21, 6 folds)"
+    options = {"seeds": 2, "steps": 6, "evaluate_every": 3}
+    session = js.sweep(make_task(folded), CONFIGS, store=tmp_path / "s.db", **options)
+    scores = {(t.config_id, *divmod(t.seed, 6)): session.curves("validation/loss")[t.id] for t in session.trials()}
+    best = session.best("validation/loss")
+    tested = dict(zip(best.seeds, session.test("validation/loss").scores["test/loss"]))
+    for fold, (held, rest) in enumerate(zip(*cut(plain))):
+        fitted = standardised(plain.train[0][rest], None)
+        apart = js.Splits(
+            (fitted(plain.train[0][rest]), plain.train[1][rest]),
+            (fitted(plain.train[0][held]), plain.train[1][held]),
+            (fitted(plain.test[0]), plain.test[1]),
+        )
+        alone = js.sweep(make_task(apart), CONFIGS, **options)
+        curves = alone.curves("validation/loss")
+        for trial in alone.trials():
+            mine = scores[trial.config_id, trial.seed, fold]
+            assert [value for _, value in mine] == pytest.approx([value for _, value in curves[trial.id]], rel=1e-5)
+        chosen = js.sweep(make_task(apart), js.configs([best.config]), **options)
+        for seed, value in enumerate(chosen.test("validation/loss").scores["test/loss"]):
+            assert tested[seed * 6 + fold] == pytest.approx(value, rel=1e-5)
+    right = session.examples("validation/accuracy", config=best.config_id)
+    assert right.shape == (4, 82)
+    assert not np.isnan(right).any()
+    assert js.replay(session, session.trials()[7].id).difference is None
+
+
+@pytest.mark.parametrize(
+    ("transform", "names"),
+    [
+        (lambda x, y: lambda inputs: (inputs - inputs.mean(axis=0)) / inputs.std(axis=0), "alone than among others"),
+        (lambda x, y: lambda inputs: inputs[:2], "makes 2 inputs of"),
+        (lambda x, y: lambda inputs: inputs * np.inf, "holds -?inf"),
+        (lambda x, y: x, "returned a ndarray"),
+        (3, "transform is a int"),
+        (lambda x, y: lambda inputs: inputs[:, : int(1e3 * abs(x.mean())) % 50 + 1], "in one fold and of"),
+    ],
+)
+def test_what_is_no_transformation_is_named(examples, transform, names):
+    with pytest.raises(js.ConfigError, match=names):
+        js.folds(*examples, transform=transform)
+
+
+def test_scikit_learns_scalers_are_named_with_their_fix(examples):
+    preprocessing = pytest.importorskip("sklearn.preprocessing")
+    with pytest.raises(js.ConfigError, match=r"pass transform=lambda x, y: scaler\.fit\(x\)\.transform"):
+        js.split(*examples, transform=preprocessing.StandardScaler())
+    data = js.split(*examples, transform=lambda x, y: preprocessing.StandardScaler().fit(x).transform)
+    np.testing.assert_allclose(data.train[0].mean(axis=0), 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("labels", [{}, {"stratify": True}, {"groups": np.arange(103) // 4}])
+def test_nested_folds_test_every_example_once(examples, labels):
+    x, y = np.arange(103.0)[:, None], examples[1] % 3
+    cut_apart = js.nested_folds(x, y, k=3, outer=4, **labels)
+    tested = [set(splits.test[0][:, 0]) for splits in cut_apart]
+    assert sum(map(len, tested)) == 103 == len(set().union(*tested))
+    for splits, out in zip(cut_apart, tested):
+        assert set(splits.train[0][:, 0]) == set(range(103)) - out
+        assert splits.folds.count == 3
+        held = [set(splits.train[0][rows, 0]) for rows in splits.folds.validation]
+        assert set().union(*held) == set(range(103)) - out
+        if "groups" in labels:
+            every = [{int(row) // 4 for row in part} for part in (*held, out)]
+            assert sum(map(len, every)) == len(set().union(*every))
+    with pytest.raises(js.ConfigError, match="outer=1 is not valid"):
+        js.nested_folds(x, y, outer=1)
+    with pytest.raises(js.ConfigError, match="outer=104 is more than the 103 examples"):
+        js.nested_folds(x, y, outer=104)
+
+
 def test_folds_are_replayed_and_confirmed_to_the_bit(session, tmp_path):
     assert js.replay(session, session.trials()[5].id).difference is None
     fresh = js.confirm(session, top=1, seeds=1)

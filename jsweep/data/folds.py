@@ -10,6 +10,7 @@ from jsweep._runtime.prng import Key, philox_key
 from jsweep.data.arrays import SupportsArray
 from jsweep.data.splits import Folds, Splits, check_fraction, check_pairs
 from jsweep.data.stratify import class_rows
+from jsweep.data.transform import Transform, apply, apply_by_fold
 from jsweep.errors import ConfigError
 
 Rows = Int[np.ndarray, " _"]
@@ -24,6 +25,7 @@ def folds(
     test: float = 0.2,
     stratify: bool = False,
     groups: Array | np.ndarray | SupportsArray | Sequence | None = None,
+    transform: Transform | None = None,
     key: Key = 0,
 ) -> Splits:
     """Shuffle examples once and cut them into a test split and ``k`` folds, for cross-validation.
@@ -42,6 +44,9 @@ def folds(
         stratify: whether each fold has the classes of ``y``, shape (examples,) of whole numbers, in the same proportions.
         groups: one label per example, shape (examples,); examples of one group are never apart. Folds then are as equal in
             size as groups allow.
+        transform: ``transform(x, y)`` is called with the examples that train in a fold and returns a function that maps inputs,
+            such as ``lambda x, y: StandardScaler().fit(x).transform``. It is fitted for each fold, is kept as
+            ``transforms[fold]``, and maps what is tested with the fold's models. The splits then hold the inputs once a fold.
         key: a JAX key or a whole number.
 
     Returns:
@@ -50,36 +55,103 @@ def folds(
 
     Raises:
         ConfigError: if lengths differ, a value is not a number, NaN or infinite, there are fewer examples, examples of a
-            class or groups than folds, or both ``stratify`` and ``groups`` are given.
+            class or groups than folds, both ``stratify`` and ``groups`` are given, or the function that ``transform``
+            returns does not map each example by itself.
     """
     inputs, targets = check_pairs(x, y)
     count, times = _whole("k", k, 2), _whole("repeats", repeats, 1)
     check_fraction("test", test)
+    units = _units(targets, stratify, count + (test > 0), groups)
+    rng = np.random.Generator(np.random.Philox(key=philox_key(key)))
+    out = _test_units(units, test, rng)
+    rest = [[unit for place, unit in enumerate(part) if place not in taken] for part, taken in zip(units, out)]
+    return _splits(inputs, targets, rest, count, times, transform, rng)
+
+
+def nested_folds(
+    x: Array | np.ndarray | SupportsArray | Sequence,
+    y: Array | np.ndarray | SupportsArray | Sequence,
+    *,
+    k: SupportsIndex = 5,
+    outer: SupportsIndex = 5,
+    stratify: bool = False,
+    groups: Array | np.ndarray | SupportsArray | Sequence | None = None,
+    transform: Transform | None = None,
+    key: Key = 0,
+) -> tuple[Splits, ...]:
+    """Cut examples into ``outer`` folds, each the test split of ``k`` folds of all other examples.
+
+    A sweep of each chooses a config without its test split, so that the mean of their test scores estimates how well the
+    whole procedure does, the choice among them.
+
+    Args:
+        x: inputs, one per example on the first axis.
+        y: targets, of the same length.
+        k: the folds within each outer fold, at least 2.
+        outer: the outer folds, at least 2.
+        stratify: as for `folds`.
+        groups: as for `folds`.
+        transform: as for `folds`.
+        key: a JAX key or a whole number.
+
+    Returns:
+        As many splits as outer folds, as of `folds`; every example is in one of their test splits.
+
+    Raises:
+        ConfigError: as for `folds`.
+    """
+    inputs, targets = check_pairs(x, y)
+    count, times = _whole("k", k, 2), _whole("outer", outer, 2)
+    units = _units(targets, stratify, max(count + 1, times), groups)
+    found = sum(map(len, units))
+    if found < times:
+        raise ConfigError(
+            f"outer={times} is more than the {found} {'examples' if groups is None else 'groups'}: pass a smaller outer."
+        )
+    rng = np.random.Generator(np.random.Philox(key=philox_key(key)))
+    made = []
+    for tested in _cut(units, times, rng):
+        out = set(tested.tolist())
+        rest = [[unit for unit in part if int(unit[0]) not in out] for part in units]
+        made.append(_splits(inputs, targets, rest, count, 1, transform, rng))
+    return tuple(made)
+
+
+def _splits(
+    x: np.ndarray,
+    y: np.ndarray,
+    rest: Sequence[Sequence[Rows]],
+    k: int,
+    repeats: int,
+    transform: Transform | None,
+    rng: np.random.Generator,
+) -> Splits:
+    """Folds of the units in ``rest``; every other example is for test."""
+    left = sum(map(len, rest))
+    if left < k:
+        what = "examples" if all(len(unit) == 1 for part in rest for unit in part) else "groups"
+        raise ConfigError(f"k={k!r} is more than the {left} {what} that are not for test: pass a smaller k or test.")
+    kept = np.sort(np.concatenate([unit for part in rest for unit in part]))
+    tested = np.setdiff1d(np.arange(len(x)), kept)
+    place = np.zeros(len(x), np.int64)
+    place[kept] = np.arange(len(kept))
+    held_out = tuple(np.sort(place[fold]) for _ in range(repeats) for fold in _cut(rest, k, rng))
+    folded = Folds(held_out, len(kept), transformed=transform is not None)
+    inputs, test_inputs, fitted = x[kept], x[tested], ()
+    if transform is not None:
+        fitted, inputs = apply_by_fold(transform, inputs, y[kept], held_out)
+        test_inputs = np.concatenate([apply(one, test_inputs) if len(tested) else test_inputs for one in fitted])
+    examples = (inputs, np.concatenate([y[kept]] * folded.copies))
+    test = (test_inputs, np.concatenate([y[tested]] * folded.copies)) if len(tested) else None
+    return Splits(examples, examples, test, folded, fitted)
+
+
+def _units(y: np.ndarray, stratify: bool, parts: int, groups: object) -> list[list[Rows]]:
+    """What stays together, as rows, in parts of which each is cut in the same proportions: classes, or all as one."""
     if groups is not None and stratify:
         raise ConfigError("stratify=True does not go with groups: whole groups rarely have all classes; leave one out.")
-    units = _units(targets, stratify, count + (test > 0), None if groups is None else _labels(groups, len(inputs)))
-    rng = np.random.Generator(np.random.Philox(key=philox_key(key)))
-    held_out = _test_units(units, test, rng)
-    rest = [[unit for place, unit in enumerate(part) if place not in out] for part, out in zip(units, held_out)]
-    left = sum(map(len, rest))
-    if left < count:
-        what = "examples" if groups is None else "groups"
-        raise ConfigError(
-            f"k={count!r} is more than the {left} {what} that are not for test: pass a smaller k or test."
-        )
-    kept = np.sort(np.concatenate([unit for part in rest for unit in part]))
-    place = np.zeros(len(inputs), np.int64)
-    place[kept] = np.arange(len(kept))
-    made = [np.sort(place[fold]) for _ in range(times) for fold in _cut(rest, count, rng)]
-    tested = np.setdiff1d(np.arange(len(inputs)), kept)
-    examples = (inputs[kept], targets[kept])
-    return Splits(examples, examples, (inputs[tested], targets[tested]) if len(tested) else None, Folds(tuple(made)))
-
-
-def _units(y: np.ndarray, stratify: bool, parts: int, groups: np.ndarray | None) -> list[list[Rows]]:
-    """What stays together, as rows, in parts of which each is cut in the same proportions: classes, or all as one."""
     if groups is not None:
-        _, numbers = np.unique(groups, return_inverse=True)
+        _, numbers = np.unique(_labels(groups, len(y)), return_inverse=True)
         order = np.argsort(numbers, kind="stable")
         return [np.split(order, np.cumsum(np.bincount(numbers))[:-1])]
     rows = class_rows(y, parts) if stratify else [np.arange(len(y))]

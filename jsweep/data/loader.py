@@ -2,8 +2,9 @@
 
 import inspect
 import operator
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import jax
 import numpy as np
@@ -23,7 +24,8 @@ class Batches:
         make: ``make(seed, epoch)`` returns an iterable over the batches of one epoch, each a pytree of arrays of the same
             shapes and types with the examples on the first axis; a last batch of fewer examples is left out. ``seed`` is a
             whole number of 64 bits drawn from the trial's seed, ``epoch`` counts from 0. The same seed and epoch must give
-            the same batches, or trials could not be reproduced.
+            the same batches, or trials could not be reproduced. A trial that is resumed reads the batches that it has trained
+            on again, unless the iterable has a length and can be indexed, as a Grain ``MapDataset`` can.
         examples: the number of examples in an epoch, needed for budgets in epochs.
 
     Raises:
@@ -65,8 +67,9 @@ class Batches:
         """
         epoch = 0
         while True:
-            found, short = 0, None
-            for batch in self._epoch(seed, epoch):
+            (found, batches), short = self._epoch(seed, epoch, start), None
+            start -= found
+            for batch in batches:
                 if short is not None:
                     raise ConfigError(
                         f"batch {found} of make({seed}, {epoch}) has {short} examples, not {self.size}, and more follow: only "
@@ -87,16 +90,26 @@ class Batches:
                 )
             epoch += 1
 
-    def _epoch(self, seed: int, epoch: int) -> Iterator[PyTree]:
+    def _epoch(self, seed: int, epoch: int, start: int = 0) -> tuple[int, Iterator[PyTree]]:
+        """The batches of an epoch, from the first on or from a later one, and how many whole ones were passed over.
+
+        What can be indexed is read by index always, so that a resumed trial sees what a fresh one does.
+        """
         batches = self.make(seed, epoch)
+        if hasattr(batches, "__len__") and hasattr(batches, "__getitem__"):
+            indexed, passed = cast(Sequence[PyTree], batches), 0
+            if start > 0 and len(indexed):
+                last = _numpy("a batch", indexed[len(indexed) - 1])
+                passed = min(start, len(indexed) - (not self._is_whole(last)))
+            return passed, (indexed[index] for index in range(passed, len(indexed)))
         if not isinstance(batches, Iterable):
             raise ConfigError(
                 f"make({seed}, {epoch}) of Batches returned a {type(batches).__name__}: return an iterable of batches."
             )
-        return iter(batches)
+        return 0, iter(batches)
 
     def _first_batch(self) -> Arrays | None:
-        for batch in self._epoch(0, 0):
+        for batch in self._epoch(0, 0)[1]:
             return _numpy("the first batch", batch)
         return None
 

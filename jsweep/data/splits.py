@@ -16,6 +16,7 @@ from jsweep._runtime.prng import Key, philox_key
 from jsweep.data.arrays import Arrays, SupportsArray, as_array, as_arrays, check_values, count_examples
 from jsweep.data.loader import Batches
 from jsweep.data.stratify import class_rows, part_sizes
+from jsweep.data.transform import Fitted, Transform, apply, fit
 from jsweep.errors import ConfigError
 
 PARTS = ("train", "validation", "test")
@@ -23,27 +24,55 @@ PARTS = ("train", "validation", "test")
 
 @dataclass(frozen=True, eq=False)
 class Folds:
-    """The rows that validate in each fold of the training examples; those of a fold's training are all others.
+    """The examples that validate in each fold; all others train in it.
 
     Trials of a sweep's seed s and fold f are recorded under the seed ``s * count + f``.
+
+    Args:
+        held_out: the examples of each fold that validate.
+        examples: the number of examples in all folds together.
+        transformed: whether inputs are transformed by each fold in its own way. The arrays of every split then hold the
+            examples once a fold, one fold after another.
     """
 
-    validation: tuple[Int[np.ndarray, " _"], ...]
+    held_out: tuple[Int[np.ndarray, " _"], ...]
+    examples: int
+    transformed: bool = False
 
     @property
     def count(self) -> int:
         """The number of folds, all repeats together."""
-        return len(self.validation)
+        return len(self.held_out)
+
+    @property
+    def copies(self) -> int:
+        """How often the arrays of a split hold an example."""
+        return self.count if self.transformed else 1
+
+    @cached_property
+    def validation(self) -> tuple[Int[np.ndarray, " _"], ...]:
+        """The rows of the arrays that validate in each fold."""
+        return tuple((self._first(fold) + rows).astype(np.int32) for fold, rows in enumerate(self.held_out))
 
     @cached_property
     def training(self) -> tuple[Int[np.ndarray, " _"], ...]:
-        """The rows that train in each fold."""
-        examples = 1 + max(int(rows.max()) for rows in self.validation)
-        return tuple(np.setdiff1d(np.arange(examples), rows).astype(np.int32) for rows in self.validation)
+        """The rows of the arrays that train in each fold."""
+        every = np.arange(self.examples)
+        return tuple(
+            (self._first(fold) + np.setdiff1d(every, rows)).astype(np.int32) for fold, rows in enumerate(self.held_out)
+        )
 
     def of(self, seed: int) -> int:
         """The fold of a recorded seed."""
         return seed % self.count
+
+    def test_rows(self, seed: int, rows: int) -> Int[np.ndarray, " _"]:
+        """The rows, of as many of the test split's arrays, that a recorded seed is tested on."""
+        own = rows // self.copies
+        return ((self.of(seed) * own if self.transformed else 0) + np.arange(own)).astype(np.int32)
+
+    def _first(self, fold: int) -> int:
+        return fold * self.examples if self.transformed else 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +87,8 @@ class Splits:
         validation: the examples that select hyperparameters.
         test: the examples that the selected config is tested on, or None.
         folds: for cross-validation, made by `folds`: ``train`` and ``validation`` then are the same examples.
+        transforms: the functions that inputs were transformed by, one, or one a fold: what they make of new inputs is what a
+            trained model takes.
 
     Raises:
         ConfigError: for what is not a pytree of arrays, such as a list or a data loader, and for arrays of a split whose
@@ -68,6 +99,7 @@ class Splits:
     validation: PyTree
     test: PyTree | None = None
     folds: Folds | None = None
+    transforms: tuple[Fitted, ...] = ()
 
     def __post_init__(self) -> None:
         if self.train is None:
@@ -91,8 +123,9 @@ class Splits:
                 raise ConfigError("folds are of one set of examples: make such splits with jsweep.folds.")
 
     def __repr__(self) -> str:
+        copies = 1 if self.folds is None else self.folds.copies
         counts = ", ".join(
-            f"{name}={'batches' if isinstance(value, Batches) else count_examples(value, name)}"
+            f"{name}={'batches' if isinstance(value, Batches) else count_examples(value, name) // copies}"
             for name, value in ((name, getattr(self, name)) for name in PARTS)
             if value is not None
         )
@@ -107,6 +140,7 @@ def split(
     test: float = 0.2,
     key: Key = 0,
     stratify: bool = False,
+    transform: Transform | None = None,
 ) -> Splits:
     """Shuffle examples once and cut them into train, validation and test, each a tuple ``(x, y)``.
 
@@ -124,13 +158,15 @@ def split(
         test: the fraction of the examples for test, from 0 (no test split) to below 1.
         key: a JAX key or a whole number.
         stratify: whether to split each class of ``y``, shape (examples,) of whole numbers, in the same proportions.
+        transform: ``transform(x, y)`` is called with the training part and returns a function that maps the inputs of all
+            parts, such as ``lambda x, y: StandardScaler().fit(x).transform``; it is kept as ``transforms[0]``.
 
     Returns:
         Splits of NumPy arrays.
 
     Raises:
-        ConfigError: if lengths differ, a value is not a number, NaN or infinite, a part would be empty, or ``y`` cannot be
-            stratified.
+        ConfigError: if lengths differ, a value is not a number, NaN or infinite, a part would be empty, ``y`` cannot be
+            stratified, or the function that ``transform`` returns does not map each example by itself.
 
     >>> import numpy as np
     >>> split(np.zeros((10, 3)), np.arange(10), validation=0.2, test=0.2)
@@ -146,8 +182,12 @@ def split(
                 f"validation={validation!r} and test={test!r} of {len(x)} examples leave none for {name}: "
                 "lower the fractions or pass more examples."
             )
-    train, validation_part, test_part = ((x[index], y[index]) for index in rows)
-    return Splits(train, validation_part, test_part if test > 0 else None)
+    inputs, fitted = [x[index] for index in rows], ()
+    if transform is not None:
+        fitted = (fit(transform, inputs[0], y[rows[0]]),)
+        inputs = [apply(fitted[0], part) if len(part) else part for part in inputs]
+    train, validation_part, test_part = ((part, y[index]) for part, index in zip(inputs, rows, strict=True))
+    return Splits(train, validation_part, test_part if test > 0 else None, transforms=fitted)
 
 
 Rows = tuple[Int[np.ndarray, " train"], Int[np.ndarray, " validation"], Int[np.ndarray, " test"]]
@@ -191,7 +231,7 @@ def _examples(name: str, value: PyTree) -> np.ndarray:
     """``x`` or ``y`` as a NumPy array."""
     if value is None:
         raise ConfigError(f"{name} is None: pass an array.")
-    if isinstance(value, list | tuple):
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):  # also a column of Hugging Face's datasets
         kind = type(value).__name__
         try:
             value = np.asarray(value)
@@ -229,7 +269,7 @@ def train_like(splits: Splits) -> Arrays:
 def epoch_examples(splits: Splits) -> int | None:
     """The training examples of an epoch, of the fold that has most; None for batches that do not say."""
     if splits.folds is not None:
-        return max(map(len, splits.folds.training))
+        return max(splits.folds.examples - len(rows) for rows in splits.folds.held_out)
     return splits.train.examples if isinstance(splits.train, Batches) else count_examples(splits.train)
 
 

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float32, Int32, PyTree, UInt32
 
 from jsweep._runtime.backend import compilation_cache, reductions_are_correct
 from jsweep._runtime.prng import step_key, trial_keys
+from jsweep.data.arrays import count_examples
 from jsweep.data.splits import train_like
 from jsweep.engine.concurrency import Program, in_background, interruptible, must_run_alone
 from jsweep.engine.layout import optimize_layout
@@ -169,11 +170,18 @@ def _lower_evaluate(task: Task, group: Group, shapes: "_Shapes", in_form: _Form)
 
 
 def lower_test(task: Task, group: Group, width: int, device: jax.Device) -> jax.stages.Lowered:
-    """The evaluation program for the test split, traced and lowered only when that is opened."""
+    """The evaluation program for the test split, traced and lowered only when that is opened.
+
+    Where folds transform their inputs it takes the rows of each lane's fold, as ``evaluate`` does.
+    """
     shapes = _Shapes(group, width, device)
     in_form = functools.partial(_for_device, device=device)
-    evaluate = jax.jit(_evaluate(group.functions(task).evaluate, width, in_form))
-    return evaluate.lower(shapes.values, shapes.state, shapes.like(task.data.test))
+    function, rows, folds = group.functions(task).evaluate, (), task.data.folds
+    if folds is not None and folds.transformed:
+        own = count_examples(task.data.test) // folds.copies
+        function, rows = _of_rows(function), (shapes.array((width, own), jnp.int32),)
+    evaluate = jax.jit(_evaluate(function, width, in_form))
+    return evaluate.lower(shapes.values, shapes.state, *rows, shapes.like(task.data.test))
 
 
 class _Shapes:

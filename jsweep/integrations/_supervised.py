@@ -14,7 +14,7 @@ from jsweep.data.splits import Splits, train_like
 from jsweep.errors import ConfigError
 from jsweep.task.config import Config
 from jsweep.task.evaluation import Measure
-from jsweep.task.supervised import StatefulApply, per_example_losses, supervised
+from jsweep.task.supervised import Augment, StatefulApply, per_example_losses, supervised
 from jsweep.task.task import Init, State, Task
 
 
@@ -26,6 +26,7 @@ class Arguments(TypedDict, total=False):
     data: Required[Splits]
     metrics: Mapping[str, Measure] | None
     batch_size: int
+    augment: Augment | None
     evaluation_params: Callable[[Config, State], PyTree] | None
     name: str | None
 
@@ -41,7 +42,9 @@ class Static:
 def with_static(init: Init, apply: StatefulApply, has_state: bool, arguments: Arguments) -> Task:
     """The task of a model whose ``model_state`` holds its static part, beside a state where ``has_state`` says so."""
     task = supervised(init, apply, has_state=True, **arguments)
-    return task if has_state else replace(task, per_example=per_example_losses(apply, arguments["loss"]))
+    if has_state:
+        return task
+    return replace(task, per_example=per_example_losses(apply, arguments["loss"], arguments.get("augment")))
 
 
 def example_input(data: Splits) -> PyTree[jax.Array]:

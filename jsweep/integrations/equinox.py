@@ -31,8 +31,8 @@ def supervised(
             ``eqx.nn.make_with_state`` returns it.
         has_state: whether the module has a state, such as batch statistics. It is then called as ``module(x, state)``, and
             batches are never padded.
-        **arguments: ``loss``, ``optimizer``, ``data``, ``metrics``, ``batch_size``, ``evaluation_params`` and ``name`` of
-            `jsweep.supervised`.
+        **arguments: ``loss``, ``optimizer``, ``data``, ``metrics``, ``batch_size``, ``augment``,
+            ``evaluation_params`` and ``name`` of `jsweep.supervised`.
 
     Returns:
         A `Task` for `jsweep.Sweep`; `trained_model` makes a module of its state.

@@ -23,8 +23,8 @@ def supervised(
         forward: ``forward(config, x, is_training) -> outputs``, to be transformed with ``hk.transform_with_state``; modules
             are made in it. ``hk.next_rng_key()`` draws from the step's key in training, and from none in evaluation.
         has_state: whether it has a state, such as batch statistics. Batches are then never padded.
-        **arguments: ``loss``, ``optimizer``, ``data``, ``metrics``, ``batch_size``, ``evaluation_params`` and ``name`` of
-            `jsweep.supervised`.
+        **arguments: ``loss``, ``optimizer``, ``data``, ``metrics``, ``batch_size``, ``augment``,
+            ``evaluation_params`` and ``name`` of `jsweep.supervised`.
 
     Returns:
         A `Task` for `jsweep.Sweep`.

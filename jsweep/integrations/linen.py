@@ -37,8 +37,8 @@ def supervised(
             ``training``, ``is_training``, ``deterministic`` or ``use_running_average`` where it has such an argument.
         has_state: whether the module has other collections than "params", such as "batch_stats". They are changed in
             training, and batches are then never padded.
-        **arguments: ``loss``, ``optimizer``, ``data``, ``metrics``, ``batch_size``, ``evaluation_params`` and ``name`` of
-            `jsweep.supervised`.
+        **arguments: ``loss``, ``optimizer``, ``data``, ``metrics``, ``batch_size``, ``augment``,
+            ``evaluation_params`` and ``name`` of `jsweep.supervised`.
 
     Returns:
         A `Task` for `jsweep.Sweep`. Of its state, ``{"params": state["params"], **state["model_state"]}`` are the variables.

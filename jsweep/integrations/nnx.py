@@ -25,8 +25,8 @@ def supervised(model: Callable[[Config, Any], Any], *, has_state: bool = False, 
         model: ``model(config, rngs) -> nnx.Module``, which is called with a batch ``x``.
         has_state: whether training changes other variables than parameters, such as batch statistics. Batches are then never
             padded.
-        **arguments: ``loss``, ``optimizer``, ``data``, ``metrics``, ``batch_size``, ``evaluation_params`` and ``name`` of
-            `jsweep.supervised`.
+        **arguments: ``loss``, ``optimizer``, ``data``, ``metrics``, ``batch_size``, ``augment``,
+            ``evaluation_params`` and ``name`` of `jsweep.supervised`.
 
     Returns:
         A `Task` for `jsweep.Sweep`; `trained_model` makes a module of its state.

@@ -140,7 +140,7 @@ class _SweepEstimator(base.BaseEstimator):
                     f"cv={self.cv!r} leaves examples out of both parts of a split: pass folds, such as cv=5 or a KFold."
                 )
         examples = (x, y)
-        return Splits(examples, examples, None, Folds(tuple(np.sort(test) for _, test in pairs)))
+        return Splits(examples, examples, None, Folds(tuple(np.sort(test) for _, test in pairs), len(y)))
 
     def _outputs(self, X: Any) -> Float[np.ndarray, "examples outputs"]:
         """The model's outputs, in programs of `ROWS` rows."""

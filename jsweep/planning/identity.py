@@ -185,7 +185,7 @@ def data_hash(splits: Splits) -> str:
     train = (splits.train,)
     if isinstance(splits.train, Batches):
         train = tuple(next(splits.train.draw(seed, start)) for seed, start in ((0, 0), (0, 1), (1, 0)))
-    folds = () if splits.folds is None else splits.folds.validation
+    folds = () if splits.folds is None else splits.folds.held_out
     return _hash_of_arrays((*train, splits.validation, *folds))
 
 

@@ -33,21 +33,25 @@ def example_values(session: "Session", score: ConfigScore) -> Float32[np.ndarray
         score: the config, its metric and its step.
 
     Returns:
-        Values of shape (runs, examples), in the order of ``data.validation``.
+        Values of shape (runs, examples), in the order of ``data.validation``; where there are folds, of the first
+        ``data.folds.examples`` of that.
 
     Raises:
         ConfigError: where the metric is not the mean of a value for each example.
     """
     task, name = session.prepared.setting.task, score.metric.removeprefix("validation/")
     planned = {trial.id: trial for trial in session.prepared.trials}
-    folds, examples = task.data.folds, len(jax.tree.leaves(task.data.validation)[0])
+    folds = task.data.folds
+    examples = len(jax.tree.leaves(task.data.validation)[0]) if folds is None else folds.examples
     runs: dict[tuple[int, int], np.ndarray] = {}
     for trial, seed, recorded in zip(score.trials, score.seeds, score.values, strict=True):
-        rows, run = np.arange(examples), (seed, 0)
+        own_rows = rows = np.arange(examples)
+        run = (seed, 0)
         if folds is not None:
-            rows = folds.validation[folds.of(seed)]
-            repeats = sum(map(len, folds.validation)) // examples
-            run = (seed // folds.count, folds.of(seed) // (folds.count // repeats))
+            fold = folds.of(seed)
+            own_rows, rows = folds.held_out[fold], folds.validation[fold]
+            repeats = sum(map(len, folds.held_out)) // examples
+            run = (seed // folds.count, fold // (folds.count // repeats))
         state = session.state(trial, step=score.step)
         split = jax.tree.map(lambda a, rows=rows: a[rows], task.data.validation)
         values = _values(task, replace(planned[trial], config=score.config), state, split)
@@ -57,7 +61,7 @@ def example_values(session: "Session", score: ConfigScore) -> Float32[np.ndarray
                 f"{score.metric} is {recorded:.6g} on the validation examples together and {own.mean():.6g} as the mean over "
                 "them one by one: it has no value for a single example; pass another metric."
             )
-        runs.setdefault(run, np.full(examples, np.nan, np.float32))[rows] = own
+        runs.setdefault(run, np.full(examples, np.nan, np.float32))[own_rows] = own
     return np.stack(list(runs.values()))
 
 

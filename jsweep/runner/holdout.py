@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import Int32, PyTree
 
+from jsweep.data.arrays import count_examples
+from jsweep.data.splits import Splits
 from jsweep.engine.executors.threads import Work, default_workers
 from jsweep.engine.input_pipeline import streams, window_rows
 from jsweep.engine.program import compile_program, lower_test
@@ -70,8 +72,17 @@ def evaluate_on_test(prepared: Prepared, best: ConfigScore, trained: Sequence[Tr
         evaluate = compile_program(lower_test(task, part.group, width, device), device)
         for tile in part.tiles:
             state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(part.states[trial.id] for trial in tile.lanes))
-            measured = evaluate(jax.device_put(part.group.lane_values(tile.lanes), device), state, test)
-            for name, values in measured.items():
-                own = zip(tile.trials, np.asarray(values))
+            values = jax.device_put(part.group.lane_values(tile.lanes), device)
+            measured = evaluate(values, state, *_rows(task.data, tile), test)
+            for name, scores in measured.items():
+                own = zip(tile.trials, np.asarray(scores))
                 found.setdefault(f"test/{name}", {}).update((trial.id, float(value)) for trial, value in own)
     return {name: [values[trial] for trial in best.trials] for name, values in found.items()}
+
+
+def _rows(data: Splits, tile: Tile) -> tuple[Int32[np.ndarray, "lanes rows"], ...]:
+    """The rows of the test split of each lane's fold, where folds transform their inputs; else nothing."""
+    if data.folds is None or not data.folds.transformed:
+        return ()
+    tested = count_examples(data.test)
+    return (np.stack([data.folds.test_rows(trial.seed, tested) for trial in tile.lanes]),)

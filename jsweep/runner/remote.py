@@ -87,7 +87,7 @@ class Remote:
     @cached_property
     def _task(self) -> Parcel:
         task = self.task
-        return _parcel(replace(task, data=replace(task.data, test=None)))
+        return _parcel(replace(task, data=replace(task.data, test=None, transforms=())))
 
     def _put(self, parcel: Parcel) -> Source:
         put = getattr(self.executor, "put", None)

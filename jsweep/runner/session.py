@@ -154,7 +154,8 @@ class Session(Result):
 
         Returns:
             Values of shape (runs, examples), in the order of ``data.validation``. A run is a seed; where there are folds,
-            each example's value is that of the model that was not trained on it.
+            each example's value is that of the model that was not trained on it, in the order of the first
+            ``data.folds.examples``.
 
         Raises:
             ConfigError: where there is no such config, or the metric is not the mean of a value for each example.

@@ -28,7 +28,9 @@ def per_example(name: str, measure: Measure, outputs: PyTree, targets: Arrays) -
     shape = jnp.shape(values)
     if shape == (rows,):
         return values
-    given = f"{name} returned shape {shape} for {rows} examples, of outputs {_shapes(outputs)} and targets {_shapes(targets)}"
+    given = (
+        f"{name} returned shape {shape} for {rows} examples, of outputs {shapes(outputs)} and targets {shapes(targets)}"
+    )
     if len(shape) > 1 and shape[0] == rows:
         axis = "1" if len(shape) == 2 else str(tuple(range(1, len(shape))))
         raise ConfigError(f"{given}: return one value per example, such as with .mean(axis={axis}).")
@@ -100,8 +102,8 @@ def _of_whole(name: str, measure: Measure, outputs: PyTree, targets: Arrays) -> 
     value = jnp.asarray(measure(outputs, targets))
     if value.shape != ():
         raise ConfigError(
-            f"{name} returned shape {value.shape} for the whole split, of outputs {_shapes(outputs)} and targets "
-            f"{_shapes(targets)}: return a scalar, or declare it with per_example=True."
+            f"{name} returned shape {value.shape} for the whole split, of outputs {shapes(outputs)} and targets "
+            f"{shapes(targets)}: return a scalar, or declare it with per_example=True."
         )
     return at_least_float32(value)
 
@@ -132,5 +134,6 @@ def _rows(arrays: Arrays) -> int:
     return jnp.shape(jax.tree.leaves(arrays)[0])[0]
 
 
-def _shapes(arrays: PyTree) -> str:
+def shapes(arrays: PyTree) -> str:
+    """The shapes of a pytree's arrays, for messages."""
     return ", ".join(str(jnp.shape(leaf)) for leaf in jax.tree.leaves(arrays))

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -16,12 +16,14 @@ from jsweep.data.arrays import Arrays
 from jsweep.data.splits import Splits, train_like
 from jsweep.errors import ConfigError
 from jsweep.task.config import Config
-from jsweep.task.evaluation import Measure, batch_mean, evaluate_split, per_example
+from jsweep.task.evaluation import Measure, batch_mean, evaluate_split, per_example, shapes
 from jsweep.task.task import Evaluate, Init, PerExample, State, Step, Task, check_splits
 from jsweep.task.trainable import check_params, merge_trainable, split_trainable
 
 Params = PyTree
 Optimizer = Callable[[Config], optax.GradientTransformation]
+Augment = Callable[[Config, tuple[Arrays, Arrays], PRNGKeyArray], tuple[Arrays, Arrays]]
+_Out = TypeVar("_Out")
 _Loss = Callable[[Config, PyTree, Arrays], Shaped[Array, " batch"]]
 
 
@@ -49,6 +51,7 @@ def supervised(
     metrics: Mapping[str, Measure] | None = None,
     batch_size: int = 64,
     has_state: bool = False,
+    augment: Augment | None = None,
     evaluation_params: Callable[[Config, State], Params] | None = None,
     name: str | None = None,
 ) -> Task:
@@ -75,6 +78,8 @@ def supervised(
             ``init(config, key) -> (params, model_state)`` and
             ``apply(config, params, model_state, x, key) -> (outputs, new_model_state)``; when evaluating, the new state is
             dropped. Batches are then never padded, so that each batch size is a program of its own.
+        augment: ``augment(config, batch, key) -> batch`` changes each training batch ``(x, y)``, anew at every step, as by
+            random crops or noise; evaluation sees examples as they are.
         evaluation_params: ``evaluation_params(config, state) -> params``, for optimizers that evaluate other parameters than
             they train, such as `optax.contrib.schedule_free_eval_params`; ``state["params"]`` unless given.
         name: what the sweep is called in the record unless it has a name of its own.
@@ -86,24 +91,28 @@ def supervised(
         ConfigError: if an argument is not as described; what the functions return is checked when they are traced.
     """
     measures = dict(metrics or {})
-    _check_functions({"init": init, "apply": apply, "loss": loss, "optimizer": optimizer}, measures)
+    functions = {"init": init, "apply": apply, "loss": loss, "optimizer": optimizer}
+    _check_functions(functions | ({} if augment is None else {"augment": augment}), measures)
     _check_pairs(check_splits(data))
     forward = _checked(cast(StatefulApply, apply)) if has_state else _stateless(cast(Apply, apply))
     losses = _with_config(loss)
+    step = _make_step(forward, losses, optimizer)
     return Task(
         init=_make_init(init, optimizer, has_state, checks_parameters=evaluation_params is None),
-        step=_make_step(forward, losses, optimizer),
+        step=_augmented(augment, step),
         evaluate=_make_evaluate(forward, losses, measures, evaluation_params),
         data=data,
         batch_size=batch_size,
         name=name,
         modes=_modes(measures),
-        per_example=None if has_state else per_example_losses(forward, loss),
+        per_example=None if has_state else per_example_losses(forward, loss, augment),
     )
 
 
-def per_example_losses(forward: StatefulApply, loss: Callable[..., Array]) -> PerExample:
-    """The loss of each row of a batch, of a model whose state training does not change."""
+def per_example_losses(
+    forward: StatefulApply, loss: Callable[..., Array], augment: Augment | None = None
+) -> PerExample:
+    """The loss of each row of an augmented batch, of a model whose state training does not change."""
     losses = _with_config(loss)
 
     def per_row(config: Config, state: dict[str, PyTree], batch: tuple[Arrays, Arrays], key: PRNGKeyArray) -> Array:
@@ -111,7 +120,21 @@ def per_example_losses(forward: StatefulApply, loss: Callable[..., Array]) -> Pe
         outputs, _ = forward(config, state["params"], state.get("model_state"), x, key)
         return _loss_values(losses, config, outputs, y)
 
-    return per_row
+    return _augmented(augment, per_row)
+
+
+def _augmented(augment: Augment | None, function: Callable[..., _Out]) -> Callable[..., _Out]:
+    """``function(config, state, batch, key)`` of augmented batches."""
+    if augment is None:
+        return function
+
+    def with_augmented(config: Config, state: State, batch: Arrays, key: PRNGKeyArray) -> _Out:
+        for_augment, key = jax.random.split(key)
+        found = augment(config, batch, for_augment)
+        _check_augmented(batch, found)
+        return function(config, state, found, key)
+
+    return with_augmented
 
 
 def _make_init(init: Init, optimizer: Optimizer, has_state: bool, checks_parameters: bool) -> Init:
@@ -297,6 +320,19 @@ def _check_functions(functions: Mapping[str, object], metrics: Mapping[str, obje
                 "optimizer is a function of optax: pass one of the config that calls it, such as "
                 'lambda config: optax.adam(config["learning_rate"]).'
             )
+
+
+def _check_augmented(before: Arrays, after: object) -> None:
+    """Raise ConfigError unless an augmented batch has as many examples as before, each part of the same structure."""
+    if jax.tree.structure(before) != jax.tree.structure(after):
+        raise ConfigError(
+            f"augment returned {jax.tree.structure(after)} for a batch {jax.tree.structure(before)}: return the pair (x, y)."
+        )
+    rows = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(after)}
+    if rows != {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(before)}:
+        raise ConfigError(
+            f"augment returned arrays of shapes {shapes(after)} for a batch of {shapes(before)}: return as many examples."
+        )
 
 
 def _check_pairs(data: Splits) -> None:
