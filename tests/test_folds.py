@@ -214,6 +214,28 @@ def test_scikit_learns_scalers_are_named_with_their_fix(examples):
     np.testing.assert_allclose(data.train[0].mean(axis=0), 0, atol=1e-6)
 
 
+def test_inputs_and_targets_may_be_dicts_and_the_labels_given(examples):
+    x, y = examples
+    inputs, targets = {"image": x, "size": x[:, :1]}, {"class": y, "value": x[:, 0]}
+    for cut_up in (js.split, js.folds):
+        plain, made = cut_up(x, y, stratify=y % 2), cut_up(inputs, targets, stratify=y % 2)
+        for part in ("train", "validation", "test"):
+            (found, labels), (expected, classes) = getattr(made, part), getattr(plain, part)
+            np.testing.assert_array_equal(found["image"], expected)
+            np.testing.assert_array_equal(found["size"], expected[:, :1])
+            np.testing.assert_array_equal(labels["class"], classes)
+    shares = [np.mean(part["class"] % 2) for _, part in (made.train, made.test)]
+    assert shares == pytest.approx([np.mean(y % 2)] * 2, abs=0.05)
+    scaled = js.folds(inputs, targets, transform=lambda x, y: lambda z: {"both": z["image"] * z["size"]})
+    assert scaled.train[0]["both"].shape == (5 * 82, 64)
+    with pytest.raises(js.ConfigError, match="stratify=True needs y to be one array"):
+        js.split(inputs, targets, stratify=True)
+    with pytest.raises(js.ConfigError, match="stratify has shape"):
+        js.folds(inputs, targets, stratify=y[:5])
+    with pytest.raises(js.ConfigError, match="have lengths 103, 104"):
+        js.split({"a": x, "b": np.zeros(104)}, y)
+
+
 @pytest.mark.parametrize("labels", [{}, {"stratify": True}, {"groups": np.arange(103) // 4}])
 def test_nested_folds_test_every_example_once(examples, labels):
     x, y = np.arange(103.0)[:, None], examples[1] % 3

@@ -1,5 +1,6 @@
 """Pytrees of arrays that share their first axis, the examples: converted, counted, compared and checked."""
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import jax
@@ -79,7 +80,11 @@ def _convert(name: str, value: object) -> np.ndarray:
         raise ConfigError(f"{name} is a sparse {kind}: pass a dense array, such as {name}.toarray().")
     if hasattr(value, "detach") and hasattr(value, "cpu"):  # PyTorch
         value = value.detach().cpu()  # pyright: ignore[reportAttributeAccessIssue]
-    if not hasattr(value, "__array__"):
+    if hasattr(value, "with_format"):  # Hugging Face's datasets
+        raise ConfigError(
+            f'{name} is a {kind}: pass its columns as arrays, such as dataset.with_format("numpy")["x"][:].'
+        )
+    if not hasattr(value, "__array__") and not (isinstance(value, Sequence) and not isinstance(value, str | bytes)):
         if isinstance(value, bool | int | float | complex | str | bytes):
             raise ConfigError(f"{name} is the {kind} {value!r}: pass arrays, such as numpy.asarray of a list.")
         if callable(value) or hasattr(value, "__iter__") or hasattr(value, "__getitem__"):

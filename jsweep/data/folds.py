@@ -4,27 +4,28 @@ from collections.abc import Sequence
 from typing import SupportsIndex
 
 import numpy as np
-from jaxtyping import Array, Int, Shaped
+from jaxtyping import Int, Shaped
 
 from jsweep._runtime.prng import Key, philox_key
-from jsweep.data.arrays import SupportsArray
-from jsweep.data.splits import Folds, Splits, check_fraction, check_pairs
+from jsweep.data.arrays import Arrays, count_examples
+from jsweep.data.pairs import Examples, Labels, check_pairs, labels_of, take
+from jsweep.data.splits import Folds, Splits, check_fraction
 from jsweep.data.stratify import class_rows
-from jsweep.data.transform import Transform, apply, apply_by_fold
+from jsweep.data.transform import Transform, apply, apply_by_fold, concatenate
 from jsweep.errors import ConfigError
 
 Rows = Int[np.ndarray, " _"]
 
 
 def folds(
-    x: Array | np.ndarray | SupportsArray | Sequence,
-    y: Array | np.ndarray | SupportsArray | Sequence,
+    x: Examples,
+    y: Examples,
     *,
     k: SupportsIndex = 5,
     repeats: SupportsIndex = 1,
     test: float = 0.2,
-    stratify: bool = False,
-    groups: Array | np.ndarray | SupportsArray | Sequence | None = None,
+    stratify: bool | Labels = False,
+    groups: Labels | None = None,
     transform: Transform | None = None,
     key: Key = 0,
 ) -> Splits:
@@ -41,7 +42,8 @@ def folds(
         k: the number of folds, at least 2.
         repeats: how often the examples are cut into folds anew; each config is then trained ``repeats * k`` times a seed.
         test: the fraction of the examples for test, from 0 (no test split) to below 1; they are in no fold.
-        stratify: whether each fold has the classes of ``y``, shape (examples,) of whole numbers, in the same proportions.
+        stratify: whether each fold has the classes of ``y``, shape (examples,) of whole numbers, in the same proportions; or
+            other labels that it has so, of the same shape.
         groups: one label per example, shape (examples,); examples of one group are never apart. Folds then are as equal in
             size as groups allow.
         transform: ``transform(x, y)`` is called with the examples that train in a fold and returns a function that maps inputs,
@@ -69,13 +71,13 @@ def folds(
 
 
 def nested_folds(
-    x: Array | np.ndarray | SupportsArray | Sequence,
-    y: Array | np.ndarray | SupportsArray | Sequence,
+    x: Examples,
+    y: Examples,
     *,
     k: SupportsIndex = 5,
     outer: SupportsIndex = 5,
-    stratify: bool = False,
-    groups: Array | np.ndarray | SupportsArray | Sequence | None = None,
+    stratify: bool | Labels = False,
+    groups: Labels | None = None,
     transform: Transform | None = None,
     key: Key = 0,
 ) -> tuple[Splits, ...]:
@@ -118,8 +120,8 @@ def nested_folds(
 
 
 def _splits(
-    x: np.ndarray,
-    y: np.ndarray,
+    x: Arrays,
+    y: Arrays,
     rest: Sequence[Sequence[Rows]],
     k: int,
     repeats: int,
@@ -132,29 +134,32 @@ def _splits(
         what = "examples" if all(len(unit) == 1 for part in rest for unit in part) else "groups"
         raise ConfigError(f"k={k!r} is more than the {left} {what} that are not for test: pass a smaller k or test.")
     kept = np.sort(np.concatenate([unit for part in rest for unit in part]))
-    tested = np.setdiff1d(np.arange(len(x)), kept)
-    place = np.zeros(len(x), np.int64)
+    count = count_examples(x)
+    tested = np.setdiff1d(np.arange(count), kept)
+    place = np.zeros(count, np.int64)
     place[kept] = np.arange(len(kept))
     held_out = tuple(np.sort(place[fold]) for _ in range(repeats) for fold in _cut(rest, k, rng))
     folded = Folds(held_out, len(kept), transformed=transform is not None)
-    inputs, test_inputs, fitted = x[kept], x[tested], ()
+    inputs, test_inputs, fitted = take(x, kept), take(x, tested), ()
     if transform is not None:
-        fitted, inputs = apply_by_fold(transform, inputs, y[kept], held_out)
-        test_inputs = np.concatenate([apply(one, test_inputs) if len(tested) else test_inputs for one in fitted])
-    examples = (inputs, np.concatenate([y[kept]] * folded.copies))
-    test = (test_inputs, np.concatenate([y[tested]] * folded.copies)) if len(tested) else None
-    return Splits(examples, examples, test, folded, fitted)
+        fitted, inputs = apply_by_fold(transform, inputs, take(y, kept), held_out)
+        if len(tested):
+            test_inputs = concatenate([apply(one, test_inputs) for one in fitted])
+    targets, test_targets = (concatenate([take(y, rows)] * folded.copies) for rows in (kept, tested))
+    examples = (inputs, targets)
+    return Splits(examples, examples, (test_inputs, test_targets) if len(tested) else None, folded, fitted)
 
 
-def _units(y: np.ndarray, stratify: bool, parts: int, groups: object) -> list[list[Rows]]:
+def _units(y: Arrays, stratify: bool | Labels, parts: int, groups: object) -> list[list[Rows]]:
     """What stays together, as rows, in parts of which each is cut in the same proportions: classes, or all as one."""
-    if groups is not None and stratify:
-        raise ConfigError("stratify=True does not go with groups: whole groups rarely have all classes; leave one out.")
+    labels, count = labels_of(y, stratify), count_examples(y)
+    if groups is not None and labels is not None:
+        raise ConfigError("stratify does not go with groups: whole groups rarely have all classes; leave one out.")
     if groups is not None:
-        _, numbers = np.unique(_labels(groups, len(y)), return_inverse=True)
+        _, numbers = np.unique(_labels(groups, count), return_inverse=True)
         order = np.argsort(numbers, kind="stable")
         return [np.split(order, np.cumsum(np.bincount(numbers))[:-1])]
-    rows = class_rows(y, parts) if stratify else [np.arange(len(y))]
+    rows = [np.arange(count)] if labels is None else class_rows(labels, parts)
     return [list(part[:, None]) for part in rows]
 
 

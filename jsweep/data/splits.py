@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import Array, Int, PyTree, Shaped
 
 from jsweep._runtime.prng import Key, philox_key
-from jsweep.data.arrays import Arrays, SupportsArray, as_array, as_arrays, check_values, count_examples
+from jsweep.data.arrays import Arrays, as_arrays, check_values, count_examples
 from jsweep.data.loader import Batches
+from jsweep.data.pairs import Examples, Labels, check_pairs, labels_of, take
 from jsweep.data.stratify import class_rows, part_sizes
 from jsweep.data.transform import Fitted, Transform, apply, fit
 from jsweep.errors import ConfigError
@@ -133,13 +134,13 @@ class Splits:
 
 
 def split(
-    x: Array | np.ndarray | SupportsArray | Sequence,
-    y: Array | np.ndarray | SupportsArray | Sequence,
+    x: Examples,
+    y: Examples,
     *,
     validation: float = 0.2,
     test: float = 0.2,
     key: Key = 0,
-    stratify: bool = False,
+    stratify: bool | Labels = False,
     transform: Transform | None = None,
 ) -> Splits:
     """Shuffle examples once and cut them into train, validation and test, each a tuple ``(x, y)``.
@@ -152,12 +153,14 @@ def split(
     examples than there are parts is refused.
 
     Args:
-        x: inputs, one per example on the first axis: an array, nested lists, or pandas, polars or PyTorch data.
+        x: inputs, one per example on the first axis: an array, nested lists, pandas, polars or PyTorch data, or a dict of
+            those.
         y: targets, of the same length.
         validation: the fraction of the examples for validation, above 0 and below 1.
         test: the fraction of the examples for test, from 0 (no test split) to below 1.
         key: a JAX key or a whole number.
-        stratify: whether to split each class of ``y``, shape (examples,) of whole numbers, in the same proportions.
+        stratify: whether to split each class of ``y``, shape (examples,) of whole numbers, in the same proportions; or other
+            labels to do so by, of the same shape.
         transform: ``transform(x, y)`` is called with the training part and returns a function that maps the inputs of all
             parts, such as ``lambda x, y: StandardScaler().fit(x).transform``; it is kept as ``transforms[0]``.
 
@@ -175,18 +178,23 @@ def split(
     x, y = check_pairs(x, y)
     _check_fractions(validation, test)
     rng = np.random.Generator(np.random.Philox(key=philox_key(key)))
-    rows = _stratified_rows(y, validation, test, rng) if stratify else _shuffled_rows(len(x), validation, test, rng)
+    labels, count = labels_of(y, stratify), count_examples(x)
+    rows = (
+        _shuffled_rows(count, validation, test, rng)
+        if labels is None
+        else _stratified_rows(labels, validation, test, rng)
+    )
     for name, index in zip(PARTS[: 3 if test > 0 else 2], rows, strict=False):
         if len(index) == 0:
             raise ConfigError(
-                f"validation={validation!r} and test={test!r} of {len(x)} examples leave none for {name}: "
+                f"validation={validation!r} and test={test!r} of {count} examples leave none for {name}: "
                 "lower the fractions or pass more examples."
             )
-    inputs, fitted = [x[index] for index in rows], ()
+    inputs, fitted = [take(x, index) for index in rows], ()
     if transform is not None:
-        fitted = (fit(transform, inputs[0], y[rows[0]]),)
-        inputs = [apply(fitted[0], part) if len(part) else part for part in inputs]
-    train, validation_part, test_part = ((part, y[index]) for part, index in zip(inputs, rows, strict=True))
+        fitted = (fit(transform, inputs[0], take(y, rows[0])),)
+        inputs = [apply(fitted[0], part) if len(index) else part for part, index in zip(inputs, rows, strict=True)]
+    train, validation_part, test_part = ((part, take(y, index)) for part, index in zip(inputs, rows, strict=True))
     return Splits(train, validation_part, test_part if test > 0 else None, transforms=fitted)
 
 
@@ -209,43 +217,6 @@ def _stratified_rows(y: Shaped[np.ndarray, "..."], validation: float, test: floa
 def _cut(rows: Int[np.ndarray, " rows"], n_validation: int, n_test: int) -> Rows:
     test, validation, train = np.split(rows, [n_test, n_test + n_validation])
     return train, validation, test
-
-
-def check_pairs(x: PyTree, y: PyTree) -> tuple[np.ndarray, np.ndarray]:
-    """``x`` and ``y`` as NumPy arrays of the same length; ConfigError for what cannot be paired or is not finite."""
-    _check_index(x, y)
-    x, y = _examples("x", x), _examples("y", y)
-    if x.ndim == 0 or y.ndim == 0 or len(x) != len(y):
-        raise ConfigError(
-            f"x has {len(x) if x.ndim else 'no'} examples and y has {len(y) if y.ndim else 'no'}: "
-            "pass arrays of the same length."
-        )
-    if not len(x):
-        raise ConfigError("x has no examples: pass at least two.")
-    for name, array in (("x", x), ("y", y)):
-        check_values(name, array)
-    return x, y
-
-
-def _examples(name: str, value: PyTree) -> np.ndarray:
-    """``x`` or ``y`` as a NumPy array."""
-    if value is None:
-        raise ConfigError(f"{name} is None: pass an array.")
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):  # also a column of Hugging Face's datasets
-        kind = type(value).__name__
-        try:
-            value = np.asarray(value)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise ConfigError(f"{name} is a {kind} whose parts have different lengths: pass an array.") from error
-    return np.asarray(as_array(name, value))
-
-
-def _check_index(x: PyTree, y: PyTree) -> None:
-    """Raise ConfigError for pandas data whose rows are labelled differently, and so perhaps ordered differently."""
-    if not (hasattr(x, "iloc") and hasattr(y, "iloc")) or len(x) != len(y):
-        return
-    if not x.index.equals(y.index):
-        raise ConfigError("x and y have different indexes: pass rows in the same order, such as y.loc[x.index].")
 
 
 def _check_fractions(validation: float, test: float) -> None:
