@@ -21,6 +21,7 @@ from jsweep._runtime.per_example import (
     in_unit_interval,
     is_class,
     one_logit,
+    parts_of,
     same_shape,
     without_ignored,
 )
@@ -181,6 +182,24 @@ def weighted(loss: PerExample) -> Loss:
         return _by_example(values * weights).sum(axis=-1)
 
     return weighted_loss
+
+
+def of_part(name: str, loss: PerExample) -> Loss:
+    """A loss of one part of outputs and targets that are dicts, such as one of several heads.
+
+    Args:
+        name: the key of the part, in outputs and targets alike.
+        loss: of the part.
+
+    Raises:
+        ConfigError: when called, where outputs or targets are no dict that has the part.
+
+    >>> import numpy as np
+    >>> value = of_part("value", squared_error)
+    >>> value({"value": np.array([1.0])}, {"value": np.array([3.0]), "class": np.array([0])}).tolist()
+    [4.0]
+    """
+    return lambda outputs, targets: loss(*parts_of(name, outputs, targets))
 
 
 def _by_example(values: Shaped[Array, "batch ..."]) -> Shaped[Array, "batch rest"]:

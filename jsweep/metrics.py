@@ -23,6 +23,7 @@ from jsweep._runtime.per_example import (
     classes_and_targets,
     is_class,
     one_logit,
+    parts_of,
     same_shape,
     without_ignored,
 )
@@ -196,19 +197,31 @@ f1_score = Metric(_f1_score, mode="max", per_example=False)
 """F1 of the positive class for one logit per example: ``2 TP / (2 TP + FP + FN)``; 0.0 without positives at all."""
 
 
-def _macro_f1_score(outputs: Logits, targets: Classes) -> Float[Array, ""]:
+def _macro_f1_score(outputs: Logits, targets: Classes, ignore: int | None = None) -> Float[Array, ""]:
     outputs, targets = classes_and_targets("macro_f1_score", outputs, targets, binary="jsweep.metrics.f1_score")
+    kept = jnp.ones(targets.shape, bool) if ignore is None else targets != ignore
     predicted = jnp.argmax(outputs, axis=-1).astype(targets.dtype)
-    targets_are, predicted_are = (is_class(outputs.shape[-1], labels) for labels in (targets, predicted))
+    targets_are, predicted_are = (
+        is_class(outputs.shape[-1], labels) & kept[..., None] for labels in (targets, predicted)
+    )
     count = lambda which: which.reshape(-1, outputs.shape[-1]).sum(axis=0, dtype=jnp.int32)
     both, either = count(targets_are & predicted_are), count(targets_are) + count(predicted_are)
     scores = 2.0 * both.astype(jnp.float32) / jnp.maximum(either, 1).astype(jnp.float32)
-    invalid = jnp.isnan(_nan_unless_valid(predicted == targets, outputs, targets)).any()
+    invalid = (jnp.isnan(_nan_unless_valid(predicted == targets, outputs, targets)) & kept).any()
     return jnp.where(invalid, jnp.nan, scores.sum() / (either > 0).sum().astype(jnp.float32))
 
 
 macro_f1_score = Metric(_macro_f1_score, mode="max", per_example=False)
-"""The mean of the classes' F1 for logits (batch, classes), over the classes that occur in targets or predictions."""
+"""The mean of the classes' F1 for logits (..., classes) and targets (...), over the classes in targets or predictions.
+
+A class that occurs in neither is left out, as scikit-learn does where it is not told the classes.
+"""
+
+
+def masked_macro_f1_score(*, ignore: int) -> Metric:
+    """`macro_f1_score` over the targets that are not ``ignore``, such as padding; every token of the split counts alike."""
+    check_ignore(ignore)
+    return Metric(lambda outputs, targets: _macro_f1_score(outputs, targets, ignore), mode="max", per_example=False)
 
 
 def _roc_auc(outputs: Labels, targets: Labels) -> Float[Array, ""]:
@@ -297,13 +310,30 @@ def weighted(metric: Metric | Callable[[PyTree, PyTree], Array]) -> Metric:
     return Metric(mean, mode=mode, per_example=False)
 
 
+def of_part(name: str, metric: Metric | Callable[[PyTree, PyTree], Array]) -> Metric:
+    """A metric of one part of outputs and targets that are dicts, such as one of several heads.
+
+    Args:
+        name: the key of the part, in outputs and targets alike.
+        metric: of the part.
+
+    Returns:
+        A metric of the same mode, per example or of the whole split as ``metric`` is.
+
+    Raises:
+        ConfigError: when called, where outputs or targets are no dict that has the part.
+    """
+    mode, each = (metric.mode, metric.per_example) if isinstance(metric, Metric) else (None, True)
+    return Metric(lambda outputs, targets: metric(*parts_of(name, outputs, targets)), mode=mode, per_example=each)
+
+
 def _mode_per_example(name: str, metric: Metric | Callable[[PyTree, PyTree], Array]) -> Mode | None:
     if not isinstance(metric, Metric):
         return None
     if not metric.per_example:
         raise ConfigError(
-            f"{name} got a metric of the whole split: pass one with a value per example (for perplexity, use "
-            "jsweep.metrics.masked_perplexity)."
+            f"{name} got a metric of the whole split: pass one with a value per example (to leave out padding, "
+            "jsweep.metrics.masked_perplexity and masked_macro_f1_score are such metrics)."
         )
     return metric.mode
 

@@ -112,10 +112,62 @@ def test_seeds_are_paired_across_configs_unless_independent_is_asked_for(data):
     assert first() != first(key=1)
 
 
+def test_a_state_that_is_no_longer_finite_has_no_score():
+    """The metric is finite whatever the weights are, as an argmax makes it; what was infinite from the start may be so."""
+
+    def init(config, key):
+        return {"weights": jnp.ones(3), "best": -jnp.inf, "steps": jnp.int32(0)}
+
+    def step(config, state, batch, key):
+        return state | {"weights": state["weights"] * config["growth"], "steps": state["steps"] + 1}, {
+            "entropy": jnp.float32(0)
+        }
+
+    def evaluate(config, state, split):
+        return {"return": (state["weights"] > 0).sum(), "many": state["steps"] + 2**24 + 1}
+
+    rows = np.zeros((4, 1), np.float32)
+    task = js.Task(init, step, evaluate, data=js.Splits(rows, rows), batch_size=1, modes={"return": "max"}, name="flat")
+    session = js.sweep(
+        task, js.grid({"growth": [0.5, 1e30]}), steps=6, evaluate_every=2, objective="validation/return", tile=2
+    )
+    sound, grown = session.trials()
+    assert (sound.nonfinite, grown.nonfinite) == (None, 2)
+    assert session.best().config == {"growth": 0.5}
+    assert [score.complete for score in session.ranking()] == [True, False]
+    assert session.curves("validation/many")[sound.id] == [(step, 2**24 + 1 + step) for step in (2, 4, 6)]
+    assert js.replay(session, grown.id).difference is None
+
+
+def test_scores_have_the_precision_of_their_arithmetic(tmp_path):
+    """In a process of its own, as 64 bits are for all of JAX."""
+    script = tmp_path / "double.py"
+    script.write_text(
+        "import jax; jax.config.update('jax_enable_x64', True)\n"
+        "import jax.numpy as jnp, numpy as np, jsweep as js\n"
+        "rows = np.zeros((4, 1))\n"
+        "step = lambda config, state, batch, key: (state * config['rate'], {'scale': state})\n"
+        "evaluate = lambda config, state, split: {'loss': state, 'huge': state * 1e300}\n"
+        "init = lambda config, key: jnp.float64(123456789.123)\n"
+        "task = js.Task(init, step, evaluate, data=js.Splits(rows, rows), batch_size=1)\n"
+        "session = js.sweep(task, [{'rate': 1 / 3}], steps=4, evaluate_every=2)\n"
+        "start, pairs = 123456789.123, lambda name: next(iter(dict(session.curves(name)).values()))\n"
+        "at = [start, start / 3, start / 3 / 3, start / 3 / 3 / 3, start / 3 / 3 / 3 / 3]\n"
+        "def check(name, *expected): np.testing.assert_allclose([v for _, v in pairs(name)], expected, rtol=1e-15)\n"
+        "check('validation/loss', at[2], at[4])\n"
+        "check('validation/huge', at[2] * 1e300, at[4] * 1e300)\n"
+        "check('train/scale', (at[0] + at[1]) / 2, (at[2] + at[3]) / 2)\n"
+        "assert session.best().mean == pairs('validation/loss')[-1][1]\n"
+        "assert js.replay(session, session.trials()[0].id).difference is None\n"
+    )
+    subprocess.run([sys.executable, script], check=True, timeout=120)
+
+
 def test_a_sweep_whose_trials_all_diverge_warns(data):
     wrong = js.Splits((data.train[0], data.train[1] + 1), data.validation)  # 10 is out of range
     with pytest.warns(
-        UserWarning, match="every trial became infinite or NaN, the first at step [0-9]+: look for labels"
+        UserWarning,
+        match=r"every trial .* NaN, the first at step [0-9]+ \(in train/loss, not in .*look for labels",
     ):
         result = js.sweep(make_task(wrong), [{"learning_rate": 0.1}, {"learning_rate": 0.2}], steps=20)
     with pytest.raises(js.JsweepError, match="has finished with a finite validation/loss under all its seeds"):

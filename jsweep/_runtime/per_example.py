@@ -2,7 +2,7 @@
 
 import math
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
 import numpy as np
@@ -71,6 +71,19 @@ def classes_and_targets(
     if targets.dtype.itemsize < 4:  # so that the number of classes fits the type that it is compared in
         targets = targets.astype(jnp.int32)
     return at_least_float32(outputs), targets
+
+
+def parts_of(name: str, outputs: PyTree, targets: PyTree) -> tuple[PyTree, PyTree]:
+    """One part of outputs and of targets; ConfigError where either is no dict that has it."""
+    for which, value in (("outputs", outputs), ("targets", targets)):
+        if not isinstance(value, Mapping) or name not in value:
+            has = (
+                f"a dict of {', '.join(map(repr, value))}"
+                if isinstance(value, Mapping)
+                else f"a {type(value).__name__}"
+            )
+            raise ConfigError(f"of_part({name!r}, ...) got {which} that are {has}: return a dict that has {name!r}.")
+    return outputs[name], targets[name]
 
 
 def is_class(classes: int, labels: Integer[AnyArray, "*batch"]) -> Bool[Array, "*batch classes"]:

@@ -20,7 +20,6 @@ def best(sweep: str | None, store: str, selection: Selection, as_json: bool) -> 
     if as_json:
         print_json(score)
         return
-    seeds = f"{len(score.values)} seed{'s' * (len(score.values) != 1)}"
-    click.echo(f"{clean(score.metric)} {score.mean:.5g} ± {score.std:.2g} over {seeds} at step {score.step}")
+    click.echo(f"{clean(score.metric)} {score.mean:.5g} ± {score.std:.2g} over {score.runs} at step {score.step}")
     click.echo(f"{config_lines(score.config)}\n")
     print_table("", ["trial", "seed", score.metric], [*zip(score.trials, score.seeds, score.values)])

@@ -4,13 +4,12 @@ Training examples are arrays, in memory or mapped from disk, or `Batches` that c
 """
 
 import numbers
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import jax
 import numpy as np
-from jaxtyping import Array, Int, PyTree, Shaped
+from jaxtyping import Int, PyTree, Shaped
 
 from jsweep._runtime.prng import Key, philox_key
 from jsweep.data.arrays import Arrays, as_arrays, check_values, count_examples

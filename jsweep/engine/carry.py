@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float32, Int32, PyTree
+from jaxtyping import Array, Float, Int32, PyTree
 
 from jsweep.storage.arrays import named_arrays, restore
 
@@ -34,7 +34,7 @@ class Carry:
     step: int
     since: int
     state: PyTree
-    sums: Mapping[str, Float32[ArrayLike, "*lanes"]]
+    sums: Mapping[str, Float[ArrayLike, "*lanes"]]
     first_nonfinite_step: Int32[ArrayLike, "*lanes"]
 
     @property
@@ -120,7 +120,10 @@ def from_arrays(
     first = arrays.get("first_nonfinite_step")
     if restored is None or first is None or len(known) < len(sums) or first.dtype != np.int32:
         return None
-    if any(value.dtype != np.float32 or value.shape != first.shape for value in known.values()) or first.ndim != 1:
+    if (
+        any(value.dtype not in (np.float32, np.float64) or value.shape != first.shape for value in known.values())
+        or first.ndim != 1
+    ):
         return None
     if any(len(leaf) != len(first) for leaf in jax.tree.leaves(restored)):
         return None

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float32, Int32, PyTree, UInt32
+from jaxtyping import Array, Bool, Float, Int32, Num, PyTree, UInt32
 
 from jsweep._runtime.backend import compilation_cache, reductions_are_correct
 from jsweep._runtime.prng import step_key, trial_keys
@@ -36,7 +37,7 @@ class Lanes(NamedTuple):
 class Tally(NamedTuple):
     """What is recorded of training: the sums of its metrics, and each lane's first step with a non-finite one (-1: none)."""
 
-    sums: Mapping[str, Float32[ArrayLike, " lanes"]]
+    sums: Mapping[str, Float[ArrayLike, " lanes"]]
     first_nonfinite_step: Int32[ArrayLike, " lanes"]
 
 
@@ -58,10 +59,11 @@ class Steps(NamedTuple):
 class TileProgram:
     """The three compiled programs of a tile, for one device.
 
-    - ``init(root, seeds, config_data, values) -> state, noise, order``
+    - ``init(root, seeds, config_data, values) -> state, noise, order, watched``: which leaves of each lane's state are finite
     - ``train(lanes, state, tally, batches, steps) -> state, sums, first_nonfinite_step``
-    - ``evaluate(values, state, split) -> {metric: (C,)}``; where there are folds ``evaluate(values, state, rows, split)``, with
-      the rows of ``split`` that validate each lane
+    - ``evaluate(values, state, watched, split) -> {metric: (C,)}, sound``, where ``sound`` says whether what is watched is
+      finite still; where there are folds ``evaluate(values, state, watched, rows, split)``, with the rows of ``split`` that
+      validate each lane
     """
 
     init: Callable[..., PyTree]
@@ -144,7 +146,7 @@ def lower_train(
 ) -> jax.stages.Lowered:
     """The training program alone; the arguments are those of `lower_tile`, and ``plain`` leaves the task as it is written."""
     shapes = _Shapes(group, width, device)
-    sums = {name: shapes.array((width,), jnp.float32) for name in group.traced.train_metrics}
+    sums = {name: shapes.array((width,), sums_dtype()) for name in group.traced.train_metrics}
     rows = shapes.array((STEPS_PER_CALL, *([] if group.shared else [width]), group.rows), jnp.int32)
     scalar = shapes.array((), jnp.int32)
     in_form = _as_written if plain else functools.partial(_for_device, device=device)
@@ -165,8 +167,9 @@ def lower_plain_evaluate(task: Task, group: Group, width: int, device: jax.Devic
 def _lower_evaluate(task: Task, group: Group, shapes: "_Shapes", in_form: _Form) -> jax.stages.Lowered:
     rows = () if group.validation_rows is None else (shapes.array((shapes.width, group.validation_rows), jnp.int32),)
     function = _of_rows(group.traced.run_evaluate) if rows else group.traced.run_evaluate
-    evaluate = jax.jit(_evaluate(function, shapes.width, in_form))
-    return evaluate.lower(shapes.values, shapes.state, *rows, shapes.like(task.data.validation))
+    evaluate = jax.jit(_evaluate_and_check(function, shapes.width, in_form))
+    watched = shapes.array((shapes.width, len(_inexact_leaves(shapes.state))), jnp.bool_)
+    return evaluate.lower(shapes.values, shapes.state, watched, *rows, shapes.like(task.data.validation))
 
 
 def lower_test(task: Task, group: Group, width: int, device: jax.Device) -> jax.stages.Lowered:
@@ -224,7 +227,8 @@ def _init(group: Group, width: int) -> Callable[..., PyTree]:
     def init(root: Array, seeds: Array, config_data: Array, values: Mapping[str, Array]) -> PyTree:
         def one(seed: Array, data: Array, values: Mapping[str, Array]) -> PyTree:
             for_init, order, noise = trial_keys(root, seed, data)
-            return group.traced.run_init(values, for_init), jax.random.key_data(noise), jax.random.key_data(order)
+            state = group.traced.run_init(values, for_init)
+            return state, jax.random.key_data(noise), jax.random.key_data(order), _finite_leaves(state)
 
         return over_lanes(one, width)(seeds, config_data, values)
 
@@ -248,7 +252,7 @@ def _train(group: Group, width: int, in_form: _Form) -> Callable[..., PyTree]:
             seen = gather(indices) if group.shared else indices
             all_lanes = in_form(over_lanes(one, width, shared=int(group.shared)))
             state, metrics = all_lanes(lanes.values, lanes.noise, state, seen)
-            sums = {name: sums[name] + metrics[name].astype(jnp.float32) for name in sums}
+            sums = {name: sums[name] + metrics[name].astype(sums[name].dtype) for name in sums}
             for value in metrics.values():
                 is_first = (first_nonfinite_step < 0) & ~jnp.isfinite(value)
                 first_nonfinite_step = jnp.where(is_first, step, first_nonfinite_step)
@@ -259,14 +263,51 @@ def _train(group: Group, width: int, in_form: _Form) -> Callable[..., PyTree]:
     return train
 
 
+def sums_dtype() -> np.dtype:
+    """The type that metrics of training are added up in: float32, or float64 where JAX has 64 bits."""
+    return jax.dtypes.canonicalize_dtype(np.float64)
+
+
+def _finite_leaves(state: PyTree) -> Bool[Array, " leaves"]:
+    """Which floating-point leaves of a lane's state are finite."""
+    found = [jnp.isfinite(leaf).all() for leaf in _inexact_leaves(state)]
+    return jnp.stack(found) if found else jnp.zeros(0, jnp.bool_)
+
+
+def _inexact_leaves(state: PyTree) -> list[Any]:
+    return [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+
+
+def _evaluate_and_check(
+    function: Callable[..., Mapping[str, Array]], width: int, in_form: _Form
+) -> Callable[..., PyTree]:
+    """Evaluation, and whether the leaves of the state that were finite at first still are.
+
+    A step that returns no loss, or one that was computed before its last update, shows no NaN, and an argmax hides it.
+    """
+    measure = _evaluate(function, width, in_form)
+
+    def evaluate(values: PyTree, state: PyTree, watched: Bool[Array, "lanes leaves"], *rest: PyTree) -> PyTree:
+        sound = over_lanes(lambda state, watched: (_finite_leaves(state) | ~watched).all(), width)
+        return measure(values, state, *rest), sound(state, watched)
+
+    return evaluate
+
+
 def _evaluate(function: Callable[..., Mapping[str, Array]], width: int, in_form: _Form) -> Callable[..., PyTree]:
-    def evaluate(*args: PyTree) -> dict[str, Float32[Array, " lanes"]]:
-        def one(*args: PyTree) -> dict[str, Float32[Array, ""]]:
-            return {name: jnp.asarray(value, jnp.float32) for name, value in function(*args).items()}
+    def evaluate(*args: PyTree) -> dict[str, Num[Array, " lanes"]]:
+        def one(*args: PyTree) -> dict[str, Num[Array, ""]]:
+            return {name: _recorded(jnp.asarray(value)) for name, value in function(*args).items()}
 
         return in_form(over_lanes(one, width, shared=1))(*args)
 
     return evaluate
+
+
+def _recorded(value: Num[Array, ""]) -> Num[Array, ""]:
+    """A metric in its own type, but for floats of less than 32 bits."""
+    narrow = jnp.issubdtype(value.dtype, jnp.inexact) and value.dtype.itemsize < 4
+    return value.astype(jnp.float32) if narrow or value.dtype == jnp.bool_ else value
 
 
 def _of_rows(function: Callable[..., Mapping[str, Array]]) -> Callable[..., Mapping[str, Array]]:

@@ -3,15 +3,16 @@
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float32, PyTree, UInt32
+from jaxtyping import Bool, Float, PyTree, UInt32
 
 from jsweep._runtime.prng import config_key_data
 from jsweep.engine.carry import Carry
 from jsweep.engine.input_pipeline import InputPipeline
-from jsweep.engine.program import Batches, Lanes, Steps, Tally, TileProgram
+from jsweep.engine.program import Batches, Lanes, Steps, Tally, TileProgram, sums_dtype
 from jsweep.planning import Group, Tile
 from jsweep.storage.records import Score, Trial
 from jsweep.task.task import Task
@@ -107,7 +108,7 @@ def train_tile(
     for piece in tile.pieces(0 if begin is None else begin.step):
         for segment in train_tile(context, piece, begin):
             begin = segment.carry
-    lanes, carry, pipeline = _start(context, tile)
+    lanes, watched, carry, pipeline = _start(context, tile)
     if begin is not None:
         state, sums, first = jax.device_put((begin.state, begin.sums, begin.first_nonfinite_step), context.device)
         carry = Carry(begin.step, begin.since, state, sums, first)
@@ -119,12 +120,21 @@ def train_tile(
         begun = carry.step
         carry = _train_to(stop, context, lanes, carry, pipeline) if stop > begun else carry
         running = [trial for trial in tile.trials if trial.steps >= stop]
-        scores = _evaluate(context, tile, lanes, carry)
+        scores = _evaluate(context, tile, lanes, watched, carry)
         stop = next_stop(carry.step, tile.trials, every, more)
         yield Segment(scores, carry, stop is None, (carry.step - begun) * len(running))
 
 
-def _start(context: TileContext, tile: Tile) -> tuple[Lanes, Carry, InputPipeline]:
+class _Start(NamedTuple):
+    """A tile at step 0; ``watched`` are the leaves of each lane's state that are finite there."""
+
+    lanes: Lanes
+    watched: Bool[jax.Array, "lanes leaves"]
+    carry: Carry
+    pipeline: InputPipeline
+
+
+def _start(context: TileContext, tile: Tile) -> _Start:
     """The tile at step 0, from its trials' seeds."""
     setting, group = context.setting, context.group
     values = jax.device_put(group.lane_values(tile.lanes), context.device)
@@ -132,12 +142,12 @@ def _start(context: TileContext, tile: Tile) -> tuple[Lanes, Carry, InputPipelin
     folds = setting.task.data.folds
     seeds = np.array([trial.seed // (folds.count if folds else 1) for trial in tile.lanes], np.uint32)
     # The compiled program puts small arrays on its device.
-    state, noise, order = context.program.init(setting.root, seeds, config_data, values)
+    state, noise, order, watched = context.program.init(setting.root, seeds, config_data, values)
     pipeline = InputPipeline(
         setting.task, group, tile.lanes, np.asarray(order), resident=context.data.train, window=context.window
     )
     carry = Carry(0, 0, state, _zero_sums(context), np.full(tile.width, -1, np.int32))
-    return Lanes(values, noise), carry, pipeline
+    return _Start(Lanes(values, noise), watched, carry, pipeline)
 
 
 def _train_to(stop: int, context: TileContext, lanes: Lanes, carry: Carry, pipeline: InputPipeline) -> Carry:
@@ -158,9 +168,9 @@ def _train_to(stop: int, context: TileContext, lanes: Lanes, carry: Carry, pipel
     return Carry(step, since, state, sums, first)
 
 
-def _zero_sums(context: TileContext) -> dict[str, Float32[np.ndarray, " lanes"]]:
+def _zero_sums(context: TileContext) -> dict[str, Float[np.ndarray, " lanes"]]:
     width = context.program.width
-    return {name: np.zeros(width, np.float32) for name in context.group.traced.train_metrics}
+    return {name: np.zeros(width, sums_dtype()) for name in context.group.traced.train_metrics}
 
 
 def next_stop(step: int, trials: Sequence[Trial], evaluate_every: int, more_stops: Collection[int] = ()) -> int | None:
@@ -185,18 +195,24 @@ def count_stops(trials: Sequence[Trial], evaluate_every: int) -> int:
     return max(ends) // evaluate_every + sum(end % evaluate_every != 0 for end in ends)
 
 
-def _evaluate(context: TileContext, tile: Tile, lanes: Lanes, carry: Carry) -> tuple[Score, ...]:
-    """The scores of the trials that are due at the carry's step."""
+def _evaluate(
+    context: TileContext, tile: Tile, lanes: Lanes, watched: Bool[jax.Array, "lanes leaves"], carry: Carry
+) -> tuple[Score, ...]:
+    """The scores of the trials that are due at the carry's step; NaN where the state has become NaN or infinite."""
     step, every = carry.step, context.setting.evaluate_every
     folds = context.setting.task.data.folds
     rows = (
         () if folds is None else (np.stack([folds.validation[folds.of(t.seed)] for t in tile.lanes]).astype(np.int32),)
     )
-    measured = jax.device_get(context.program.evaluate(lanes.values, carry.state, *rows, context.data.validation))
+    measured, sound = jax.device_get(
+        context.program.evaluate(lanes.values, carry.state, watched, *rows, context.data.validation)
+    )
     sums, first = jax.device_get((carry.sums, carry.first_nonfinite_step))
-    metrics = {f"train/{name}": total / np.float32(step - carry.since) for name, total in sums.items()}
+    first = np.where((first < 0) & ~sound, step, first)
+    measured = {name: np.where(sound, values.astype(np.float64), np.nan) for name, values in measured.items()}
+    metrics = {f"train/{name}": total / total.dtype.type(step - carry.since) for name, total in sums.items()}
     metrics |= {f"validation/{name}": values for name, values in measured.items()}
-    listed = {name: np.asarray(values).tolist() for name, values in metrics.items()}
+    listed = {name: np.asarray(values).astype(np.float64).tolist() for name, values in metrics.items()}
     return tuple(
         _score(trial, step, {name: values[lane] for name, values in listed.items()}, int(first[lane]))
         for lane, trial in enumerate(tile.trials)

@@ -35,6 +35,7 @@ from jsweep.engine.program import (
     compile_program,
     compiler_options,
     lower_train,
+    sums_dtype,
 )
 from jsweep.planning import Group
 from jsweep.task.task import Task
@@ -147,7 +148,7 @@ def _timing(
     """
     values = {name: jnp.ones(width, lane.dtype) for name, lane in group.lanes.items()}
     lanes = Lanes(values, jnp.zeros((width, 2), jnp.uint32))
-    sums = {name: jnp.zeros(width, jnp.float32) for name in group.traced.train_metrics}
+    sums = {name: jnp.zeros(width, sums_dtype()) for name in group.traced.train_metrics}
     tally = Tally(sums, jnp.full(width, -1, jnp.int32))
     rows = jnp.zeros((STEPS_PER_CALL, *([] if group.shared else [width]), group.rows), jnp.int32)
 

@@ -7,6 +7,7 @@ it alone share the group; groups whose jaxprs turn out equal are one.
 
 import functools
 import math
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -22,9 +23,9 @@ from jsweep.planning.identity import identity_of
 from jsweep.planning.lane_types import INT, LaneType, exceeds
 from jsweep.planning.numbers import why_not_numbers
 from jsweep.planning.padding import why_rows_mix
-from jsweep.planning.roles import ENGINE_NAMES, Role, RoleKind, reason_of
+from jsweep.planning.roles import ENGINE_NAMES, Role, RoleKind, reason_of, user_frame
 from jsweep.planning.traced import LaneFunctions, Traced, retracing, trace
-from jsweep.space import config_id
+from jsweep.space import config_id, format_value
 from jsweep.storage.records import Trial
 from jsweep.task.task import Task
 
@@ -102,6 +103,8 @@ def make_groups(
             group = Group(draft.static, draft.lanes, members, draft.rows, draft.traced, shared, draft.varying)
             groups += _by_fold_size(task, group)
     untraceable = {t.id: error for number, error in failed.items() for t in planner.trials_of[number]}
+    for number, error in failed.items():
+        _note_config(error, planner.configs[number])
     if not groups:
         raise next(iter(untraceable.values()))
     check_repeatable(task, groups, recorded.programs)
@@ -122,6 +125,15 @@ def _by_fold_size(task: Task, group: Group) -> list[Group]:
         traced = group.traced if size == sizes[0] else trace(task, group.static, group.lanes, group.rows, size)
         found.append(replace(group, trials=members, traced=traced, validation_rows=size))
     return [each for each in found if each.trials]
+
+
+def _note_config(error: Exception, config: Config) -> None:
+    """Say in the traceback which config was traced, and where in the user's code that went wrong."""
+    place = user_frame(traceback.extract_tb(error.__traceback__))
+    shown = ", ".join(f"{name}={format_value(value)}" for name, value in config.items())
+    note = f"jsweep was tracing the task for the config {shown}" + (f"; the error arose in {place}." if place else ".")
+    if note not in getattr(error, "__notes__", ()):
+        error.add_note(note)
 
 
 class _Planner:
@@ -183,7 +195,9 @@ class _Planner:
             if isinstance(traced, Exception):
                 failed[members.pop(0)] = traced
                 if not drafts and len(failed) >= _PATIENCE:
-                    raise next(iter(failed.values()))
+                    number, error = next(iter(failed.items()))
+                    _note_config(error, self.configs[number])
+                    raise error
                 if not members:
                     del waiting[signature]
                 continue

@@ -109,8 +109,13 @@ def user_frame(frames: traceback.StackSummary) -> str | None:
     """The innermost frame in the user's code, as "function (file.py:line)"; None where there is none."""
     libraries = [os.path.dirname(module.__file__ or "") for module in (jax, np, optax)]
     ours = os.path.dirname(os.path.dirname(__file__))
-    for frame in reversed(frames):
-        inside = any(frame.filename.startswith(folder + os.sep) for folder in (*libraries, ours))
-        if not inside and not frame.filename.startswith("<"):
-            return f"{frame.name} ({os.path.basename(frame.filename)}:{frame.lineno})"
+    outside = [
+        frame
+        for frame in reversed(frames)
+        if not any(frame.filename.startswith(folder + os.sep) for folder in (*libraries, ours))
+        and not frame.filename.startswith("<")
+    ]
+    own = [frame for frame in outside if f"{os.sep}site-packages{os.sep}" not in frame.filename]
+    for frame in own or outside:  # of a model library only where all code is installed
+        return f"{frame.name} ({os.path.basename(frame.filename)}:{frame.lineno})"
     return None

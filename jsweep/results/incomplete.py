@@ -35,12 +35,15 @@ def why_nothing_is_complete(
 
 
 def divergences(trials: Sequence[Trial]) -> str:
-    """How many trials recorded a metric that is NaN or infinite, with the first of them; "" where none did."""
+    """How many trials had a state or a metric that was NaN or infinite, with the first of them; "" where none did."""
     found = [trial for trial in trials if trial.nonfinite is not None and trial.status != Status.FAILED]
     if not found:
         return ""
     first = min(found, key=lambda trial: trial.nonfinite or 0)
-    return f"{_count(found)} became NaN or infinite in some metric, the first ({clean(first.id)}) at step {first.nonfinite}"
+    return (
+        f"{_count(found)} became NaN or infinite, in the state or in a metric, the first ({clean(first.id)}) at step "
+        f"{first.nonfinite}"
+    )
 
 
 def failures(sweep: str, trials: Sequence[Trial]) -> str:

@@ -59,15 +59,20 @@ class ConfigScore:
     copies: int = 0
 
     @property
+    def runs(self) -> str:
+        """What the mean is over, in words: seeds, or folds and seeds."""
+        count = len(self.values)
+        return f"{count} runs (folds and seeds)" if self.overlap else f"{count} seed{'s' * (count != 1)}"
+
+    @property
     def standard_error(self) -> float:
         """The standard error of the mean over seeds; NaN for one seed."""
         count = len(self.values)
         return self.std * math.sqrt(1 / count + self.overlap) if count > 1 else math.nan
 
     def __str__(self) -> str:
-        seeds = f"{len(self.values)} seed{'s' * (len(self.values) != 1)}"
         spread = f" ± {self.std:.2g}" if len(self.values) > 1 else ""
-        where = f"{clean(self.metric)} {self.mean:.5g}{spread} over {seeds} at step {self.step}"
+        where = f"{clean(self.metric)} {self.mean:.5g}{spread} over {self.runs} at step {self.step}"
         copied = f" (last, after {self.copies} cop{'ies' if self.copies > 1 else 'y'})" if self.copies else ""
         return f"{where}: {clean(format_config(self.config), 1000)}{copied}"
 

@@ -39,6 +39,8 @@ from jsweep.results.report import Page, check_target, page_of
 from jsweep.results.summary import Summary, counts_of, plural, time_of
 from jsweep.storage import Status, Trial
 
+CONFIRMS = "-confirm"  # ends the name of a sweep that trains the best configs of another one under fresh seeds
+
 
 class Result(RecordedSweep):
     """A sweep as its store holds it, ranked and judged, restricted to ``trial_ids`` (None: all of its trials)."""
@@ -231,7 +233,9 @@ class Result(RecordedSweep):
         recorded = self.recorded(trial for trial in trials if trial.id in best)  # no check looks at other curves
         of = lambda metric: curves_of(metric, {trial: own.get(metric, []) for trial, own in recorded.items()})
         training = of("train/loss") if "train/loss" in self.metrics() else None
-        return Diagnosis(objective.metric, diagnose(evidence_of(ranking, trials, of(objective.metric), training, last)))
+        confirms = self.name.endswith(CONFIRMS) and self.name.removesuffix(CONFIRMS) in self._store.names()
+        evidence = evidence_of(ranking, trials, of(objective.metric), training, last, confirms)
+        return Diagnosis(objective.metric, diagnose(evidence))
 
     @of_one_moment
     def importance(self, metric: str | Objective | None = None, *, method: Method | None = None) -> Importance:

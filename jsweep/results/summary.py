@@ -49,9 +49,9 @@ class Summary:
         return "".join(f"<div>{part}</div>" for part in [*texts, table, *end] if part)
 
     def _heading(self) -> str:
-        seeds = max(len(score.values) for score in self.top)
+        runs = max(self.top, key=lambda score: len(score.values)).runs
         goal = f" ({self.objective.mode})" if self.objective else ""
-        return f"best by {clean(self.top[0].metric)}{goal}, mean ± std over {seeds} seed{'s' * (seeds != 1)}:"
+        return f"best by {clean(self.top[0].metric)}{goal}, mean ± std over {runs}:"
 
 
 def counts_of(trials: Sequence[Trial]) -> str:

@@ -1,13 +1,16 @@
 """Confirmation: the best configs of a sweep trained under fresh seeds, and chosen from again."""
 
+import importlib.util
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import SupportsIndex
 
 from jsweep.errors import ConfigError
+from jsweep.results.contenders import contenders
 from jsweep.results.objective import Objective
 from jsweep.results.ranking import At, ConfigScore
+from jsweep.results.result import CONFIRMS
 from jsweep.results.text_table import config_columns, format_table, spread
 from jsweep.runner.progress import ProgressMode
 from jsweep.runner.run import run
@@ -51,10 +54,20 @@ class Confirmation:
             ("mean before", [old.mean for *_, old, _ in rows]),
             *config_columns([score.config for *_, score in rows]).items(),
         ]
-        seeds = len(self.best.values)
-        title = f"{self.best.metric} ({self.best.mode}) over {seeds} fresh seed{'s' * (seeds != 1)}"
+        runs = self.best.runs.replace(" seed", " fresh seed")
+        title = f"{self.best.metric} ({self.best.mode}) over {runs}"
         table = format_table(title, [name for name, _ in columns], [*zip(*(cells for _, cells in columns))], width)
-        return f"{table}\nthe first choice scored {self.optimism:+.2g} better before than it does under fresh seeds"
+        note = f"the first choice scored {self.optimism:+.2g} better before than it does under fresh seeds"
+        return f"{table}\n{note}{self._told()}"
+
+    def _told(self) -> str:
+        """Whether fresh seeds tell the best config from the others, in words."""
+        if len(self.fresh) < 2 or len(self.best.values) < 2 or importlib.util.find_spec("scipy") is None:
+            return ""
+        near, others = len(contenders(self.fresh)) - 1, len(self.fresh) - 1
+        if not near:
+            return "\nit is better than every other one, at 95% confidence"
+        return f"\n{near} of the other {others} cannot be told from the best at 95% confidence"
 
 
 def confirm(
@@ -110,7 +123,7 @@ def confirming(session: Session, first: Sequence[ConfigScore], seeds: int) -> Sw
         session.prepared.sweep,
         configs=[score.config for score in first],
         seeds=range(begin, begin + seeds),
-        name=f"{session.name}-confirm",
+        name=f"{session.name}{CONFIRMS}",
         objective=Objective(first[0].metric, first[0].mode),
         evaluate_every=session.prepared.setting.evaluate_every,
         rule=None,

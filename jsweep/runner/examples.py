@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float32, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from jsweep.errors import ConfigError
 from jsweep.planning.groups import seen_by_task
@@ -22,7 +22,7 @@ CHUNK = 256  # examples evaluated at once
 TOLERANCE = 1e-3  # by how much the mean over examples may differ from the recorded score, relative to 1 or to the score
 
 
-def example_values(session: "Session", score: ConfigScore) -> Float32[np.ndarray, "runs examples"]:
+def example_values(session: "Session", score: ConfigScore) -> Float[np.ndarray, "runs examples"]:
     """A config's metric for each validation example, under each of its seeds.
 
     ``evaluate`` is asked about each example alone. Where there are folds, each example's value is that of the model that was
@@ -55,13 +55,13 @@ def example_values(session: "Session", score: ConfigScore) -> Float32[np.ndarray
         state = session.state(trial, step=score.step)
         split = jax.tree.map(lambda a, rows=rows: a[rows], task.data.validation)
         values = _values(task, replace(planned[trial], config=score.config), state, split)
-        own = np.asarray(values[name], np.float32)
+        own = np.asarray(values[name])
         if abs(float(own.mean()) - recorded) > TOLERANCE * max(1.0, abs(recorded)):
             raise ConfigError(
                 f"{score.metric} is {recorded:.6g} on the validation examples together and {own.mean():.6g} as the mean over "
                 "them one by one: it has no value for a single example; pass another metric."
             )
-        runs.setdefault(run, np.full(examples, np.nan, np.float32))[own_rows] = own
+        runs.setdefault(run, np.full(examples, np.nan))[own_rows] = own
     return np.stack(list(runs.values()))
 
 

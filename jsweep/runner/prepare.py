@@ -1,5 +1,6 @@
 """A sweep checked and analysed before anything is compiled."""
 
+import difflib
 import math
 import warnings
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from jsweep.errors import ConfigError, StoreError
 from jsweep.planning import Annotations, Group, RecordedRoles, Role, RoleKind, make_groups, make_trials
 from jsweep.planning.grouping import Grouped, Traces
 from jsweep.planning.identity import data_hash, test_hash
+from jsweep.planning.roles import ENGINE_NAMES
 from jsweep.planning.trained_hyperparameters import trained_hyperparameters
 from jsweep.results.objective import DEFAULT_METRIC, Objective, check_recorded
 from jsweep.runner.clones import with_clones
@@ -30,6 +32,9 @@ from jsweep.space import configs as checked
 from jsweep.storage.records import SweepRecord, Trial
 
 EVALUATIONS = 10  # of the longest trial, where evaluate_every is not given
+
+
+READ_BY_JSWEEP = (*ENGINE_NAMES, "l2")
 
 
 @dataclass(frozen=True)
@@ -61,16 +66,25 @@ class Prepared:
     def metrics(self) -> list[str]:
         """The names under which scores are recorded: "train/loss", "validation/loss", ..."""
         train = [f"train/{name}" for group in self.groups for name in group.traced.train_metrics]
-        validation = [f"validation/{name}" for group in self.groups for name in group.traced.evaluation_metrics]
-        return list(dict.fromkeys((*train, *validation)))
+        return list(dict.fromkeys((*train, *self.validation_metrics)))
+
+    @property
+    def validation_metrics(self) -> list[str]:
+        """Those that are measured on the validation split."""
+        names = [f"validation/{name}" for group in self.groups for name in group.traced.evaluation_metrics]
+        return list(dict.fromkeys(names))
 
     @property
     def objective(self) -> Objective | None:
-        """The metric that selects; "validation/loss" unless another was asked for, None where that is not measured."""
+        """The metric that selects: what was asked for, "validation/loss", or the only validation metric with a direction."""
         if self.sweep.objectives:
             return self.sweep.objectives[0]
-        mode = self.sweep.task.modes.get("loss")
-        return Objective(DEFAULT_METRIC, mode) if mode and DEFAULT_METRIC in self.metrics else None
+        modes = self.sweep.task.modes
+        known = [
+            Objective(name, mode) for name in self.validation_metrics if (mode := modes.get(name.partition("/")[2]))
+        ]
+        default = [objective for objective in known if objective.metric == DEFAULT_METRIC] or known
+        return default[0] if len(default) == 1 else None
 
     @property
     def rule(self) -> Rule | None:
@@ -207,7 +221,8 @@ def _check_rule(prepared: Prepared) -> None:
     rule, seeds = prepared.rule, len({trial.seed for trial in prepared.trials})
     if prepared.objective is None or prepared.objective.mode is None:
         raise ConfigError(
-            f"rule={rule.name} needs an objective to judge by: pass objective=, such as 'validation/loss'."
+            f"rule={rule.name} needs an objective to judge by: pass objective=, one of "
+            f"{', '.join(map(repr, prepared.validation_metrics))}."
         )
     if seeds < rule.least_seeds:
         raise ConfigError(
@@ -217,11 +232,17 @@ def _check_rule(prepared: Prepared) -> None:
     check_rungs(rule, [trial.steps for trial in prepared.trials], prepared.setting.evaluate_every)
 
 
+def _meant(name: str) -> str:
+    """What a name that nothing reads may be a misspelling of."""
+    close = difflib.get_close_matches(name.lower(), READ_BY_JSWEEP, n=1, cutoff=0.7)
+    return f" (did you mean {close[0]!r}?)" if close and close[0] != name else ""
+
+
 def _warn_of_unused(roles: Mapping[str, Role], annotations: Annotations) -> None:
     unused = {n: r for n, r in roles.items() if r.kind == RoleKind.UNUSED and n not in annotations.conditions}
     if not unused:
         return
-    reasons = "; ".join(f"{name!r}: {role.reason}" for name, role in unused.items())
+    reasons = "; ".join(f"{name!r}: {role.reason}{_meant(name)}" for name, role in unused.items())
     warnings.warn(
         f"some hyperparameters have no effect ({reasons}): trials that differ in them alone are the same trial; take them "
         "out of the space, or use them in the task.",

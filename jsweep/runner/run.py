@@ -1,6 +1,7 @@
 """Running a sweep: train what its store lacks, claim by claim, and record each segment as it comes."""
 
 import contextlib
+import math
 import os
 import threading
 import time
@@ -227,10 +228,21 @@ def _warn_of_failures(store: Store, session: Session) -> None:
     if diverged and len(diverged) == len(rows) and not any(score.complete for score in _ranking(session)):
         first = min(trial.nonfinite or 0 for trial in diverged)
         warnings.warn(
-            f"every trial became infinite or NaN, the first at step {first}: look for labels out of range, inputs that are "
-            "not scaled, or learning rates that are too large.",
+            f"every trial became infinite or NaN, the first at step {first}{_where(session)}: look for labels out of range, "
+            "inputs that are not scaled, or learning rates that are too large.",
             stacklevel=3,
         )
+
+
+def _where(session: Session) -> str:
+    """Which metrics were not finite at the trials' last steps, where others were."""
+    last = {name: [pairs[-1][1] for _, pairs in session.curves(name).items() if pairs] for name in session.metrics()}
+    wrong = [name for name, values in last.items() if values and not all(map(math.isfinite, values))]
+    return (
+        f" (in {', '.join(wrong)}, not in {', '.join(sorted(last.keys() - set(wrong)))})"
+        if len(wrong) < len(last)
+        else ""
+    )
 
 
 def _ranking(session: Session) -> Sequence[ConfigScore]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 
 import jax
 import numpy as np
-from jaxtyping import Float32, PyTree
+from jaxtyping import Float, PyTree
 
 from jsweep.errors import ConfigError
 from jsweep.results.objective import Objective
@@ -141,7 +141,7 @@ class Session(Result):
 
     def examples(
         self, metric: str | Objective | None = None, *, config: str | None = None, at: At = "last"
-    ) -> Float32[np.ndarray, "runs examples"]:
+    ) -> Float[np.ndarray, "runs examples"]:
         """What a config scores on each validation example: which it gets right, say, with "validation/accuracy".
 
         Its trials are read from their checkpoints, or trained again, as for `state`. `statistics.mcnemar` compares two

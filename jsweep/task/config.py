@@ -1,6 +1,7 @@
 """A config as a task reads it: an immutable mapping and a pytree that notes which names are read."""
 
 import copy
+import difflib
 import operator
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
@@ -45,9 +46,12 @@ class Config(Mapping):  # of str and Any; said here, run-time type checkers woul
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._values:
+            close = difflib.get_close_matches(str(name), list(map(str, self._values)), n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
             raise UnknownNameError(
                 f"the task reads config[{name!r}], which this config does not have "
-                f"(it has: {', '.join(map(str, self._values))}): add it to the space, or read it with config.get."
+                f"(it has: {', '.join(map(str, self._values))}{hint}): add it to the space, with otherwise= where js.when makes "
+                "it conditional, or read it with config.get."
             )
         self._reads.add(name)
         return self._values[name]

@@ -31,7 +31,8 @@ class Evidence:
     ``ranking`` has every config at its last step, best first. ``steps`` are the evaluations of the best config, shape
     (evaluations,); ``curve`` its objective and ``training`` its training loss at each, shape (seeds, evaluations), NaN
     where nothing is recorded. ``outcomes`` has all last scores of each config by its id, under every seed; ``diverged``
-    are the ids of configs of which a seed became NaN or infinite.
+    are the ids of configs of which a seed became NaN or infinite. ``confirms`` says whether the sweep trains the best
+    configs of another one under fresh seeds.
     """
 
     ranking: Sequence[ConfigScore]
@@ -40,6 +41,7 @@ class Evidence:
     steps: Int64[np.ndarray, " evaluations"]
     curve: Float64[np.ndarray, "seeds evaluations"]
     training: Float64[np.ndarray, "seeds evaluations"]
+    confirms: bool = False
 
     @property
     def complete(self) -> list[ConfigScore]:
@@ -76,6 +78,7 @@ def evidence_of(
     curves: Curves,
     training: Curves | None,
     last: Mapping[int, Mapping[str, float]],
+    confirms: bool = False,
 ) -> Evidence:
     """The evidence of a sweep.
 
@@ -85,6 +88,7 @@ def evidence_of(
         curves: the objective.
         training: the training loss, where it is recorded.
         last: each trial's last scores by metric, by its key in the record.
+        confirms: whether the sweep trains the best configs of another one under fresh seeds.
     """
     best = next((score.trials for score in ranking if score.complete), ())
     steps = np.array(sorted({step for trial in best for step, _ in curves[trial]}), np.int64)
@@ -98,6 +102,7 @@ def evidence_of(
         steps,
         _rows(curves, best, steps),
         _rows(training, best, steps),
+        confirms,
     )
 
 

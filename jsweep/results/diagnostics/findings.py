@@ -19,6 +19,7 @@ CHECKS = (
     duplicates,
     thin_sample,
 )
+OF_SPACES = {edge_of_space, without_effect, duplicates, thin_sample}
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Diagnosis:
 
 
 def diagnose(evidence: Evidence) -> list[Finding]:
-    """Run every check. Where no config is complete, only divergence is looked for."""
+    """Run every check, of a confirmation none of its space. Where no config is complete, only divergence is looked for."""
     checks = CHECKS if evidence.complete else (few_finite,)
+    if evidence.confirms:
+        checks = [check for check in checks if check not in OF_SPACES]
     return [finding for check in checks for finding in check(evidence)]

@@ -28,27 +28,40 @@ def too_few_seeds(evidence: Evidence) -> Iterator[Finding]:
         )
         return
     near = contenders(complete)
-    if len(near) > 1:
-        needed = _needed(near[0], near[1])
+    if len(near) < 2:
+        return
+    needed = _needed(near[0], near[1], LEVEL / (len(complete) - 1))
+    tells = f"about {needed} seeds would tell the first from the second" if needed else ""
+    seen = (
+        f"{len(near) - 1} of the other {len(complete) - 1} configs cannot be told from the best one with "
+        f"{near[0].runs}."
+    )
+    if evidence.confirms:
         yield Finding(
-            "too few seeds",
-            f"{len(near) - 1} of the other {len(complete) - 1} configs cannot be told from the best one with "
-            f"{len(near[0].values)} seeds." + _luck(complete),
-            f"js.confirm(session, top={min(len(near), 10)}, seeds=10) trains them under fresh seeds"
-            + (f"; about {needed} seeds would tell the first from the second." if needed else "."),
+            "too few seeds", seen, f"{tells.capitalize()}." if tells else "Take the simplest or cheapest of them."
         )
+        return
+    advice = f"js.confirm(session, top={min(len(near), 10)}, seeds=10) trains them under fresh seeds"
+    yield Finding("too few seeds", seen + _luck(complete), advice + (f"; {tells}." if tells else "."))
 
 
 def _luck(complete: Sequence[ConfigScore]) -> str:
-    """What the best score owes to having been chosen, in words, where it is worth saying."""
+    """What the best score owes to having been chosen, in words, where it is more than its own standard error."""
     best = complete[0]
     alike = [score.values for score in complete if score.seeds == best.seeds]
     luck = optimism(np.array(alike), mode=best.mode) if np.isfinite(alike).all() else 0.0
-    return f" Its score of {best.mean:.4g} is about {luck:.2g} better than fresh seeds would give." if luck > 0 else ""
+    if not luck > best.standard_error:
+        return ""
+    return f" Having been chosen by them, its score of {best.mean:.4g} may be too good, by very roughly {luck:.1g}."
 
 
-def _needed(first: ConfigScore, second: ConfigScore) -> int | None:
-    """The seeds at which a paired t-test tells two configs apart with a power of 0.8; None for more than 1,000."""
+def _needed(first: ConfigScore, second: ConfigScore, level: float) -> int | None:
+    """The seeds at which a paired one-sided t-test tells two configs apart with a power of 0.8.
+
+    None for more than 1,000, for no more than there are, and for folds, which stay the same however many seeds there are.
+    """
+    if first.overlap:
+        return None
     shared = sorted(set(first.seeds) & set(second.seeds))
     own, others = dict(zip(first.seeds, first.values)), dict(zip(second.seeds, second.values))
     differences = np.array([own[seed] - others[seed] for seed in shared])
@@ -56,6 +69,6 @@ def _needed(first: ConfigScore, second: ConfigScore) -> int | None:
     if mean == 0:
         return None
     normal = import_optional("scipy.stats", "statistics").norm
-    quantiles = normal.ppf(1 - LEVEL / 2) + normal.ppf(POWER)
+    quantiles = normal.ppf(1 - level) + normal.ppf(POWER)
     needed = math.ceil((quantiles * float(differences.std(ddof=1)) / mean) ** 2)
-    return max(needed, 2) if needed <= MOST else None
+    return needed if len(differences) < needed <= MOST else None
