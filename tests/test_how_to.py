@@ -44,7 +44,7 @@ def test_each_library_s_example_is_planned_as_its_page_says():
             lanes[names["task"].name] = {name for name, role in roles.items() if role.kind == "lane"}
     assert "dropout" not in lanes["digits-nnx"]
     assert lanes["sequences-linen"] >= {"learning_rate", "scale"}
-    assert lanes["regression-equinox"] >= {"learning_rate", "dropout"}
+    assert lanes["regression-equinox"] >= {"learning_rate", "dropout", "activation"}
     x = np.ones(20000, np.float32)
     dropped = names["dropout"](x, 0.25, jax.random.key(0))
     assert dropped.mean() == pytest.approx(1.0, abs=0.02)

@@ -500,3 +500,60 @@ def test_a_task_has_the_name_that_it_is_given_and_equals_itself_alone():
     assert len({task, linear_task()}) == 2
     result = js.sweep(task, [{"l2": 0.1}], steps=1)
     assert result.trials()[0].status == "finished"
+
+
+def noisy(config, batch, key):
+    x, y = batch
+    return x + config["noise"] * jax.random.normal(key, x.shape), y
+
+
+def augmented_task(data, **changes):
+    parts = {"loss": js.losses.softmax_cross_entropy, "optimizer": optimizer, "data": data, "batch_size": 16}
+    return js.supervised(init, apply, **(parts | {"augment": noisy} | changes))
+
+
+def test_augmentation_is_drawn_anew_at_every_step_and_left_out_of_evaluation(data):
+    config = {"learning_rate": 0.1, "noise": 0.5}
+    task, plain = augmented_task(data), augmented_task(data, augment=None)
+    state, key = task.init(js.Config(config), jax.random.key(0)), jax.random.key(1)
+    batch = jax.tree.map(lambda a: a[:16], data.train)
+    for step in range(3):
+        for_augment, rest = jax.random.split(jax.random.fold_in(key, step))
+        expected, _ = plain.step(js.Config(config), state, noisy(config, batch, for_augment), rest)
+        state, _ = task.step(js.Config(config), state, batch, jax.random.fold_in(key, step))
+        jax.tree.map(np.testing.assert_array_equal, state, expected)
+    found, plainly = (each.evaluate(js.Config(config), state, data.validation) for each in (task, plain))
+    jax.tree.map(np.testing.assert_array_equal, found, plainly)
+
+
+def test_augmented_batches_are_padded_only_where_no_example_sees_another(data):
+    space = {"learning_rate": [0.1], "noise": [0.0, 0.5], "batch_size": [8, 16]}
+    together = js.sweep(augmented_task(data), js.grid(space), steps=6)
+    apart = js.sweep(augmented_task(data), js.grid(space | {"batch_size": js.static([8, 16])}), steps=6)
+    losses = [
+        {t.id: session.curves("validation/loss")[t.id][-1][1] for t in session.trials()}
+        for session in (together, apart)
+    ]
+    assert len(together.prepared.groups) < len(apart.prepared.groups)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+    def mixed(config, batch, key):
+        return (batch[0] + batch[0][::-1]) / 2, batch[1]
+
+    roles = js.plan(
+        js.Sweep(augmented_task(data, augment=mixed), js.grid({"learning_rate": [0.1], "batch_size": [8, 16]}), steps=6)
+    ).roles
+    assert roles["batch_size"].kind == "static"
+
+
+@pytest.mark.parametrize(
+    ("augment", "message"),
+    [
+        (lambda config, batch, key: batch[0], "augment returned .*return the pair"),
+        (lambda config, batch, key: (batch[0][:3], batch[1]), "return as many examples"),
+        ("flip", "augment is of type str"),
+    ],
+)
+def test_what_is_no_augmentation_is_named(data, augment, message):
+    with pytest.raises(js.ConfigError, match=message):
+        js.plan(js.Sweep(augmented_task(data, augment=augment), [{"learning_rate": 0.1}], steps=2))

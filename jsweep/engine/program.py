@@ -279,7 +279,7 @@ def _inexact_leaves(state: PyTree) -> list[Any]:
 
 
 def _evaluate_and_check(
-    function: Callable[..., Mapping[str, Array]], width: int, in_form: _Form
+    function: Callable[..., Mapping[str, Array | np.ndarray]], width: int, in_form: _Form
 ) -> Callable[..., PyTree]:
     """Evaluation, and whether the leaves of the state that were finite at first still are.
 
@@ -294,7 +294,9 @@ def _evaluate_and_check(
     return evaluate
 
 
-def _evaluate(function: Callable[..., Mapping[str, Array]], width: int, in_form: _Form) -> Callable[..., PyTree]:
+def _evaluate(
+    function: Callable[..., Mapping[str, Array | np.ndarray]], width: int, in_form: _Form
+) -> Callable[..., PyTree]:
     def evaluate(*args: PyTree) -> dict[str, Num[Array, " lanes"]]:
         def one(*args: PyTree) -> dict[str, Num[Array, ""]]:
             return {name: _recorded(jnp.asarray(value)) for name, value in function(*args).items()}
@@ -310,10 +312,14 @@ def _recorded(value: Num[Array, ""]) -> Num[Array, ""]:
     return value.astype(jnp.float32) if narrow or value.dtype == jnp.bool_ else value
 
 
-def _of_rows(function: Callable[..., Mapping[str, Array]]) -> Callable[..., Mapping[str, Array]]:
+def _of_rows(
+    function: Callable[..., Mapping[str, Array | np.ndarray]],
+) -> Callable[..., Mapping[str, Array | np.ndarray]]:
     """A lane's evaluation on some rows of a split."""
 
-    def evaluate(values: PyTree, state: PyTree, rows: Int32[Array, " rows"], split: PyTree) -> Mapping[str, Array]:
+    def evaluate(
+        values: PyTree, state: PyTree, rows: Int32[Array, " rows"], split: PyTree
+    ) -> Mapping[str, Array | np.ndarray]:
         taken = jax.tree.map(lambda a: a.at[rows].get(mode="promise_in_bounds"), split)
         return function(values, state, taken)
 

@@ -37,11 +37,13 @@ class Work:
     """The work of one lane in one call: floating-point operations of products, seconds, and what it takes once a tile.
 
     ``seconds`` grow with the lanes, ``overhead`` is paid once for all lanes of a tile; both on the reference core.
+    ``operations`` are those that run, ``compiled`` those of the program, in which the body of a loop stands once.
     """
 
     flops: float = 0.0
     seconds: float = 0.0
     operations: float = 0.0
+    compiled: float = 0.0
     bytes: float = 0.0  # most bytes of arrays alive at once, before fusion
 
     @property
@@ -51,7 +53,7 @@ class Work:
     @property
     def compile_seconds(self) -> float:
         """Seconds one core takes to compile the three programs of a tile that trains by such steps."""
-        return COMPILE_SECONDS + COMPILE_AN_OPERATION * self.operations
+        return COMPILE_SECONDS + COMPILE_AN_OPERATION * self.compiled
 
     def a_lane(self, width: int, platform: str = "cpu") -> float:
         """Seconds of one lane in a tile of ``width``, on the reference core or an accelerator."""
@@ -61,11 +63,12 @@ class Work:
 
     def __add__(self, other: "Work") -> "Work":
         """One after the other."""
-        operations, most = self.operations + other.operations, max(self.bytes, other.bytes)
-        return Work(self.flops + other.flops, self.seconds + other.seconds, operations, most)
+        operations, compiled = self.operations + other.operations, self.compiled + other.compiled
+        most = max(self.bytes, other.bytes)
+        return Work(self.flops + other.flops, self.seconds + other.seconds, operations, compiled, most)
 
     def __mul__(self, times: float) -> "Work":
-        return Work(self.flops * times, self.seconds * times, self.operations * times, self.bytes)
+        return replace(self, flops=self.flops * times, seconds=self.seconds * times, operations=self.operations * times)
 
 
 def machine_speed() -> float:
@@ -119,14 +122,14 @@ def _of_equation(equation: core.JaxprEqn) -> Work:
         (contracted, _), (batched, _) = equation.params["dimension_numbers"]
         shape = shape_of(equation.invars[0])
         flops = 2.0 * out * math.prod(shape[axis] for axis in contracted)
-        return Work(flops, flops * (A_BATCHED_FLOP if batched else A_FLOP), 1)
+        return Work(flops, flops * (A_BATCHED_FLOP if batched else A_FLOP), 1, 1)
     if name == "conv_general_dilated":
         kernel = shape_of(equation.invars[1])
         outputs = kernel[equation.params["dimension_numbers"].rhs_spec[0]]
         zeros = math.prod(equation.params["lhs_dilation"])  # put between inputs, and skipped
         flops = 2.0 * out * math.prod(kernel) / outputs / zeros
-        return Work(flops, flops * A_CONVOLVED_FLOP + flops / 2 / outputs * A_GATHERED, 1)
-    return Work(0.0, _seconds_by_element(equation, name, out), 1)
+        return Work(flops, flops * A_CONVOLVED_FLOP + flops / 2 / outputs * A_GATHERED, 1, 1)
+    return Work(0.0, _seconds_by_element(equation, name, out), 1, 1)
 
 
 def _seconds_by_element(equation: core.JaxprEqn, name: str, out: int) -> float:

@@ -93,6 +93,16 @@ def python_numbers(state: PyTree, static: Mapping[str, Value]) -> dict[str, str]
     return found
 
 
+def whole_numbers(state: PyTree) -> list[str]:
+    """The Python ints and bools among a state's leaves, in words."""
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    return [
+        f"state{jax.tree_util.keystr(path)} is the number {leaf!r}"
+        for path, leaf in leaves
+        if type(leaf) in (int, bool)
+    ]
+
+
 def _difference(
     before: jax.tree_util.PyTreeDef, after: jax.tree_util.PyTreeDef, paths: list[jax.tree_util.KeyPath], state: PyTree
 ) -> str:

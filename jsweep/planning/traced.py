@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.core
 import jax.numpy as jnp
+import numpy as np
 from jax.extend import core
 from jaxtyping import PyTree
 
@@ -18,7 +19,7 @@ from jsweep._runtime.types import Value
 from jsweep.data.splits import train_like
 from jsweep.errors import ConfigError
 from jsweep.planning.lane_types import LaneType
-from jsweep.planning.state import StateTemplate, python_numbers, template_of
+from jsweep.planning.state import StateTemplate, python_numbers, template_of, whole_numbers
 from jsweep.task.config import Config
 from jsweep.task.lanes import Width
 from jsweep.task.task import Task
@@ -55,7 +56,9 @@ class LaneFunctions:
         made = self.task.init(self.config(values), jax.random.key(0, impl=GENERATOR))
         return self.template.again(made).whole(state)
 
-    def evaluate(self, values: Mapping[str, jax.Array], state: PyTree, split: PyTree) -> Mapping[str, jax.Array]:
+    def evaluate(
+        self, values: Mapping[str, jax.Array], state: PyTree, split: PyTree
+    ) -> Mapping[str, jax.Array | np.ndarray]:
         """The metrics of a state on a split."""
         return self.task.evaluate(self.config(values), self.whole(values, state), split)
 
@@ -89,13 +92,15 @@ class Traced:
 
     def run_step(
         self, values: Mapping[str, jax.Array], state: PyTree, batch: PyTree, key: jax.Array
-    ) -> tuple[PyTree, Mapping[str, jax.Array]]:
+    ) -> tuple[PyTree, Mapping[str, jax.Array | np.ndarray]]:
         """One training step as it was traced: the new state's arrays, and the metrics."""
         leaves = core.jaxpr_as_fun(self.step)(*jax.tree.leaves((values, state, batch, key)))
         tree = jax.tree.structure((self.state, dict.fromkeys(self.train_metrics, 0)))
         return jax.tree.unflatten(tree, leaves)
 
-    def run_evaluate(self, values: Mapping[str, jax.Array], state: PyTree, split: PyTree) -> Mapping[str, jax.Array]:
+    def run_evaluate(
+        self, values: Mapping[str, jax.Array], state: PyTree, split: PyTree
+    ) -> Mapping[str, jax.Array | np.ndarray]:
         """The metrics of a state on the validation split, as traced."""
         leaves = core.jaxpr_as_fun(self.evaluate)(*jax.tree.leaves((values, state, split)))
         return jax.tree.unflatten(jax.tree.structure(dict.fromkeys(self.evaluation_metrics, 0)), leaves)
@@ -225,12 +230,14 @@ def _trace(
     masks: list[bool] = []
     templates: list[StateTemplate] = []
     numbers: dict[str, str] = {}
+    whole: set[str] = set()
     config_of = lambda values: traced_config(static, lanes, values, reads)
 
     def init(values: Mapping[str, jax.Array], key: jax.Array) -> PyTree:
         state = task.init(config_of(values), key)
         templates.append(template_of(state, remade=remade))
         numbers.update(python_numbers(state, static))
+        whole.update(whole_numbers(state))
         return templates[-1].arrays(state)
 
     def template_in(values: Mapping[str, jax.Array], init_key: jax.Array) -> StateTemplate:
@@ -257,7 +264,15 @@ def _trace(
         validation_rows = len(task.data.folds.validation[0])
     batch, validation = _shapes(train_like(task.data), rows), _shapes(task.data.validation, validation_rows)
     traced_init, state = jax.make_jaxpr(init, return_shape=True)(values, key)
-    traced_step, (_, train) = jax.make_jaxpr(step, return_shape=True)(key, values, state, batch, key)
+    try:
+        traced_step, (_, train) = jax.make_jaxpr(step, return_shape=True)(key, values, state, batch, key)
+    except Exception as error:
+        if whole:
+            error.add_note(
+                f"In the state that init made, {' and '.join(sorted(whole))}: a step is given arrays in their place. Read what "
+                "must stay a Python number from config, as jsweep.Task allows, or keep it in an object that is no pytree."
+            )
+        raise
     traced_evaluate, evaluation = jax.make_jaxpr(evaluate, return_shape=True)(key, values, state, validation)
     return Traced(
         traced_init,

@@ -22,6 +22,7 @@ from jsweep.storage import Status, Trial
 Method: TypeAlias = Literal["anova", "ped-anova"]
 
 LEAST_CONFIGS = 20  # for PED-ANOVA: its best tenth has then two
+FEW = 10  # configs among the best tenth, below which their distribution says little
 TOP = 0.1  # the part of the configs whose distribution PED-ANOVA looks at
 LOG_RATIO = 50  # positive numbers that span a larger factor are looked at by their logarithms
 MOST_PAIRS = 10  # rows of pairs in the text
@@ -192,6 +193,9 @@ def _by_ped_anova(judged: Sequence[ConfigScore], configs: int, varied: Sequence[
     main = _ped_anova(optuna, judged, distributions)
     incomplete = sum(not score.complete for score in judged)
     notes = [f"Of being among the best {TOP:.0%} of the configs, not of the scores themselves."]
+    few = math.ceil(TOP * len(judged))
+    if few < FEW:
+        notes.append(f"These are {few} of {len(judged)} configs: a rough estimate, which more configs make better.")
     if len(set(main.values())) == 1 < len(main):
         notes.append("The best configs are spread over every hyperparameter as all are: none of them matters for it.")
     if incomplete:

@@ -60,7 +60,7 @@ def content_of(result: "Result", metric: Any) -> dict[str, Any]:
         "environments": _environments(result, trials),
         "replay": _replay(result, complete),
         "ledger": [_opening(entry) for entry in result.ledger()],
-        "notes": _notes(len(ranking), len(kept), steps),
+        "notes": _notes(ranking, len(kept), steps),
     }
 
 
@@ -193,8 +193,14 @@ def _opening(entry: TestOpening) -> list[str]:
     return [clean(cell, 500) for cell in cells]
 
 
-def _notes(configs: int, kept: int, steps: Sequence[int]) -> list[str]:
+def _notes(ranking: Sequence[ConfigScore], kept: int, steps: Sequence[int]) -> list[str]:
+    configs, complete = len(ranking), sum(score.complete for score in ranking)
     notes = ["Numbers are rounded to five significant digits."]
+    if complete < configs:
+        notes.append(
+            f"The charts of hyperparameters show the {complete:,} of {configs:,} configs that trained to their ends; the "
+            "others were stopped, failed, diverged or have not finished."
+        )
     if kept < configs:
         notes.append(
             f"Of {configs:,} configs the charts and the table have {kept:,}: the best {MOST_CONFIGS // 2:,}, and as "
