@@ -44,3 +44,15 @@ def test_links_between_pages_lead_to_a_page_and_every_page_is_in_the_contents():
     for page in PAGES:
         for link in re.findall(r"\]\(([^)#]+)(?:#[\w-]+)?\)", (DOCS / page).read_text()):
             assert link.startswith("https://") or (DOCS / page).parent.joinpath(link).exists(), (page, link)
+
+
+def test_names_of_jsweep_that_pages_mention_exist():
+    pages = [*DOCS.rglob("*.md"), DOCS.parent / "README.md"]
+    for page in pages:
+        for name in set(re.findall(r"\b(?:js|jsweep)\.([a-z_]+(?:\.[A-Za-z_]+)*)", page.read_text())):
+            first, *rest = name.split(".")
+            if not hasattr(jsweep, first):
+                continue  # a file's name, an extra, or a module that a page says is private
+            found = getattr(jsweep, first)
+            for part in rest:
+                found = getattr(found, part)

@@ -223,6 +223,33 @@ def test_masked_metrics_weigh_every_kept_position_the_same():
     assert masked(logits, targets) == pytest.approx(expected)
 
 
+def test_masked_macro_f1_is_that_of_scikit_learn_over_the_kept_positions():
+    logits = RANDOM.normal(size=(6, 9, 5)).astype(np.float32)
+    targets = RANDOM.integers(0, 4, (6, 9)).astype(np.int32)  # class 4 occurs among predictions alone
+    targets[:, 5:] = -1
+    kept, predicted = targets >= 0, logits.argmax(-1)
+    metric = js.metrics.masked_macro_f1_score(ignore=-1)
+    assert (metric.mode, metric.per_example) == ("max", False)
+    expected = sklearn.metrics.f1_score(targets[kept], predicted[kept], average="macro")
+    assert metric(logits, targets) == pytest.approx(expected, rel=1e-6)
+    logits[0, 0] = np.nan
+    assert np.isnan(metric(logits, targets))
+
+
+def test_parts_of_outputs_keep_what_their_metric_is():
+    outputs, targets = {"value": OUTPUTS, "class": SCORES}, {"value": TARGETS, "class": LABELS}
+    loss = js.losses.of_part("value", js.losses.squared_error)
+    np.testing.assert_array_equal(loss(outputs, targets), js.losses.squared_error(OUTPUTS, TARGETS))
+    for metric in (js.metrics.binary_accuracy, js.metrics.f1_score):
+        part = js.metrics.of_part("class", metric)
+        assert (part.mode, part.per_example) == (metric.mode, metric.per_example)
+        np.testing.assert_array_equal(part(outputs, targets), metric(SCORES, LABELS))
+    with pytest.raises(js.ConfigError, match=r"of_part\('size', ...\) got outputs that are a dict of 'value', 'class'"):
+        js.metrics.of_part("size", js.metrics.f1_score)(outputs, targets)
+    with pytest.raises(js.ConfigError, match="got targets that are a ndarray"):
+        js.losses.of_part("value", js.losses.squared_error)(outputs, TARGETS)
+
+
 def test_weighted_losses_and_metrics_multiply_by_the_weights():
     weights = RANDOM.uniform(size=N).astype(np.float32)
     values = ((OUTPUTS - TARGETS) ** 2).sum(axis=1)
