@@ -267,7 +267,7 @@ jax.config.update("jax_num_cpu_devices", int(sys.argv[1]))
 sys.path.insert(0, sys.argv[2])
 import jsweep as js
 from small import make_task, rows_of
-from jsweep.engine.executors.threads import default_workers
+from jsweep.engine.placement import default_workers
 rng = np.random.default_rng(0)
 x, y = rng.normal(size=(300, 64)).astype(np.float32), rng.integers(0, 10, 300)
 configs = [{"learning_rate": lr} for lr in (0.01, 0.03, 0.1, 0.3)]

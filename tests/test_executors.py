@@ -26,7 +26,7 @@ import sys
 import jax, jax.numpy as jnp, numpy as np
 import jsweep as js
 from jsweep.engine.tile_size import measure_width
-from jsweep.engine.executors.threads import default_workers
+from jsweep.engine.placement import default_workers
 from jsweep.runner.prepare import prepare
 js.configure(cache=False)
 rng = np.random.default_rng(0)

@@ -14,7 +14,7 @@ from conformance import SWEEPS, make_task, record_of, states_of, sweep_of
 
 import jsweep as js
 from jsweep.engine.executors import jobs, remote
-from jsweep.engine.executors.threads import default_workers
+from jsweep.engine.placement import default_workers
 from jsweep.errors import ConfigError, JsweepError
 from jsweep.runner import checkpointing
 from jsweep.runner import remote as sending

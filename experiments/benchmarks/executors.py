@@ -26,7 +26,7 @@ import numpy as np
 
 import jsweep as js
 from jsweep.engine.executors.jobs import Done, Piece, Saved
-from jsweep.engine.executors.threads import default_workers
+from jsweep.engine.placement import default_workers
 from jsweep.storage.records import Score
 
 WORKERS = 2

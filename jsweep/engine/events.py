@@ -122,7 +122,10 @@ class Callback:
         """A program was compiled."""
 
     def on_segment(self, event: Trained) -> None:
-        """A tile was trained to the end of a segment, and evaluated."""
+        """A tile was trained to the end of a segment, and evaluated.
+
+        Its scores are there; the memory of its state may be training on already: `Session.state` reads states.
+        """
 
     def on_trial(self, trial: Trial, scores: Mapping[str, float]) -> None:
         """A trial finished, with these scores at its last step ("train/loss", "validation/loss", ...)."""

@@ -1,6 +1,5 @@
 """The tile program: initialisation, training and evaluation of C lanes on one device, compiled ahead of time."""
 
-import functools
 import hashlib
 import re
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from jsweep.data.arrays import count_examples
 from jsweep.data.splits import train_like
 from jsweep.engine.concurrency import Program, in_background, interruptible, must_run_alone
 from jsweep.engine.layout import optimize_layout
+from jsweep.engine.placement import placement
 from jsweep.planning import Group
 from jsweep.task.task import Task
 
@@ -133,24 +133,55 @@ def lower_tile(task: Task, group: Group, width: int, device: jax.Device, window:
         device: the device to compile for.
         window: rows of a window of training examples where they are streamed; None where they are all on the device.
     """
-    shapes = _Shapes(group, width, device)
-    init = jax.jit(_init(group, width)).lower(
-        shapes.array((2,), jnp.uint32), shapes.array((width,), jnp.uint32), shapes.noise, shapes.values
+    shapes, in_form = _Shapes(group, width, placement(task, device)), _form(task, device)
+    if task.mesh is not None:
+        shapes.shard_state(_shardings_over_mesh(task, group, shapes, device))
+    init = _lower_init(task, group, shapes)
+    train = _lower_train(task, group, shapes, in_form, window)
+    return LoweredTile(init, train, _lower_evaluate(task, group, shapes, in_form), width, device)
+
+
+def _shardings_over_mesh(task: Task, group: Group, shapes: "_Shapes", device: jax.Device) -> PyTree:
+    """How the state is sharded after a step, as XLA has it follow from the task's constraints.
+
+    After ``init`` alone, what is made of zeros, as an optimizer's moments are, would be on every device.
+    """
+    shapes.shard_state(jax.tree.map(lambda _: None, shapes.state))
+    shapes.shard_state(compile_lowered(_lower_init(task, group, shapes), device).output_shardings[0])
+
+    def one(values: Mapping[str, Array], noise: Array, state: PyTree, batch: PyTree) -> PyTree:
+        return group.traced.run_step(values, state, batch, step_key(noise, jnp.int32(0)))[0]
+
+    batch = shapes.like(train_like(task.data), group.rows)
+    step = jax.jit(over_lanes(one, shapes.width, shared=1)).lower(shapes.values, shapes.noise, shapes.state, batch)
+    return compile_lowered(step, device).output_shardings
+
+
+def _lower_init(task: Task, group: Group, shapes: "_Shapes") -> jax.stages.Lowered:
+    where = (shapes.state_shardings, *[shapes.where] * 3)
+    jitted = jax.jit(_init(group, shapes.width), **({} if task.mesh is None else {"out_shardings": where}))
+    return jitted.lower(
+        shapes.array((2,), jnp.uint32), shapes.array((shapes.width,), jnp.uint32), shapes.noise, shapes.values
     )
-    evaluate = _lower_evaluate(task, group, shapes, functools.partial(_for_device, device=device))
-    return LoweredTile(init, lower_train(task, group, width, device, window), evaluate, width, device)
 
 
 def lower_train(
     task: Task, group: Group, width: int, device: jax.Device, window: int | None = None, plain: bool = False
 ) -> jax.stages.Lowered:
     """The training program alone; the arguments are those of `lower_tile`, and ``plain`` leaves the task as it is written."""
-    shapes = _Shapes(group, width, device)
+    shapes = _Shapes(group, width, placement(task, device))
+    return _lower_train(task, group, shapes, _as_written if plain else _form(task, device), window)
+
+
+def _lower_train(task: Task, group: Group, shapes: "_Shapes", in_form: _Form, window: int | None) -> jax.stages.Lowered:
+    width = shapes.width
     sums = {name: shapes.array((width,), sums_dtype()) for name in group.traced.train_metrics}
     rows = shapes.array((STEPS_PER_CALL, *([] if group.shared else [width]), group.rows), jnp.int32)
     scalar = shapes.array((), jnp.int32)
-    in_form = _as_written if plain else functools.partial(_for_device, device=device)
-    return jax.jit(_train(group, width, in_form), donate_argnums=1).lower(
+    kept: dict[str, Any] = (
+        {} if task.mesh is None else {"out_shardings": (shapes.state_shardings, shapes.where, shapes.where)}
+    )
+    return jax.jit(_train(group, width, in_form), donate_argnums=1, **kept).lower(
         Lanes(shapes.values, shapes.noise),
         shapes.state,
         Tally(sums, shapes.array((width,), jnp.int32)),
@@ -161,7 +192,7 @@ def lower_train(
 
 def lower_plain_evaluate(task: Task, group: Group, width: int, device: jax.Device) -> jax.stages.Lowered:
     """The evaluation program alone, as the task is written."""
-    return _lower_evaluate(task, group, _Shapes(group, width, device), _as_written)
+    return _lower_evaluate(task, group, _Shapes(group, width, placement(task, device)), _as_written)
 
 
 def _lower_evaluate(task: Task, group: Group, shapes: "_Shapes", in_form: _Form) -> jax.stages.Lowered:
@@ -172,36 +203,43 @@ def _lower_evaluate(task: Task, group: Group, shapes: "_Shapes", in_form: _Form)
     return evaluate.lower(shapes.values, shapes.state, watched, *rows, shapes.like(task.data.validation))
 
 
-def lower_test(task: Task, group: Group, width: int, device: jax.Device) -> jax.stages.Lowered:
-    """The evaluation program for the test split, traced and lowered only when that is opened.
+def lower_test(task: Task, group: Group, width: int, device: jax.Device, state: PyTree) -> jax.stages.Lowered:
+    """The evaluation program of such a ``state`` for the test split, traced and lowered only when that is opened.
 
     Where folds transform their inputs it takes the rows of each lane's fold, as ``evaluate`` does.
     """
-    shapes = _Shapes(group, width, device)
-    in_form = functools.partial(_for_device, device=device)
+    shapes = _Shapes(group, width, placement(task, device))
+    if task.mesh is not None:
+        shapes.shard_state(jax.tree.map(lambda leaf: leaf.sharding, state))
     function, rows, folds = group.functions(task).evaluate, (), task.data.folds
     if folds is not None and folds.transformed:
         own = count_examples(task.data.test) // folds.copies
         function, rows = _of_rows(function), (shapes.array((width, own), jnp.int32),)
-    evaluate = jax.jit(_evaluate(function, width, in_form))
+    evaluate = jax.jit(_evaluate(function, width, _form(task, device)))
     return evaluate.lower(shapes.values, shapes.state, *rows, shapes.like(task.data.test))
 
 
 class _Shapes:
-    """The arguments of a tile's programs as shapes on a device."""
+    """The arguments of a tile's programs as shapes, and where they are: on a device, or on every device of a mesh."""
 
-    def __init__(self, group: Group, width: int, device: jax.Device):
-        self.width = width
-        self._sharding = jax.sharding.SingleDeviceSharding(device)
-        self.values: dict[str, PyTree] = {
-            name: lane.shape(width, sharding=self._sharding) for name, lane in group.lanes.items()
-        }
+    def __init__(self, group: Group, width: int, where: jax.sharding.Sharding):
+        self.width, self.where = width, where
+        self.values: dict[str, PyTree] = {name: lane.shape(width, sharding=where) for name, lane in group.lanes.items()}
         self.noise = self.array((width, 2), jnp.uint32)
         self.state = jax.tree.map(lambda leaf: self.array((width, *leaf.shape), leaf.dtype), group.traced.state)
 
     def array(self, dims: tuple[int, ...], dtype: Any) -> PyTree[jax.ShapeDtypeStruct]:
         """The shape of an array; JAX has no type for the dtypes of numbers and of typed keys alike."""
-        return jax.ShapeDtypeStruct(dims, dtype, sharding=self._sharding)
+        return jax.ShapeDtypeStruct(dims, dtype, sharding=self.where)
+
+    @property
+    def state_shardings(self) -> PyTree[jax.sharding.Sharding]:
+        return jax.tree.map(lambda leaf: leaf.sharding, self.state)
+
+    def shard_state(self, shardings: PyTree[jax.sharding.Sharding]) -> None:
+        """Take the state as it is sharded."""
+        sharded = lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+        self.state = jax.tree.map(sharded, self.state, shardings, is_leaf=lambda leaf: leaf is None)
 
     def like(self, arrays: PyTree, rows: int | None = None) -> PyTree:
         dims = lambda a: (rows or a.shape[0], *a.shape[1:])
@@ -330,6 +368,6 @@ def _as_written(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
     return function
 
 
-def _for_device(function: Callable[..., PyTree], device: jax.Device) -> Callable[..., PyTree]:
-    """``function`` in the form that runs fastest on ``device``."""
-    return optimize_layout(function) if device.platform == "cpu" else function
+def _form(task: Task, device: jax.Device) -> _Form:
+    """What rewrites a function into the form that runs fastest on ``device``; over a mesh nothing does."""
+    return optimize_layout if device.platform == "cpu" and task.mesh is None else _as_written

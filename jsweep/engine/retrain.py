@@ -7,8 +7,9 @@ import jax
 from jaxtyping import PyTree
 
 from jsweep.engine.carry import take
-from jsweep.engine.executors.threads import Work, default_workers, on_device
+from jsweep.engine.executors.threads import Work, on_device
 from jsweep.engine.input_pipeline import streams, window_rows
+from jsweep.engine.placement import workers_of
 from jsweep.engine.program import lower_tile
 from jsweep.engine.tile import Segment, Setting, TileContext, train_tile
 from jsweep.planning import Group, Tile
@@ -77,7 +78,7 @@ def tiles_to_retrain(
         widths: the tile width of each trial to train, by its id.
         neighbours: whether to fill the tiles as in the whole sweep; otherwise each trial fills a tile with copies of itself.
     """
-    data, device = setting.task.data, default_workers()[0]
+    data, device = setting.task.data, workers_of(setting.task)[0]
     shares = []
     for group in groups:
         members = {trial.id: trial for trial in group.trials}

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, PyTree, UInt32
 from jsweep._runtime.prng import config_key_data
 from jsweep.engine.carry import Carry
 from jsweep.engine.input_pipeline import InputPipeline
+from jsweep.engine.placement import placement
 from jsweep.engine.program import Batches, Lanes, Steps, Tally, TileProgram, sums_dtype
 from jsweep.planning import Group, Tile
 from jsweep.storage.records import Score, Trial
@@ -89,6 +90,11 @@ class TileContext:
     on_call: Callable[[], None] = lambda: None
     also: Mapping[str, Set[int]] = field(default_factory=dict)
 
+    @property
+    def where(self) -> jax.sharding.Sharding:
+        """Where its arrays are."""
+        return placement(self.setting.task, self.device)
+
 
 def train_tile(
     context: TileContext,
@@ -110,7 +116,8 @@ def train_tile(
             begin = segment.carry
     lanes, watched, carry, pipeline = _start(context, tile)
     if begin is not None:
-        state, sums, first = jax.device_put((begin.state, begin.sums, begin.first_nonfinite_step), context.device)
+        state = jax.tree.map(lambda leaf, begun: jax.device_put(leaf, begun.sharding), begin.state, carry.state)
+        sums, first = jax.device_put((begin.sums, begin.first_nonfinite_step), context.where)
         carry = Carry(begin.step, begin.since, state, sums, first)
     every = context.setting.evaluate_every
     more = {step for trial in tile.trials for step in context.also.get(trial.id, ()) if step % every}
@@ -137,7 +144,7 @@ class _Start(NamedTuple):
 def _start(context: TileContext, tile: Tile) -> _Start:
     """The tile at step 0, from its trials' seeds."""
     setting, group = context.setting, context.group
-    values = jax.device_put(group.lane_values(tile.lanes), context.device)
+    values = jax.device_put(group.lane_values(tile.lanes), context.where)
     config_data = np.stack([config_key_data(trial.config_id, setting.pairing) for trial in tile.lanes])
     folds = setting.task.data.folds
     seeds = np.array([trial.seed // (folds.count if folds else 1) for trial in tile.lanes], np.uint32)

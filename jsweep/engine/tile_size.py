@@ -71,6 +71,8 @@ def choose_width(
         wanted: a width, "measure" or "auto".
         workers: the device of each worker.
     """
+    if task.mesh is not None:
+        return 1
     if isinstance(wanted, int):
         return wanted
     if recorded is not None and wanted == "auto":

@@ -8,6 +8,7 @@ from typing import Any, Required, TypedDict
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 from jaxtyping import PyTree
 
 from jsweep.data.splits import Splits, train_like
@@ -29,6 +30,7 @@ class Arguments(TypedDict, total=False):
     augment: Augment | None
     evaluation_params: Callable[[Config, State], PyTree] | None
     name: str | None
+    mesh: Mesh | None
 
 
 @jax.tree_util.register_static

@@ -32,7 +32,7 @@ def supervised(
         has_state: whether the module has a state, such as batch statistics. It is then called as ``module(x, state)``, and
             batches are never padded.
         **arguments: ``loss``, ``optimizer``, ``data``, ``metrics``, ``batch_size``, ``augment``,
-            ``evaluation_params`` and ``name`` of `jsweep.supervised`.
+            ``evaluation_params``, ``name`` and ``mesh`` of `jsweep.supervised`.
 
     Returns:
         A `Task` for `jsweep.Sweep`; `trained_model` makes a module of its state.

@@ -24,7 +24,7 @@ def supervised(
             are made in it. ``hk.next_rng_key()`` draws from the step's key in training, and from none in evaluation.
         has_state: whether it has a state, such as batch statistics. Batches are then never padded.
         **arguments: ``loss``, ``optimizer``, ``data``, ``metrics``, ``batch_size``, ``augment``,
-            ``evaluation_params`` and ``name`` of `jsweep.supervised`.
+            ``evaluation_params``, ``name`` and ``mesh`` of `jsweep.supervised`.
 
     Returns:
         A `Task` for `jsweep.Sweep`.

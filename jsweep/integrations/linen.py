@@ -38,7 +38,7 @@ def supervised(
         has_state: whether the module has other collections than "params", such as "batch_stats". They are changed in
             training, and batches are then never padded.
         **arguments: ``loss``, ``optimizer``, ``data``, ``metrics``, ``batch_size``, ``augment``,
-            ``evaluation_params`` and ``name`` of `jsweep.supervised`.
+            ``evaluation_params``, ``name`` and ``mesh`` of `jsweep.supervised`.
 
     Returns:
         A `Task` for `jsweep.Sweep`. Of its state, ``{"params": state["params"], **state["model_state"]}`` are the variables.

@@ -26,7 +26,7 @@ def supervised(model: Callable[[Config, Any], Any], *, has_state: bool = False, 
         has_state: whether training changes other variables than parameters, such as batch statistics. Batches are then never
             padded.
         **arguments: ``loss``, ``optimizer``, ``data``, ``metrics``, ``batch_size``, ``augment``,
-            ``evaluation_params`` and ``name`` of `jsweep.supervised`.
+            ``evaluation_params``, ``name`` and ``mesh`` of `jsweep.supervised`.
 
     Returns:
         A `Task` for `jsweep.Sweep`; `trained_model` makes a module of its state.

@@ -26,7 +26,7 @@ _ELEMENTWISE = frozenset(
         *("eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not", "xor", "population_count"),
         *("shift_left", "shift_right_logical", "shift_right_arithmetic", "real", "imag", "complex", "conj"),
         *("select_n", "clamp", "convert_element_type", "reduce_precision", "stop_gradient", "copy"),
-        *("optimization_barrier", "bitcast_convert_type"),
+        *("optimization_barrier", "bitcast_convert_type", "sharding_constraint"),
     }
 )
 _CALLS = frozenset(

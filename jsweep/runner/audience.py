@@ -7,6 +7,7 @@ from typing import Self
 import jax
 
 from jsweep.engine.events import Callback
+from jsweep.errors import ConfigError
 from jsweep.planning.trials import seed_list
 from jsweep.runner.plan import plan_of
 from jsweep.runner.prepare import prepare
@@ -30,6 +31,11 @@ class Audience:
 
     def __init__(self, sweep: Sweep, progress: ProgressMode | None, callbacks: Sequence[Callback]):
         check_progress(progress)
+        for callback in callbacks:
+            if not isinstance(callback, Callback):
+                raise ConfigError(
+                    f"callbacks has a {type(callback).__name__}: pass instances of a class derived from jsweep.Callback."
+                )
         self.callbacks, self.display = callbacks, Progress()
         self._sweep, self._begun = sweep, False
         self._progress: ProgressMode | None = progress

@@ -80,6 +80,7 @@ def _identity(prepared: Prepared) -> dict[str, Any]:
         "share_batches": sweep.share_batches,
         "evaluate_every": prepared.setting.evaluate_every,
         "batch_size": task.batch_size,
+        "mesh": task.mesh and {name: int(size) for name, size in task.mesh.shape.items()},
         "rule": prepared.rule and prepared.rule.name,
         "judged": prepared.rule and config_id(_judged(prepared)),
     }

@@ -10,8 +10,9 @@ from jaxtyping import Int32, PyTree
 
 from jsweep.data.arrays import count_examples
 from jsweep.data.splits import Splits
-from jsweep.engine.executors.threads import Work, default_workers
+from jsweep.engine.executors.threads import Work
 from jsweep.engine.input_pipeline import streams, window_rows
+from jsweep.engine.placement import placement, workers_of
 from jsweep.engine.program import compile_program, lower_test
 from jsweep.engine.retrain import retrain
 from jsweep.planning import Group, Tile
@@ -46,7 +47,8 @@ def train_selected(
     Raises:
         IncompatibleSweepError: where the trials come out otherwise than they are recorded.
     """
-    task, device = prepared.setting.task, default_workers()[0]
+    task = prepared.setting.task
+    device = workers_of(task)[0]
     found = []
     groups = {trial: prepared.group_of(trial) for trial in best.trials}  # more than one where folds differ in size
     for key, width in dict.fromkeys((groups[trial].key, widths[trial]) for trial in best.trials):
@@ -64,15 +66,20 @@ def train_selected(
 
 def evaluate_on_test(prepared: Prepared, best: ConfigScore, trained: Sequence[Trained]) -> dict[str, list[float]]:
     """For each metric ("test/loss") one value a seed of the selected config: this looks at the test split."""
-    task, device = prepared.setting.task, default_workers()[0]
-    test = jax.device_put(task.data.test, device)
+    task = prepared.setting.task
+    device = workers_of(task)[0]
+    where = placement(task, device)
+    test = jax.device_put(task.data.test, where)
     found: dict[str, dict[str, float]] = {}
     for part in trained:
         width = part.tiles[0].width
-        evaluate = compile_program(lower_test(task, part.group, width, device), device)
-        for tile in part.tiles:
-            state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(part.states[trial.id] for trial in tile.lanes))
-            values = jax.device_put(part.group.lane_values(tile.lanes), device)
+        states = [
+            jax.tree.map(lambda *leaves: jnp.stack(leaves), *(part.states[trial.id] for trial in tile.lanes))
+            for tile in part.tiles
+        ]
+        evaluate = compile_program(lower_test(task, part.group, width, device, states[0]), device)
+        for tile, state in zip(part.tiles, states, strict=True):
+            values = jax.device_put(part.group.lane_values(tile.lanes), where)
             measured = evaluate(values, state, *_rows(task.data, tile), test)
             for name, scores in measured.items():
                 own = zip(tile.trials, np.asarray(scores))

@@ -12,7 +12,7 @@ from jaxtyping import Array, PyTree
 
 from jsweep._runtime.prng import GENERATOR
 from jsweep._runtime.types import Value
-from jsweep.engine.executors.threads import default_workers
+from jsweep.engine.placement import workers_of
 from jsweep.engine.retrain import retrain, tiles_to_retrain
 from jsweep.errors import ConfigError, StoreError
 from jsweep.planning import Group
@@ -38,7 +38,8 @@ def saved_state(prepared: Prepared, folder: Path, saved: Checkpoint) -> PyTree |
     if state is not None and saved.tile in saved.trials:
         lane = saved.trials.index(saved.tile)
         if all(lane < len(leaf) for leaf in jax.tree.leaves(state)):
-            return jax.tree.map(lambda array: jnp.asarray(array[lane]), state)
+            one = jax.tree.map(lambda array: array[lane, ...], state)  # over a mesh too large for one device, perhaps
+            return one if prepared.setting.task.mesh is not None else jax.tree.map(jnp.asarray, one)
     warnings.warn(f"the checkpoint {saved.file} is missing or damaged: the trial is trained again.", stacklevel=4)
     return None
 
@@ -54,7 +55,7 @@ def trained_again(prepared: Prepared, trial: Trial, step: int, recorded: Curves,
     if step not in steps[trial.id]:
         raise ConfigError(f"step={step} is not an evaluation of trial {trial.id}: pass one of the steps of its curve.")
     share = tiles_to_retrain(prepared.setting, prepared.groups, {trial.id: trial.width or 1}, False)[0]
-    wanted, device = {trial.id: step}, default_workers()[0]
+    wanted, device = {trial.id: step}, workers_of(prepared.setting.task)[0]
     share = followed(lineage, prepared.trials, share, wanted)
     scores, states = retrain(prepared.setting, share, device, steps=wanted, evaluated=steps)
     check_equal(recorded, scores, wanted)

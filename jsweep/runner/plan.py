@@ -11,8 +11,8 @@ from jsweep._runtime.backend import cores
 from jsweep._runtime.limits import peak_bytes
 from jsweep._runtime.types import Value
 from jsweep.engine.executors.programs import AHEAD
-from jsweep.engine.executors.threads import default_workers
 from jsweep.engine.input_pipeline import WINDOW_BYTES, device_memory, streams
+from jsweep.engine.placement import check_mesh, workers_of
 from jsweep.engine.tile import count_stops
 from jsweep.engine.tile_size import for_few, guess_width, measured_seconds
 from jsweep.errors import ConfigError
@@ -172,6 +172,7 @@ def plan(sweep: Sweep, *, on: str | None = None) -> Plan | Prediction:
         ConfigError: where something about the sweep cannot be used, or a single lane does not fit the device's memory.
         StoreError: where the store cannot be read.
     """
+    check_mesh(sweep.task, sweep.tile, None, None)
     accelerator = None if on is None else accelerator_named(on)
     file = resolve(sweep.store)
     ended: Set[str] = frozenset()
@@ -185,12 +186,13 @@ def plan(sweep: Sweep, *, on: str | None = None) -> Plan | Prediction:
         ended = ended_at(states, prepared.trials)
     if accelerator is not None:
         return predict(prepared, accelerator, _rule_of(prepared)[1], ended)
-    return plan_of(prepared, default_workers(), ended)
+    return plan_of(prepared, workers_of(prepared.setting.task), ended)
 
 
 def plan_of(prepared: Prepared, workers: Sequence[jax.Device], finished: Set[str] = frozenset()) -> Plan:
     """The plan of a prepared sweep without its ``finished`` trials; the errors are those of `plan`."""
-    memory = device_memory(workers[0])
+    mesh = prepared.setting.task.mesh
+    memory = device_memory(workers[0]) * (1 if mesh is None or workers[0].platform == "cpu" else mesh.devices.size)
     speed = machine_speed() if workers[0].platform == "cpu" else 1.0
     left = [(group, tuple(t for t in group.trials if t.id not in finished)) for group in prepared.groups]
     made = [_plan_group(prepared, replace(g, trials=trials), workers, speed) for g, trials in left if trials]
@@ -234,7 +236,8 @@ def _plan_group(
     prepared: Prepared, group: Group, workers: Sequence[jax.Device], speed: float
 ) -> tuple[GroupPlan, list[float]]:
     """The group's plan, and the seconds that one worker takes for each of its tiles."""
-    task, wanted, platform = prepared.setting.task, prepared.sweep.tile, workers[0].platform
+    task, platform = prepared.setting.task, workers[0].platform
+    wanted = prepared.sweep.tile if task.mesh is None else 1
     step, evaluation = work_of(group.traced.step.jaxpr), work_of(group.traced.evaluate.jaxpr)
     found = measured_seconds(task, group) if not isinstance(wanted, int) else None
     width = wanted if isinstance(wanted, int) else for_few(guess_width(group) if found is None else found[0], group)

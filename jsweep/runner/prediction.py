@@ -109,6 +109,8 @@ def predict(prepared: Prepared, accelerator: Accelerator, share: float, finished
     Raises:
         ConfigError: where a single lane does not fit the memory.
     """
+    if prepared.setting.task.mesh is not None:
+        raise ConfigError("the task has a mesh, and on= predicts for one device: leave on= out.")
     data = prepared.setting.task.data
     train = sum(leaf.nbytes for leaf in jax.tree.leaves(data.train))
     streamed = not train or train > RESIDENT_SHARE * accelerator.memory  # loaders have no arrays

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from jsweep._runtime.environment import describe_environment
-from jsweep.engine.executors.threads import default_workers
+from jsweep.engine.placement import workers_of
 from jsweep.engine.retrain import retrain, tiles_to_retrain
 from jsweep.errors import ConfigError
 from jsweep.runner.descent import followed, followed_curves
@@ -103,7 +103,7 @@ def replay_many(
     widths = {trial: width or rows[trial].width or 1 for trial in trials}
     for tiles in tiles_to_retrain(setting, groups, widths, neighbours):
         share = followed(lineage, session.prepared.trials, tiles, steps)
-        scores, _ = retrain(setting, share, default_workers()[0], steps=steps, evaluated=evaluated(recorded))
+        scores, _ = retrain(setting, share, workers_of(setting.task)[0], steps=steps, evaluated=evaluated(recorded))
         wide = share.tiles[0].width
         for trial in (t for t in trials if t in scores and widths[t] == wide):
             before = known.get(rows[trial].environment or 0, {})

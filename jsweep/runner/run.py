@@ -22,10 +22,11 @@ from jsweep.engine.events import Callback, Copied, Event, Failed, Halved, Stoppe
 from jsweep.engine.executors.programs import KeptPrograms
 from jsweep.engine.executors.remote import Executor
 from jsweep.engine.executors.remote import run as run_on
-from jsweep.engine.executors.threads import More, Work, default_workers
+from jsweep.engine.executors.threads import More, Work
 from jsweep.engine.executors.threads import run as run_tiles
 from jsweep.engine.parking import Parking
 from jsweep.engine.persistence import NoCheckpointing
+from jsweep.engine.placement import check_mesh, workers_of
 from jsweep.errors import ConfigError, StoreError
 from jsweep.planning.grouping import Traces
 from jsweep.results.ranking import ConfigScore
@@ -103,8 +104,7 @@ def run(
         workers: the device of each worker (default: every device; on CPU, one worker a core). It changes speed, not results.
             With an executor: how many tiles it is given at once (default: as many as it says that it has workers).
         executor: train in its worker processes: `jsweep.ray`, or a `concurrent.futures.Executor`; see `Executor`. This
-            process records and decides, so the record is the same. `Trained.segment.state` is there where a tile's
-            training goes on in another job, and None elsewhere.
+            process records and decides, so the record is the same.
         any_environment: resume a sweep that was begun under other versions or on another machine.
         wall_time: how long the sweep may be trained for, compiling included and in all its runs together: seconds, or text
             such as "90s", "10min" or "1h 30min".
@@ -127,6 +127,7 @@ def run(
         raise ConfigError(f"sweep is a {type(sweep).__name__}: pass a jsweep.Sweep.")
     name, audience = sweep.record_name, Audience(sweep, progress, callbacks)
     limits, mine = make_limits(wall_time, target, no_improvement), shard_of(shard)
+    check_mesh(sweep.task, sweep.tile, workers, executor)
     remote = remote_of(executor, sweep.task, workers, any_environment)
     configure()  # before the workers are counted, which starts JAX's backend
     with contextlib.ExitStack() as on_error:
@@ -134,7 +135,7 @@ def run(
         learns = isinstance(sweep.configs, Search)
         record = store.sweep(name)
         kept: KeptPrograms | None = {} if learns else None
-        given = _devices(workers, remote)
+        given = _devices(sweep.task, workers, remote)
         run = _Run(store, given, remote, audience, any_environment, limits, requests(record), mine, kept)
         if record is None and learns:
             record, _ = run.enter(sweep)  # roles are decided for all that it may propose, not for one batch
@@ -162,14 +163,14 @@ def run(
     return session
 
 
-def _devices(workers: Sequence[jax.Device] | int | None, remote: Remote | None) -> Sequence[jax.Device]:
+def _devices(task: Task, workers: Sequence[jax.Device] | int | None, remote: Remote | None) -> Sequence[jax.Device]:
     """The workers' devices; those of an executor are taken to be like this process's first.
 
     The width of a tile on CPU depends on the core alone, on accelerators also on how many there are.
     """
     if isinstance(workers, int) and remote is None:
         raise ConfigError(f"workers={workers!r} is a number, which only an executor takes: pass devices.")
-    given = default_workers() if isinstance(workers, int) or not workers else workers
+    given = workers_of(task) if isinstance(workers, int) or not workers else workers
     return given if remote is None or given[0].platform == "cpu" else [given[0]] * remote.at_once
 
 

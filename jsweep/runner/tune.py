@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from jsweep._runtime.durations import duration, seconds_of
 from jsweep._runtime.prng import Key
-from jsweep.engine.executors.threads import default_workers
+from jsweep.engine.placement import workers_of
 from jsweep.errors import ConfigError
 from jsweep.planning.grouping import Traces
 from jsweep.results.objective import Objective
@@ -136,11 +136,11 @@ def _course(base: Sweep, space: Space, budget: float, until: float) -> tuple[Swe
     while True:
         prepared = prepare(replace(base, configs=_drawn(space, count, base.key)), traces=traces)
         is_all = len(prepared.sweep.configs) < count
-        planned = plan_of(prepared, default_workers())
+        planned = plan_of(prepared, workers_of(base.task))
         if is_all and planned.seconds <= budget:
             return prepared.sweep, planned
         sweep = _with_rule(prepared)
-        planned = plan_of(prepare(sweep, traces=traces), default_workers())
+        planned = plan_of(prepare(sweep, traces=traces), workers_of(base.task))
         if is_all or planned.seconds >= budget or count == MOST or time.perf_counter() > until:
             return sweep, planned
         count = min(MOST, math.ceil(1.2 * count * budget / planned.seconds))

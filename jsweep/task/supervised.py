@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 import optax.contrib
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Shaped
 
 from jsweep._runtime.types import Mode
@@ -54,6 +55,7 @@ def supervised(
     augment: Augment | None = None,
     evaluation_params: Callable[[Config, State], Params] | None = None,
     name: str | None = None,
+    mesh: Mesh | None = None,
 ) -> Task:
     """The task of fitting ``apply`` to pairs ``(x, y)`` by gradient descent.
 
@@ -83,6 +85,7 @@ def supervised(
         evaluation_params: ``evaluation_params(config, state) -> params``, for optimizers that evaluate other parameters than
             they train, such as `optax.contrib.schedule_free_eval_params`; ``state["params"]`` unless given.
         name: what the sweep is called in the record unless it has a name of its own.
+        mesh: devices over which a model that is too large for one is sharded; see `Task`.
 
     Returns:
         A `Task` for `jsweep.Sweep`.
@@ -106,6 +109,7 @@ def supervised(
         name=name,
         modes=_modes(measures),
         per_example=None if has_state else per_example_losses(forward, loss, augment),
+        mesh=mesh,
     )
 
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Protocol
 
+import jax
+from jax.sharding import Mesh
 from jaxtyping import Array, PRNGKeyArray, PyTree, Shaped
 
 from jsweep._runtime.types import Mode
@@ -64,9 +66,12 @@ class Task:
         per_example: ``per_example(config, state, batch, key) -> losses``, one for each row of a batch, of which ``step`` uses
             the first ``config["batch_size"]`` alone. Where it is given, and each loss is proven to depend on its own row only,
             batches may be padded so that batch sizes share a program.
+        mesh: devices of this process over which each trial is trained, for a model that is too large for one: lanes are
+            trained one by one. What is sharded, and how, the functions say with `jax.lax.with_sharding_constraint`; all else
+            is on every device.
 
     Raises:
-        ConfigError: if ``data``, ``batch_size`` or ``modes`` is not as described.
+        ConfigError: if ``data``, ``batch_size``, ``modes`` or ``mesh`` is not as described.
     """
 
     init: Init
@@ -78,6 +83,7 @@ class Task:
     name: str | None = None
     modes: Mapping[str, Mode] = field(default_factory=lambda: {"loss": "min"})
     per_example: PerExample | None = None
+    mesh: Mesh | None = None
 
     def __post_init__(self) -> None:
         for name in ("init", "step", "evaluate"):
@@ -87,6 +93,7 @@ class Task:
         if isinstance(self.data.train, Batches):
             object.__setattr__(self, "batch_size", self.data.train.size)
         object.__setattr__(self, "batch_size", check_count("batch_size", self.batch_size))
+        _check_mesh(self.mesh)
         if not isinstance(self.modes, Mapping):
             raise ConfigError(f'modes={self.modes!r} is not valid: pass a dict, such as {{"accuracy": "max"}}.')
         for name, mode in self.modes.items():
@@ -95,6 +102,18 @@ class Task:
                 raise ConfigError(f"modes names {name!r}: leave out the split, as in {own!r}.")
             if mode not in ("min", "max"):
                 raise ConfigError(f'modes[{name!r}]={mode!r} is not valid: pass "min" or "max".')
+
+
+def _check_mesh(mesh: object) -> None:
+    """Raise ConfigError unless ``mesh`` is None or a mesh of this process's devices."""
+    if mesh is None:
+        return
+    if not isinstance(mesh, Mesh):
+        raise ConfigError(
+            f"mesh is a {type(mesh).__name__}: pass a jax.sharding.Mesh, such as jax.make_mesh((4,), ('model',))."
+        )
+    if any(device.process_index != jax.process_index() for device in mesh.devices.flat):
+        raise ConfigError("mesh has devices of other processes: make it of jax.local_devices().")
 
 
 def check_splits(data: object) -> Splits:

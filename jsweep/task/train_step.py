@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from jax.sharding import Mesh
 from jaxtyping import PRNGKeyArray
 
 from jsweep._runtime.types import Mode
@@ -25,6 +26,7 @@ def from_train_step(
     batch_size: int = 64,
     modes: Mapping[str, Mode] | None = None,
     name: str | None = None,
+    mesh: Mesh | None = None,
 ) -> Task:
     """The task of a training step as Flax's and Optax's examples write it, under `jax.jit` or not.
 
@@ -44,6 +46,7 @@ def from_train_step(
         modes: whether the smallest ("min") or the largest ("max") value of a metric is best, by its name without the split;
             ``{"loss": "min"}`` unless given.
         name: what the sweep is called in the record unless it has a name of its own.
+        mesh: devices over which a model that is too large for one is sharded; see `Task`.
 
     Returns:
         A `Task` for `jsweep.Sweep`.
@@ -69,6 +72,7 @@ def from_train_step(
         batch_size=batch_size,
         modes={"loss": "min"} if modes is None else modes,
         name=name,
+        mesh=mesh,
     )
 
 

@@ -32,7 +32,8 @@ def lanes(w: Workload):
     import threading
 
     from jsweep.engine.events import Trained
-    from jsweep.engine.executors.threads import default_workers, run
+    from jsweep.engine.executors.threads import run
+    from jsweep.engine.placement import default_workers
     from jsweep.runner.prepare import prepare
     from jsweep.runner.remaining import Remaining, divide
 

@@ -19,7 +19,7 @@ import jax
 
 from jsweep._runtime.backend import configure
 from jsweep._runtime.jax_internals import KeyValueStore, key_value_store
-from jsweep.engine.executors.threads import default_workers
+from jsweep.engine.placement import default_workers
 from jsweep.errors import ConfigError
 
 PIECE = 1 << 20  # bytes of one value in the store

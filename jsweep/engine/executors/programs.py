@@ -134,7 +134,8 @@ class Programs:
 
     def _compile(self, number: int, width: int, device: jax.Device) -> tuple[TileProgram, str]:
         def note(fingerprint: str) -> None:
-            self._monitor.compiled(fingerprint, compiler_options(device))
+            if self._setting.task.mesh is None:  # programs of several devices are not always cached
+                self._monitor.compiled(fingerprint, compiler_options(device))
             self._emit(Compiled(number, width, fingerprint))
 
         return compiled_for(self._setting, self._work[number], width, device, self._kept, note)

@@ -26,6 +26,7 @@ from jsweep.engine.executors.programs import Work as Work
 from jsweep.engine.executors.tiles import TileQueue
 from jsweep.engine.executors.watchdog import Watchdog
 from jsweep.engine.persistence import Checkpointing, Claims, NoCheckpointing, NoClaims
+from jsweep.engine.placement import placement
 from jsweep.engine.program import TileProgram
 from jsweep.engine.tile import OnDevice, Segment, Setting, TileContext, train_tile
 from jsweep.planning import Tile
@@ -39,21 +40,13 @@ More = tuple[Sequence[Event], Sequence[tuple[int, Tile]]]
 """Events, and then tiles to train, each with the number of its compile group."""
 
 
-def default_workers() -> list[jax.Device]:
-    """A worker for every device; on CPU with its usual single device, one for every core."""
-    devices = jax.local_devices()
-    if len(devices) == 1 and devices[0].platform == "cpu":
-        return devices * cores()
-    return devices
-
-
 def on_device(setting: Setting, device: jax.Device, streamed: bool) -> OnDevice:
     """The splits a tile needs, put on ``device``; without the training split where that is streamed."""
-    data = setting.task.data
-    train = None if streamed else jax.device_put(data.train, device)
+    data, where = setting.task.data, placement(setting.task, device)
+    train = None if streamed else jax.device_put(data.train, where)
     if data.folds is not None and not streamed:
         return OnDevice(train, train)
-    return OnDevice(train, jax.device_put(data.validation, device))
+    return OnDevice(train, jax.device_put(data.validation, where))
 
 
 def run(
