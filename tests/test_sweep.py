@@ -6,7 +6,7 @@ import sqlite3
 import jax
 import numpy as np
 import pytest
-from small import make_task, rows_of
+from small import make_task, plain_loop, rows_of
 
 import jsweep as js
 from jsweep.storage import open_store
@@ -148,3 +148,24 @@ def test_a_store_of_a_future_format_is_refused(data, tmp_path):
         db.execute("UPDATE meta SET value = '99' WHERE name = 'version'")
     with pytest.raises(js.JsweepError, match="has format 99, and this jsweep reads format 4"):
         js.sweep(make_task(data), GOOD, steps=5, store=store)
+
+
+@pytest.mark.parametrize("vary", [("init",), ("order",), "order", ("order", "init")])
+def test_seeds_decide_what_varies_alone(data, vary, tmp_path):
+    """The other keys are those of seed 0, as a plain loop has them; a sweep that varies something else is another one."""
+    options = {"seeds": [0, 5], "steps": 6, "store": tmp_path / "s.db", "name": "varied"}
+    session = js.sweep(make_task(data), [{"learning_rate": 0.1}], vary=vary, **options)
+    curves = session.curves("validation/loss")
+    for trial in session.trials():
+        own = [trial.seed if source in vary else 0 for source in ("init", "order", "noise")]
+        expected = plain_loop(data, {"learning_rate": 0.1}, own, 6)
+        assert curves[trial.id][-1][1] == pytest.approx(expected, rel=1e-5)
+    assert js.replay(session, session.trials()[1].id).difference is None
+    with pytest.raises(js.IncompatibleSweepError, match="other vary"):
+        js.sweep(make_task(data), [{"learning_rate": 0.1}], **options)
+
+
+@pytest.mark.parametrize("vary", [(), ("weights",), ("init", "init")])
+def test_what_seeds_cannot_vary_is_named(data, vary):
+    with pytest.raises(js.ConfigError, match="pass some of 'init', 'order', 'noise'"):
+        js.Sweep(make_task(data), [{"learning_rate": 0.1}], steps=2, vary=vary)

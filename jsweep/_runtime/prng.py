@@ -6,7 +6,7 @@ positions would collide with a user's own splits of the same key.
 
 import hashlib
 import operator
-from typing import SupportsIndex
+from typing import Literal, SupportsIndex
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,10 @@ from jsweep.errors import ConfigError
 
 GENERATOR = "threefry2x32"  # under vmap, rbg gives a lane numbers that depend on the other lanes (jax issue 19085)
 _TRIAL, _INIT, _ORDER, _NOISE = 0x6A737701, 0x6A737702, 0x6A737703, 0x6A737704
+
+Source = Literal["init", "order", "noise"]
+SOURCES: tuple[Source, ...] = ("init", "order", "noise")
+"""What a trial's seed decides: its initialisation, the order of its examples, and what each step draws."""
 
 Key = jax.Array | np.ndarray | SupportsIndex
 """A ``key`` argument: ``jax.random.key(0)``, the older ``jax.random.PRNGKey(0)``, or a whole number."""
@@ -72,22 +76,27 @@ def philox_key(key: Key) -> int:
 
 
 def trial_keys(
-    root: UInt32[Array, "2"], seed: UInt32[Array, ""], config_data: UInt32[Array, "2"]
+    root: UInt32[Array, "2"], seeds: UInt32[Array, "..."], config_data: UInt32[Array, "2"]
 ) -> tuple[Array, Array, Array]:
     """Keys of one trial: for its initialisation, its data order and its noise.
 
     Args:
         root: the root key's data.
-        seed: the trial's seed.
+        seeds: the trial's seed, or one for each of the three.
         config_data: what the config adds to its trials' keys; see `config_key_data`.
 
     Returns:
         Three typed keys.
     """
-    key = jax.random.fold_in(jax.random.wrap_key_data(root, impl=GENERATOR), _TRIAL)
-    key = jax.random.fold_in(key, seed)
-    key = jax.random.fold_in(jax.random.fold_in(key, config_data[0]), config_data[1])
-    return jax.random.fold_in(key, _INIT), jax.random.fold_in(key, _ORDER), jax.random.fold_in(key, _NOISE)
+    of_trials = jax.random.fold_in(jax.random.wrap_key_data(root, impl=GENERATOR), _TRIAL)
+
+    def one(seed: UInt32[Array, ""], purpose: int) -> Array:
+        key = jax.random.fold_in(of_trials, seed)
+        key = jax.random.fold_in(jax.random.fold_in(key, config_data[0]), config_data[1])
+        return jax.random.fold_in(key, purpose)
+
+    each = jnp.broadcast_to(seeds, (3,))
+    return one(each[0], _INIT), one(each[1], _ORDER), one(each[2], _NOISE)
 
 
 def config_key_data(config_id: str, pairing: str) -> UInt32[np.ndarray, "2"]:

@@ -159,9 +159,9 @@ def _shardings_over_mesh(task: Task, group: Group, shapes: "_Shapes", device: ja
 
 def _lower_init(task: Task, group: Group, shapes: "_Shapes") -> jax.stages.Lowered:
     where = (shapes.state_shardings, *[shapes.where] * 3)
-    jitted = jax.jit(_init(group, shapes.width), **({} if task.mesh is None else {"out_shardings": where}))
-    return jitted.lower(
-        shapes.array((2,), jnp.uint32), shapes.array((shapes.width,), jnp.uint32), shapes.noise, shapes.values
+    kept: dict[str, Any] = {} if task.mesh is None else {"out_shardings": where}
+    return jax.jit(_init(group, shapes.width), **kept).lower(
+        shapes.array((2,), jnp.uint32), shapes.array((shapes.width, 3), jnp.uint32), shapes.noise, shapes.values
     )
 
 
@@ -263,8 +263,8 @@ def over_lanes(function: Callable[..., PyTree], width: int, shared: int = 0) -> 
 
 def _init(group: Group, width: int) -> Callable[..., PyTree]:
     def init(root: Array, seeds: Array, config_data: Array, values: Mapping[str, Array]) -> PyTree:
-        def one(seed: Array, data: Array, values: Mapping[str, Array]) -> PyTree:
-            for_init, order, noise = trial_keys(root, seed, data)
+        def one(seeds: Array, data: Array, values: Mapping[str, Array]) -> PyTree:
+            for_init, order, noise = trial_keys(root, seeds, data)
             state = group.traced.run_init(values, for_init)
             return state, jax.random.key_data(noise), jax.random.key_data(order), _finite_leaves(state)
 

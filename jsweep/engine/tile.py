@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, PyTree, UInt32
 
-from jsweep._runtime.prng import config_key_data
+from jsweep._runtime.prng import SOURCES, config_key_data
 from jsweep.engine.carry import Carry
 from jsweep.engine.input_pipeline import InputPipeline
 from jsweep.engine.placement import placement
@@ -28,12 +28,14 @@ class Setting:
         root: the data of the sweep's root key.
         pairing: "common" where trials of one seed share their randomness across configs, else "independent".
         evaluate_every: steps between evaluations.
+        vary: what trials' seeds decide, of `SOURCES`; all else is that of seed 0.
     """
 
     task: Task
     root: UInt32[np.ndarray, "2"]
     pairing: str
     evaluate_every: int
+    vary: tuple[str, ...] = SOURCES
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,7 @@ def _start(context: TileContext, tile: Tile) -> _Start:
     config_data = np.stack([config_key_data(trial.config_id, setting.pairing) for trial in tile.lanes])
     folds = setting.task.data.folds
     seeds = np.array([trial.seed // (folds.count if folds else 1) for trial in tile.lanes], np.uint32)
+    seeds = seeds[:, None] * np.array([source in setting.vary for source in SOURCES], np.uint32)
     # The compiled program puts small arrays on its device.
     state, noise, order, watched = context.program.init(setting.root, seeds, config_data, values)
     pipeline = InputPipeline(

@@ -77,6 +77,7 @@ def _identity(prepared: Prepared) -> dict[str, Any]:
         "loader": _loader(task.data.train),
         "key": [int(word) for word in prepared.setting.root],
         "pairing": sweep.pairing,
+        "vary": list(sweep.vary),
         "share_batches": sweep.share_batches,
         "evaluate_every": prepared.setting.evaluate_every,
         "batch_size": task.batch_size,

@@ -165,7 +165,7 @@ def group_trials(
 def setting_of(sweep: Sweep, trials: tuple[Trial, ...], record: SweepRecord | None) -> Setting:
     """What all tiles of a sweep share."""
     root = np.asarray(root_key_data(sweep.key))
-    return Setting(sweep.task, root, sweep.pairing, _evaluate_every(sweep, trials, record))
+    return Setting(sweep.task, root, sweep.pairing, _evaluate_every(sweep, trials, record), tuple(sweep.vary))
 
 
 def _configs(sweep: Sweep, record: SweepRecord | None) -> Configs:

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from jsweep._runtime.prng import Key
+from jsweep._runtime.prng import SOURCES, Key, Source
 from jsweep._runtime.types import Value
 from jsweep.errors import ConfigError
 from jsweep.results.objective import Objective
@@ -50,6 +50,9 @@ class Sweep:
         key: the root key, a JAX key or a whole number.
         pairing: "common" gives every config the same initialisation and data order under one seed, so that configs compare
             pairwise; "independent" gives each config its own.
+        vary: what the seed of a trial decides, some of ``("init", "order", "noise")``: its initialisation, the order of its
+            examples and what its steps draw. What is left out is that of seed 0 in every trial, so that the spread over
+            seeds is due to the others alone.
         share_batches: True trains in tiles of one seed, whose lanes see the same batches, gathered once for all of them.
             It is faster for layers of fewer than 32 units and many configs a seed; with few it leaves lanes empty.
         rule: decides between evaluations which configs stop, from `jsweep.rules` or a function of your own; None trains all to
@@ -77,6 +80,7 @@ class Sweep:
     name: str | None = None
     key: Key = 0
     pairing: Pairing = "common"
+    vary: Source | Sequence[Source] = SOURCES
     share_batches: bool = False
     rule: Rule | Decide | None = None
     tile: int | Literal["auto", "measure"] = "auto"
@@ -95,6 +99,10 @@ class Sweep:
             if getattr(self, name) not in get_args(kind):
                 allowed = ", ".join(map(repr, get_args(kind)))
                 raise ConfigError(f"{name}={getattr(self, name)!r} is not valid: pass one of {allowed}.")
+        vary = (self.vary,) if isinstance(self.vary, str) else tuple(self.vary)
+        if not vary or len(set(vary)) < len(vary) or not set(vary) <= set(SOURCES):
+            raise ConfigError(f"vary={self.vary!r} is not valid: pass some of {', '.join(map(repr, SOURCES))}.")
+        object.__setattr__(self, "vary", tuple(source for source in SOURCES if source in vary))
         if self.share_batches and self.pairing != "common":
             raise ConfigError(
                 f"share_batches=True needs configs that see the same batches, and pairing={self.pairing!r} gives each its "
