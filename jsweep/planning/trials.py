@@ -103,7 +103,8 @@ def _steps_of(
     if (steps is not None and "epochs" in config) or (epochs is not None and "steps" in config):
         given, own = ("steps", "epochs") if steps is not None else ("epochs", "steps")
         raise ConfigError(
-            f"{given} is given to the sweep and the config {dict(config)} has {own}: leave one of them out."
+            f"{given} is given to the sweep and the config {dict(config)} has {own}, which is how long a trial trains: leave one "
+            "of them out, or rename a hyperparameter of your own algorithm that has this name."
         )
     batch_size = check_count("batch_size", config.get("batch_size", task.batch_size))
     if "batch_size" in config and isinstance(task.data.train, Batches):
@@ -111,7 +112,10 @@ def _steps_of(
             f"batch_size={batch_size} is swept, and data.train comes in batches of {task.batch_size}: leave it out of the space."
         )
     if examples is not None and batch_size > examples:
-        raise ConfigError(f"batch_size={batch_size} is more than the {examples} training examples: pass a smaller one.")
+        raise ConfigError(
+            f"batch_size={batch_size} is more than the {examples} training examples: pass a smaller one, or rename a hyperparameter "
+            "of your own algorithm that has this name."
+        )
     if "steps" in config:
         return check_count("steps", config["steps"])
     length = config.get("epochs", epochs)

@@ -2,7 +2,7 @@
 
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from jsweep._runtime.text import clean
 from jsweep.results.objective import Objective
@@ -34,16 +34,23 @@ def why_nothing_is_complete(
     )
 
 
-def divergences(trials: Sequence[Trial]) -> str:
-    """How many trials had a state or a metric that was NaN or infinite, with the first of them; "" where none did."""
+Recorded = Mapping[str, Mapping[str, Sequence[tuple[int, float]]]]
+"""By trial and metric the pairs of step and value."""
+
+
+def divergences(trials: Sequence[Trial], recorded: Callable[[Sequence[Trial]], Recorded] | None = None) -> str:
+    """How many trials had a state or a metric that was NaN or infinite, with the first of them; "" where none did.
+
+    ``recorded`` reads scores, from which the metrics of the first are named.
+    """
     found = [trial for trial in trials if trial.nonfinite is not None and trial.status != Status.FAILED]
     if not found:
         return ""
     first = min(found, key=lambda trial: trial.nonfinite or 0)
-    return (
-        f"{_count(found)} became NaN or infinite, in the state or in a metric, the first ({clean(first.id)}) at step "
-        f"{first.nonfinite}"
-    )
+    curves = {} if recorded is None else recorded([first])[first.id]
+    metrics = [name for name, pairs in curves.items() if not all(math.isfinite(value) for _, value in pairs)]
+    where = f" in {clean(', '.join(metrics))}" if metrics else ", in the state or in a metric"
+    return f"{_count(found)} became NaN or infinite, the first ({clean(first.id)}){where} at step {first.nonfinite}"
 
 
 def failures(sweep: str, trials: Sequence[Trial]) -> str:

@@ -334,7 +334,7 @@ class Result(RecordedSweep):
         beside = len(self.sweep_trials()) - len(trials) if self.label == self.name else 0
         notes = [
             note,
-            divergences(trials),
+            divergences(trials, self.recorded),
             f"the record has {plural(beside, 'more trial')} of this sweep" if beside else "",
         ]
         time = time_of(self._row.created, self._row.settings.get("seconds"))
