@@ -4,8 +4,8 @@
 
 Each family trains its lanes (learning rates) by a jitted `vmap` of the whole training, by a jitted training of one lane after
 another, both with JAX's defaults, and by jsweep's engine. Plain JAX and jsweep have a process each, in which rounds of about
-half a second take turns; compiling is left out. Printed are medians in microseconds of a lane's step, with the spread of the rounds
-((highest - lowest) / median), and how many times faster jsweep is than the better of the two plain forms; a row below 0.95
+half a second take turns; compiling is left out. Printed are medians in microseconds of a lane's step, with the spread of the
+rounds ((highest - lowest) / median), and how many times faster jsweep is than the better of the two plain forms; a row below 0.95
 is marked.
 """
 
@@ -114,7 +114,8 @@ class Contestant:
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
 
     def round(self) -> Times:
-        assert self.process.stdin is not None and self.process.stdout is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
         for line in self.process.stdout:

@@ -113,8 +113,8 @@ def _steps_of(
         )
     if examples is not None and batch_size > examples:
         raise ConfigError(
-            f"batch_size={batch_size} is more than the {examples} training examples: pass a smaller one, or rename a hyperparameter "
-            "of your own algorithm that has this name."
+            f"batch_size={batch_size} is more than the {examples} training examples: pass a smaller one, or "
+            "rename a hyperparameter of your own algorithm that has this name."
         )
     if "steps" in config:
         return check_count("steps", config["steps"])
