@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import jsweep as js
 from jsweep.cli import _COMMANDS, main
 from jsweep.cli.load import load_sweep
 from jsweep.cli.options import Experiment
@@ -208,3 +209,24 @@ def test_plain_progress_goes_to_standard_error_and_json_to_standard_output(capsy
     assert code == 0
     assert json.loads(out)["sweep"] == "line"
     assert err.splitlines()[-1].startswith("line: 100%, 8/8 trials")
+
+
+def test_a_confirmation_is_reached_by_its_name(experiment, capsys):
+    """Its configs and seeds are those of the record, whatever the file's sweep is."""
+    session = js.run(load_sweep(Experiment(experiment)))
+    confirmed = js.confirm(session, top=2, seeds=2)
+    trial = confirmed.best.trials[0]
+    confirmed.session.close()
+    for command in (
+        ["replay", trial, experiment, "--name", "line-confirm"],
+        ["params", trial, experiment, "--name", "line-confirm", "--out", "best.safetensors"],
+        ["test", experiment, "--name", "line-confirm"],
+    ):
+        with pytest.raises(SystemExit) as end:
+            main(command)
+        assert end.value.code == 0, capsys.readouterr()
+    assert "bit-equal" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as end:
+        main(["drop", "line", "--store", "nowhere.db"])
+    assert end.value.code != 0
+    assert "Remove" not in capsys.readouterr().out

@@ -139,6 +139,31 @@ def test_a_state_that_is_no_longer_finite_has_no_score():
     assert js.replay(session, grown.id).difference is None
 
 
+def test_a_name_that_is_the_engines_own_is_warned_of_where_the_task_reads_it(data):
+    def apply_epochs(config, params, x, key):
+        return apply(config, params, x, key) / config["epochs"]
+
+    task = js.supervised(
+        init, apply_epochs, loss=js.losses.softmax_cross_entropy, optimizer=lambda config: optax.sgd(0.1), data=data
+    )
+    with pytest.warns(UserWarning, match=r"reads config\['epochs'\], which is also how long jsweep trains"):
+        js.plan(js.Sweep(task, [{"epochs": 1}, {"epochs": 2}]))
+    with pytest.raises(js.ConfigError, match="rename a hyperparameter of your own algorithm"):
+        js.plan(js.Sweep(task, [{"epochs": 1}], steps=3))
+
+
+def test_a_plan_says_which_configs_cannot_be_traced(data):
+    task = js.supervised(
+        init,
+        apply,
+        loss=js.losses.softmax_cross_entropy,
+        optimizer=lambda config: optax.sgd(config["learning_rate"], config["momentum"]),
+        data=data,
+    )
+    plan = js.plan(js.Sweep(task, [{"learning_rate": 0.1, "momentum": 0.9}, {"learning_rate": 0.1}], steps=3))
+    assert any("1 trial of 2 cannot be trained" in note and "config['momentum']" in note for note in plan.warnings)
+
+
 def test_scores_have_the_precision_of_their_arithmetic(tmp_path):
     """In a process of its own, as 64 bits are for all of JAX."""
     script = tmp_path / "double.py"

@@ -6,6 +6,7 @@ import pytest
 from small import apply, init, make_task, optimizer, plain_loop, rows_of
 
 import jsweep as js
+from jsweep.planning import identity
 from jsweep.storage import Status
 
 CONFIGS = js.grid({"learning_rate": [0.05, 0.1]})
@@ -212,6 +213,17 @@ def test_scikit_learns_scalers_are_named_with_their_fix(examples):
         js.split(*examples, transform=preprocessing.StandardScaler())
     data = js.split(*examples, transform=lambda x, y: preprocessing.StandardScaler().fit(x).transform)
     np.testing.assert_allclose(data.train[0].mean(axis=0), 0, atol=1e-6)
+
+
+def test_the_ledger_knows_test_examples_however_they_are_transformed_and_ordered(examples):
+    x, y = examples
+    plain, scaled = (js.split(x, y, key=3, transform=transform) for transform in (None, standardised))
+    turned = js.Splits(plain.train, plain.validation, (plain.test[0][::-1], plain.test[1][::-1]))
+    others = js.split(x, y, key=4)
+    assert identity.test_hash(plain) == identity.test_hash(scaled) == identity.test_hash(turned)
+    assert identity.test_hash(plain) != identity.test_hash(others)
+    one, two = (js.folds(x, y, k=3, key=5, transform=transform) for transform in (None, standardised))
+    assert identity.test_hash(one) == identity.test_hash(two)
 
 
 def test_inputs_and_targets_may_be_dicts_and_the_labels_given(examples):

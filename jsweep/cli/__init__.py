@@ -86,7 +86,12 @@ def _run(arguments: Sequence[str] | None) -> int:
         setattr(error, "message", clean(error.message, 500))  # noqa: B010 (it repeats what was typed)
         error.show()
         code = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except click.Abort as abort:
+        stopped = isinstance(abort.__cause__, KeyboardInterrupt)
+        end = "what was recorded is kept, and the same command resumes from there" if stopped else "nothing was changed"
+        click.echo(f"jsweep: stopped; {end}.", err=True)
+        code = EXIT_CODE
+    except KeyboardInterrupt:
         click.echo("jsweep: stopped; what was recorded is kept, and the same command resumes from there.", err=True)
         code = EXIT_CODE
     except SystemExit as end:

@@ -15,7 +15,10 @@ from jsweep.cli.options import STORE, json_option
 @json_option
 def drop(sweep: str, trials: tuple[str, ...], store: str, yes: bool, as_json: bool) -> None:
     """Remove TRIALS (whole ids; default: all of them, and the ledger) of a SWEEP from a record, for good."""
+    from jsweep.storage import open_store
     from jsweep.storage.integrity import drop as drop_trials
+
+    open_store(store, write=False).close()  # before anything is asked
 
     what = f"{len(trials)} trials of {sweep}" if trials else f"the sweep {sweep}"
     if not yes:

@@ -52,6 +52,8 @@ def experiment_modules() -> list[ModuleType]:
 
 
 def _changed(sweep: "Sweep", experiment: Experiment) -> "Sweep":
+    from jsweep.runner.confirm import recorded_confirmation
+
     given = dataclasses.asdict(experiment)
     changes: dict[str, Any] = {
         name: given[name] for name in ("store", "name", "seeds", "steps", "epochs") if given[name] is not None
@@ -62,7 +64,7 @@ def _changed(sweep: "Sweep", experiment: Experiment) -> "Sweep":
         changes.setdefault("store", STORE)
     if sweep.name is None and sweep.task.name is None:
         changes.setdefault("name", Path(experiment.file).stem)
-    return dataclasses.replace(sweep, **changes)
+    return recorded_confirmation(dataclasses.replace(sweep, **changes))
 
 
 def _run_file(path: Path) -> ModuleType:

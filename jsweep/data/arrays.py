@@ -106,7 +106,10 @@ def _conversion(dtype: np.dtype) -> str:
     if dtype.kind in "mM":
         return "convert times to numbers, such as seconds since the first"
     if dtype.kind == "O":
-        return 'convert it to one type of numbers, such as by astype("float32"), and fill or drop missing values'
+        return (
+            'convert it to one type of numbers, such as by astype("float32"), and fill or drop missing values; stack arrays of '
+            "one shape by numpy.stack, and pad sequences to one length"
+        )
     return "pass numbers"
 
 

@@ -146,8 +146,9 @@ def _splits(
         if len(tested):
             test_inputs = concatenate([apply(one, test_inputs) for one in fitted])
     targets, test_targets = (concatenate([take(y, rows)] * folded.copies) for rows in (kept, tested))
-    examples = (inputs, targets)
-    return Splits(examples, examples, (test_inputs, test_targets) if len(tested) else None, folded, fitted)
+    examples, test = (inputs, targets), (test_inputs, test_targets) if len(tested) else None
+    raw = (take(x, tested), take(y, tested)) if len(tested) and transform is not None else None
+    return Splits(examples, examples, test, folded, fitted, raw)
 
 
 def _units(y: Arrays, stratify: bool | Labels, parts: int, groups: object) -> list[list[Rows]]:

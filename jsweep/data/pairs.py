@@ -62,7 +62,9 @@ def _arrays(name: str, value: Examples) -> Arrays:
         try:
             value = np.asarray(value)
         except (TypeError, ValueError, RuntimeError) as error:
-            raise ConfigError(f"{name} is a {kind} whose parts have different lengths: pass an array.") from error
+            raise ConfigError(
+                f"{name} is a {kind} whose parts have different lengths: pad them to one length, and pass an array."
+            ) from error
     return np.asarray(as_array(name, value))
 
 

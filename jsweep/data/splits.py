@@ -89,6 +89,8 @@ class Splits:
         folds: for cross-validation, made by `folds`: ``train`` and ``validation`` then are the same examples.
         transforms: the functions that inputs were transformed by, one, or one a fold: what they make of new inputs is what a
             trained model takes.
+        raw_test: the test examples as they were before they were transformed, by which the ledger knows them again; those of
+            ``test`` unless given.
 
     Raises:
         ConfigError: for what is not a pytree of arrays, such as a list or a data loader, and for arrays of a split whose
@@ -100,6 +102,7 @@ class Splits:
     test: PyTree | None = None
     folds: Folds | None = None
     transforms: tuple[Fitted, ...] = ()
+    raw_test: PyTree | None = None
 
     def __post_init__(self) -> None:
         if self.train is None:
@@ -190,11 +193,12 @@ def split(
                 "lower the fractions or pass more examples."
             )
     inputs, fitted = [take(x, index) for index in rows], ()
+    raw = (inputs[2], take(y, rows[2])) if test > 0 and transform is not None else None
     if transform is not None:
         fitted = (fit(transform, inputs[0], take(y, rows[0])),)
         inputs = [apply(fitted[0], part) if len(index) else part for part, index in zip(inputs, rows, strict=True)]
     train, validation_part, test_part = ((part, take(y, index)) for part, index in zip(inputs, rows, strict=True))
-    return Splits(train, validation_part, test_part if test > 0 else None, transforms=fitted)
+    return Splits(train, validation_part, test_part if test > 0 else None, transforms=fitted, raw_test=raw)
 
 
 Rows = tuple[Int[np.ndarray, " train"], Int[np.ndarray, " validation"], Int[np.ndarray, " test"]]

@@ -59,7 +59,10 @@ def why_not_numbers(draft: Drafted, configs: Sequence[Config], trace: Trace) -> 
             if found is not None:
                 suspects = sorted(found.lanes or numbers)
                 at_fault = suspects if len(suspects) == 1 else case.at_fault(place, compiled_in, suspects)
-                reasons |= {name: f"{found.reason} of type {draft.lanes[name].dtype}" for name in at_fault}
+                reasons |= {
+                    name: f"{found.reason} of type {draft.lanes[name].dtype}, at its value {case.configs[place][name]!r}"
+                    for name in at_fault
+                }
     return reasons
 
 

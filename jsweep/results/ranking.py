@@ -110,7 +110,7 @@ class TestScore:
             for name, values in sorted(self.scores.items())
         ]
         source = "from the ledger, opened" if self.from_ledger else "opened"
-        return f"{', '.join(parts)} over {len(self.seeds)} seeds ({source} {clean(self.opened)})"
+        return f"{', '.join(parts)} over {len(self.seeds)} model{'s' * (len(self.seeds) != 1)} ({source} {clean(self.opened)})"
 
 
 @dataclass(frozen=True)

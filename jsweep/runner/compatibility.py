@@ -63,7 +63,7 @@ def check_same(store: Store, known: SweepRecord, prepared: Prepared) -> None:
         shown = ", ".join(f"{_WORDS.get(k, k)}{_values(k, known.identity.get(k), identity[k])}" for k in changed)
         raise IncompatibleSweepError(
             f"the sweep {known.name!r} in {store.path} was made with other {shown}: to keep both, {_OWN_NAME}; to resume the "
-            f"old one, restore what changed; to begin again, jsweep drop {known.name}."
+            f"old one, restore what changed; to begin again, jsweep drop {known.name} --store {store.path}."
         )
     check_programs(store, known, prepared)
 
@@ -137,7 +137,7 @@ def check_programs(store: Store, record: SweepRecord, prepared: Prepared) -> Non
             raise IncompatibleSweepError(
                 f"the sweep {record.name!r} in {store.path} was trained by another task: "
                 f"{_difference(group, trial, record)}. To keep both, {_OWN_NAME}; to resume the old one, restore what "
-                f"changed; to begin again, jsweep drop {record.name}."
+                f"changed; to begin again, jsweep drop {record.name} --store {store.path}."
             )
 
 

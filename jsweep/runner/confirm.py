@@ -16,6 +16,8 @@ from jsweep.runner.progress import ProgressMode
 from jsweep.runner.run import run
 from jsweep.runner.session import SelectedConfig, Session
 from jsweep.runner.sweep import Sweep
+from jsweep.storage import open_store
+from jsweep.storage.paths import resolve
 from jsweep.task.config import check_count
 
 
@@ -57,7 +59,8 @@ class Confirmation:
         runs = self.best.runs.replace(" seed", " fresh seed")
         title = f"{self.best.metric} ({self.best.mode}) over {runs}"
         table = format_table(title, [name for name, _ in columns], [*zip(*(cells for _, cells in columns))], width)
-        note = f"the first choice scored {self.optimism:+.2g} better before than it does under fresh seeds"
+        better = "better" if self.optimism >= 0 else "worse"
+        note = f"the first choice scored {abs(self.optimism):.2g} {better} before than it does under fresh seeds"
         return f"{table}\n{note}{self._told()}"
 
     def _told(self) -> str:
@@ -113,6 +116,31 @@ def confirm(
         )
     again = run(confirming(session, first, fresh), progress=progress)
     return Confirmation(first, again.ranking(at=at), again.best(at=at), again)
+
+
+def recorded_confirmation(sweep: Sweep) -> Sweep:
+    """The sweep that `confirm` recorded under the name of ``sweep``; ``sweep`` itself where its store has none.
+
+    The functions and the data are those of ``sweep``, and the configs and seeds those of the record.
+    """
+    name, file = sweep.record_name, resolve(sweep.store)
+    if not name.endswith(CONFIRMS) or file is None or not file.exists():
+        return sweep
+    with open_store(sweep.store, write=False) as store:
+        record = store.sweep(name)
+        if record is None or store.sweep(name.removesuffix(CONFIRMS)) is None:
+            return sweep
+        trials = store.trials(record.key)
+    folds, said = sweep.task.data.folds, record.settings["objective"]
+    configs = {trial.config_id: trial.config for trial in trials}
+    return replace(
+        sweep,
+        configs=list(configs.values()),
+        seeds=sorted({trial.seed // (folds.count if folds else 1) for trial in trials}),
+        objective=Objective(said["metric"], said["mode"]),
+        evaluate_every=record.identity["evaluate_every"],
+        rule=None,
+    )
 
 
 def confirming(session: Session, first: Sequence[ConfigScore], seeds: int) -> Sweep:

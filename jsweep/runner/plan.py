@@ -9,6 +9,7 @@ import jax
 
 from jsweep._runtime.backend import cores
 from jsweep._runtime.limits import peak_bytes
+from jsweep._runtime.text import clean
 from jsweep._runtime.types import Value
 from jsweep.engine.executors.programs import AHEAD
 from jsweep.engine.input_pipeline import WINDOW_BYTES, device_memory, streams
@@ -302,6 +303,12 @@ def _peak_bytes(prepared: Prepared, groups: Sequence[GroupPlan], workers: Sequen
 
 def _warnings(prepared: Prepared, groups: Sequence[GroupPlan], finished: Set[str]) -> list[str]:
     found = []
+    if prepared.untraceable:
+        first = next(iter(prepared.untraceable.values()))
+        found.append(
+            f"{_count(len(prepared.untraceable), 'trial')} of {len(prepared.trials)} cannot be trained, as their configs cannot "
+            f"be traced: {clean(str(first).splitlines()[0], 300)}"
+        )
     for name, role in prepared.roles.items():
         values = {config_id({"v": group.static[name]}) for group in groups if name in group.static}
         lanes = sum(group.trials for group in groups) / len(groups)

@@ -87,7 +87,7 @@ class Remote:
     @cached_property
     def _task(self) -> Parcel:
         task = self.task
-        return _parcel(replace(task, data=replace(task.data, test=None, transforms=())))
+        return _parcel(replace(task, data=replace(task.data, test=None, transforms=(), raw_test=None)))
 
     def _put(self, parcel: Parcel) -> Source:
         put = getattr(self.executor, "put", None)

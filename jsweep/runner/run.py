@@ -192,6 +192,13 @@ def attach(sweep: Sweep) -> Session:
         prepared = prepare(proposed(store, sweep, record), record, lengths)
         check_same(store, record, prepared)
         warn_of_unchecked(store, record, prepared)
+        missing = {trial.config_id for trial in prepared.trials if trial.id not in lengths}
+        if missing:
+            warnings.warn(
+                f"{len(missing)} of the {len({t.config_id for t in prepared.trials})} configs of {record.name!r} are not in "
+                f"{store.path}: the session has the others alone. Run the sweep to train them.",
+                stacklevel=2,
+            )
         on_error.pop_all()
     return Session(store, record.name, prepared)
 

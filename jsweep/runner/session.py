@@ -7,10 +7,12 @@ import jax
 import numpy as np
 from jaxtyping import Float, PyTree
 
-from jsweep.errors import ConfigError
+from jsweep._runtime.environment import describe_environment
+from jsweep.errors import ConfigError, IncompatibleSweepError
 from jsweep.results.objective import Objective
 from jsweep.results.ranking import At, ConfigScore, Rule, Simplest, TestScore, score_of_opening
 from jsweep.results.result import Result
+from jsweep.runner.compatibility import environment_changes
 from jsweep.runner.descent import followed_curves, trained
 from jsweep.runner.examples import example_values
 from jsweep.runner.holdout import evaluate_on_test, train_selected
@@ -208,8 +210,17 @@ class Session(Result):
             arrays = saved_state(self.prepared, self.folder, saved)
         if arrays is None:
             recorded = followed_curves(self, [row], {row.id: wanted})
-            arrays = trained_again(self.prepared, row, wanted, recorded, self.lineage())
+            try:
+                arrays = trained_again(self.prepared, row, wanted, recorded, self.lineage())
+            except IncompatibleSweepError as error:
+                raise self._elsewhere(row.environment, error) from error
         return whole_state(self.prepared, trained(self.lineage(), row, wanted), arrays)
+
+    def _elsewhere(self, environment: int | None, error: IncompatibleSweepError) -> IncompatibleSweepError:
+        """The error, with what this environment differs in from that of the trial, where it does."""
+        known = {} if environment is None else self.environments().get(environment, {})
+        changed = environment_changes(known, describe_environment()) if known else ""
+        return IncompatibleSweepError(f"{error} It was trained elsewhere ({changed}).") if changed else error
 
 
 def parameters_of(state: PyTree, with_model_state: bool = False) -> PyTree:

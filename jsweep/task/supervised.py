@@ -136,7 +136,12 @@ def _augmented(augment: Augment | None, function: Callable[..., _Out]) -> Callab
         for_augment, key = jax.random.split(key)
         found = augment(config, batch, for_augment)
         _check_augmented(batch, found)
-        return function(config, state, found, key)
+        try:
+            return function(config, state, found, key)
+        except Exception as error:
+            if shapes(found) != shapes(batch):
+                error.add_note(f"augment returned arrays of shapes {shapes(found)} for a batch of {shapes(batch)}.")
+            raise
 
     return with_augmented
 

@@ -24,6 +24,9 @@ class Interval:
     def __contains__(self, value: float) -> bool:
         return bool(self.low <= value <= self.high)
 
+    def __str__(self) -> str:
+        return f"{self.low:.4g} to {self.high:.4g}"
+
 
 UNKNOWN = Interval(math.nan, math.nan)
 

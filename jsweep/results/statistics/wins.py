@@ -31,6 +31,9 @@ class Outperformance:
         meaningful = self.interval.high > self.threshold
         return "significant and meaningful" if meaningful else "significant but not meaningful"
 
+    def __str__(self) -> str:
+        return f"wins with probability {self.probability:.3g} ({self.interval}): {self.verdict}"
+
 
 def outperformance(
     values: Values,

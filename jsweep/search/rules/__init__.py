@@ -12,8 +12,9 @@ A rule is a pure function ``(scores, budgets, key) -> decisions`` of columns, wi
 
 A rule with a `Copying` also says, of the same columns, which row each of those that go on is a copy of.
 
-It is asked whenever the configs that went on have arrived, so nothing it decides depends on time. The functions below
-make rules; any function of that shape is one, too.
+It is asked whenever the configs that went on have arrived, so nothing it decides depends on time. `successive_halving`,
+`hyperband`, `asynchronous_halving`, `median_stopping`, `percentile`, `patience`, `divergence` and `population_based_training`
+make rules, and `any_of` and `all_of` join them; any function of that shape is one, too.
 """
 
 from jsweep.search.rules._columns import Budgets as Budgets
