@@ -46,6 +46,7 @@ def softmax_regression(**changes):
         apply=lambda config, params, x, key: x @ params["w"],
         optimizer=lambda config: optax.sgd(0.5, momentum=0.9),
         batch_size=1000,
+        random_state=0,
         **changes,
     )
 

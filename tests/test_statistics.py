@@ -297,7 +297,7 @@ def test_confirmation_trains_fresh_seeds_and_chooses_by_these_alone(tmp_path, da
             assert found.best.config_id == found.fresh[0].config_id
             means = {score.config_id: np.mean(score.values) for score in found.fresh}
             first = found.first[0]
-            assert "tell" in str(found) or "better than every other" in str(found)
+            assert "cannot be told" in str(found) or "better than every other" in str(found)
             checks = {finding.check: finding for finding in found.session.diagnose().findings}
             assert not checks.keys() & {"edge of the space", "thin sample", "duplicates", "without effect"}
             assert "confirm" not in str(checks.get("too few seeds"))

@@ -22,22 +22,26 @@ if TYPE_CHECKING:
 @click.option(
     "--on", type=click.Choice(["h100", "v5e", "v6e"]), help="Predict for one such accelerator, which need not be here."
 )
+@click.option("--why", is_flag=True, help="Say why tiles have as many lanes as they have.")
 @json_option
-def plan(experiment: Experiment, shards: int | None, on: str | None, as_json: bool) -> None:
+def plan(experiment: Experiment, shards: int | None, on: str | None, why: bool, as_json: bool) -> None:
     """Print what running FILE will compile, hold in memory and take; nothing is trained, or compiled without --on."""
     from jsweep.runner.plan import plan as plan_sweep
 
-    if on is not None and shards is not None:
-        raise ConfigError(f"--on {on} predicts for one accelerator: leave out --shards.")
+    if on is not None and (shards is not None or why):
+        raise ConfigError(f"--on {on} predicts for one accelerator: leave out --shards and --why.")
     sweep = load_sweep(experiment)
     if on is not None:
         _print(plan_sweep(sweep, on=on), [], {}, as_json)
         return
     made = plan_sweep(sweep)
     split = made.in_shards(shards) if shards is not None and made.groups else None
+    reasons = (
+        [f"  [{group.label}] {group.width} lanes a tile: {group.why_width}" for group in made.groups] if why else []
+    )
     scaled = [f"  {split}", f"  {_workers(made, split.count)}"] if split is not None else []
     more = {} if split is None else {"shards": split, "workers_that_pay": made.workers_that_pay}
-    _print(made, scaled, more, as_json)
+    _print(made, reasons + scaled, more, as_json)
 
 
 def _print(made: "Plan | Prediction", scaled: list[str], more: dict[str, Any], as_json: bool) -> None:

@@ -41,7 +41,8 @@ from jsweep.planning import Group
 from jsweep.task.task import Task
 
 L2_BYTES = 1 << 20  # of a core's cache, usually 1 to 2 MiB
-WIDTHS = (1, 2, 4, 8, 16, 32)
+WIDTHS = tuple(2**power for power in range(13))  # to 4,096
+MOST_ROW_BYTES = 32 << 20  # of the row numbers that one call of the training program is given
 WORTH_MEASURING = 3e12  # floating-point operations of a group for which some seconds of measuring pay
 ROUNDS, ROUND_SECONDS, FINALISTS = 5, 0.06, 3
 LEAST_TILES = 4  # a fixed number rather than the machine's cores, on which results must not depend
@@ -91,6 +92,27 @@ def choose_width(
     return for_few(width, group)
 
 
+def why_width(task: Task, group: Group, wanted: int | str, width: int) -> str:
+    """Why tiles of ``group`` have ``width`` lanes on CPU, in words."""
+    if task.mesh is not None:
+        return "one lane at a time goes over the mesh"
+    if isinstance(wanted, int):
+        return "as tile says"
+    entry = _read_cache().get(_key(task, group))
+    if entry is not None:
+        times = ", ".join(f"{n}: {1e6 * seconds:.3g}" for n, seconds in entry["seconds_per_lane_step"].items())
+        why, found = f"measured here (us of a lane's step by width: {times})", int(entry["width"])
+    else:
+        rule = (
+            "a model that convolves has one lane"
+            if group.traced.convolves
+            else "the state of a tile is to fit the cache"
+        )
+        why, found = f"guessed from the model, as {rule}; tile='measure' times it", guess_width(group)
+    few = f"; fewer than {found}, so that {len(group.trials)} trials make {LEAST_TILES} tiles" if width < found else ""
+    return why + few
+
+
 def for_few(width: int, group: Group) -> int:
     """``width``, or the largest smaller power of two that makes `LEAST_TILES` tiles of the group's trials."""
     while width > 1 and width * (LEAST_TILES - 1) >= len(group.trials):
@@ -117,7 +139,8 @@ def measure_width(task: Task, group: Group, workers: Sequence[jax.Device]) -> in
     seconds: dict[int, float] = {}
     timed: dict[int, Callable[[], float]] = {}
     for width in WIDTHS:
-        if width > 1 and width * group.lane_bytes > 64 * L2_BYTES:
+        row_bytes = 4 * STEPS_PER_CALL * group.rows * (1 if group.shared else width)
+        if width > 1 and (width * group.lane_bytes > 64 * L2_BYTES or row_bytes > MOST_ROW_BYTES):
             break
         program = compile_program(lower_train(task, group, width, device, examples), device)
         timed[width] = _timing(program, group, width, train, workers)

@@ -15,9 +15,9 @@ from jsweep.engine.executors.programs import AHEAD
 from jsweep.engine.input_pipeline import WINDOW_BYTES, device_memory, streams
 from jsweep.engine.placement import check_mesh, workers_of
 from jsweep.engine.tile import count_stops
-from jsweep.engine.tile_size import for_few, guess_width, measured_seconds
+from jsweep.engine.tile_size import for_few, guess_width, measured_seconds, why_width
 from jsweep.errors import ConfigError
-from jsweep.planning import Group, Role
+from jsweep.planning import Group, Role, RoleKind
 from jsweep.planning.cost import machine_speed, work_of
 from jsweep.runner.judge import make_rows, trained_share
 from jsweep.runner.prediction import Prediction, accelerator_named, predict
@@ -46,7 +46,7 @@ class GroupPlan:
     ``bytes`` are of a tile in flight: the most of its arrays that are alive at once. ``flops`` are of the matrix products
     and convolutions of all its training steps. ``compile_seconds`` are of one core, from an empty compilation cache;
     ``run_seconds`` are of all workers together. ``measured`` tells whether they come from a timing of this program on this
-    machine or from its operations.
+    machine or from its operations. ``why_width`` says where the width of the tiles comes from.
     """
 
     static: Mapping[str, Value]
@@ -62,6 +62,7 @@ class GroupPlan:
     compile_seconds: float
     run_seconds: float
     measured: bool
+    why_width: str
 
     @property
     def label(self) -> str:
@@ -263,6 +264,7 @@ def _plan_group(
         compile_seconds=step.compile_seconds,
         run_seconds=sum(seconds) / len(workers),
         measured=found is not None,
+        why_width=why_width(task, group, wanted, width) if platform == "cpu" else "as many lanes as fit the device",
     ), seconds
 
 
@@ -308,6 +310,12 @@ def _warnings(prepared: Prepared, groups: Sequence[GroupPlan], finished: Set[str
         found.append(
             f"{_count(len(prepared.untraceable), 'trial')} of {len(prepared.trials)} cannot be trained, as their configs cannot "
             f"be traced: {clean(str(first).splitlines()[0], 300)}"
+        )
+    length = prepared.roles.get("epochs")
+    if length is not None and length.kind != RoleKind.ENGINE:
+        found.append(
+            "the task reads config['epochs'], which is also how long it is trained, in passes over the training examples: rename "
+            "it if it is a number of your own algorithm"
         )
     for name, role in prepared.roles.items():
         values = {config_id({"v": group.static[name]}) for group in groups if name in group.static}

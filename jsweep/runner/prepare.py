@@ -124,7 +124,6 @@ def prepare(
     check_data(task.data)
     trials, grouped = group_trials(sweep, record, lengths, traces)
     _warn_of_unused(grouped.roles, _annotations(_configs(sweep, record)))
-    _warn_of_epochs(grouped.roles)
     _warn_of_trained(grouped.groups)
     prepared = Prepared(
         sweep=sweep,
@@ -249,17 +248,6 @@ def _warn_of_unused(roles: Mapping[str, Role], annotations: Annotations) -> None
         "out of the space, or use them in the task.",
         stacklevel=5,
     )
-
-
-def _warn_of_epochs(roles: Mapping[str, Role]) -> None:
-    """Warn where a task reads "epochs", which a loop of the user's may count otherwise than jsweep does."""
-    role = roles.get("epochs")
-    if role is not None and role.kind != RoleKind.ENGINE:
-        warnings.warn(
-            "the task reads config['epochs'], which is also how long jsweep trains it, in passes over the training examples: "
-            "rename it if it is a number of your own algorithm, else read config['steps'].",
-            stacklevel=5,
-        )
 
 
 def _warn_of_trained(groups: Sequence[Group]) -> None:

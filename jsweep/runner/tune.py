@@ -33,6 +33,9 @@ EPOCHS = 20  # of a trial, where nothing is said
 SEARCH_SHARE = 0.7  # of the time; the rest is for confirming
 PLAN_SHARE = 0.1  # of the time, at most, to find how many configs keep the machine busy
 TRIED, MOST = 64, 16384  # configs
+OVERPLANNED = (
+    4  # times the budget, of configs that a rule is given: plans of tiny tasks are too long, and the clock ends the run
+)
 FIRST_SHARE = 27  # the rule decides first after 1 / 27 of the longest trial
 WAVE = 64  # configs of the rule that train at once
 CONFIRMED = ((5, 10), (5, 5), (3, 5), (3, 3), (2, 3))  # configs and fresh seeds, the most wanted first
@@ -141,9 +144,10 @@ def _course(base: Sweep, space: Space, budget: float, until: float) -> tuple[Swe
             return prepared.sweep, planned
         sweep = _with_rule(prepared)
         planned = plan_of(prepare(sweep, traces=traces), workers_of(base.task))
-        if is_all or planned.seconds >= budget or count == MOST or time.perf_counter() > until:
+        wanted = (OVERPLANNED if sweep.rule is not None else 1) * budget
+        if is_all or planned.seconds >= wanted or count == MOST or time.perf_counter() > until:
             return sweep, planned
-        count = min(MOST, math.ceil(1.2 * count * budget / planned.seconds))
+        count = min(MOST, math.ceil(1.2 * count * wanted / planned.seconds))
 
 
 def _recorded(sweep: Sweep) -> tuple[int, bool] | None:
