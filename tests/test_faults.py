@@ -36,6 +36,30 @@ def test_a_sweep_killed_at_random_times_ends_as_an_undisturbed_one(tmp_path):
     assert found.stdout.startswith("3 kills")
 
 
+KILLED_AT_THE_END = """
+import os, signal, sys
+from jsweep.runner import checkpointing, claims
+checkpointing.LEAST_SECONDS = 0.0
+claims.Claims.release = lambda self: os.kill(os.getpid(), signal.SIGKILL)
+from jsweep.cli import main
+main(["run", "line.py", "--store", "s.db", "--progress", "off"])
+"""
+
+
+def test_what_a_process_left_that_was_killed_after_the_last_segment_is_removed_by_the_next(tmp_path):
+    (tmp_path / "line.py").write_text(EXPERIMENT)
+    killed = python("-c", KILLED_AT_THE_END, cwd=tmp_path)
+    folder = folder_of(str(tmp_path / "s.db"))
+    assert killed.returncode < 0
+    assert any(folder.glob("*.owner"))
+    with sqlite3.connect(tmp_path / "s.db") as db:
+        assert db.execute("SELECT count(*) FROM trials WHERE status != 'finished'").fetchone() == (0,)
+    again = python("-m", "jsweep", "run", "line.py", "--store", "s.db", "--progress", "off", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert not folder.exists() or list(folder.iterdir()) == []
+    assert js.verify(tmp_path / "s.db").faults == ()
+
+
 def test_processes_that_share_a_store_lose_no_trial_and_repeat_none():
     found = python("hammer.py", "--processes", 2, "--seconds", 4, cwd=ROOT / "experiments" / "faults")
     assert found.returncode == 0, found.stdout + found.stderr

@@ -1,5 +1,6 @@
 """Checkpointing: saving the state of tiles while they train, and resuming from it."""
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -7,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -14,10 +16,11 @@ import numpy as np
 
 from jsweep.engine.carry import Carry, from_arrays, split, stack, to_arrays
 from jsweep.engine.tile import Segment
+from jsweep.errors import StoreError
 from jsweep.planning import Group, Tile
 from jsweep.storage import Checkpoint, Store
 from jsweep.storage.checkpoints import file_name, owner_of, read_checkpoint, remove_checkpoint, write_checkpoint
-from jsweep.storage.locks import remove_dead
+from jsweep.storage.locks import has_owners, is_alive, remove_dead
 from jsweep.storage.standing import resumes_from
 
 KEPT = 2  # checkpoints of a tile: if the last one is damaged, there is the one before
@@ -114,25 +117,6 @@ class Checkpointing:
         """Remove what no trial needs once a rule has put the trials into other tiles."""
         self.remove(self.store.forget_superseded_checkpoints(self.sweep, KEPT))
 
-    def tidy(self, alive: Callable[[str], bool]) -> None:
-        """Forget the checkpoints of trials that have finished, and remove files that nobody needs.
-
-        Those are files of this process, which trains nothing now, and of dead ones, that the store does not name. Whose a
-        file is its name says, and a name is never used again: neither a process that starts meanwhile nor one that ends
-        can lose a file by this.
-
-        Args:
-            alive: whether the process of a name is running.
-        """
-        files = {path.name: owner_of(path.name) for path in self.folder.glob("*.safetensors")}
-        ended = {owner for owner in set(files.values()) if owner and (owner == self.owner or not alive(owner))}
-        self.store.forget_ended_checkpoints(self.sweep)
-        named = self.store.checkpoint_files()
-        for name, owner in files.items():
-            if owner in ended and name not in named:
-                remove_checkpoint(self.folder, name)
-        remove_dead(self.folder)
-
     def _write(self, tile: str, carry: Carry, trials: list[str], arrays: Mapping[str, np.ndarray]) -> Checkpoint:
         name, step = file_name(self.owner, next(self._numbers)), carry.step
         sha256 = write_checkpoint(self.folder, name, arrays, step=step, since=carry.since, trials=trials)
@@ -167,3 +151,33 @@ class Checkpointing:
 def tile_id(sweep: int, trials: Sequence[str]) -> str:
     """16 hexadecimal digits of a hash of a sweep's key and the ids of a tile's trials."""
     return hashlib.sha256(json.dumps([sweep, *trials]).encode()).hexdigest()[:16]
+
+
+def tidy(store: Store, sweep: int, alive: Callable[[str], bool], owner: str | None = None) -> None:
+    """Forget the checkpoints of trials that have finished, and remove files that nobody needs.
+
+    Those are files of this process, which trains nothing now, and of dead ones, that the store does not name. Whose a
+    file is its name says, and a name is never used again: neither a process that starts meanwhile nor one that ends
+    can lose a file by this.
+
+    Args:
+        store: a store in a file.
+        sweep: the sweep's key.
+        alive: whether the process of a name is running.
+        owner: this process's name, if it has one.
+    """
+    files = {path.name: owner_of(path.name) for path in store.folder.glob("*.safetensors")}
+    ended = {name for name in set(files.values()) if name and (name == owner or not alive(name))}
+    store.forget_ended_checkpoints(sweep)
+    named = store.checkpoint_files()
+    for file, name in files.items():
+        if name in ended and file not in named:
+            remove_checkpoint(store.folder, file)
+    remove_dead(store.folder)
+
+
+def tidy_ended(store: Store, sweep: int) -> None:
+    """Remove what processes have left that were killed after they had recorded the last segment of a sweep."""
+    if store.file is not None and has_owners(store.folder):
+        with contextlib.suppress(StoreError):  # a store that cannot be written stays as it is
+            tidy(store, sweep, partial(is_alive, store.folder))

@@ -31,7 +31,7 @@ from jsweep.errors import ConfigError, StoreError
 from jsweep.planning.grouping import Traces
 from jsweep.results.ranking import ConfigScore
 from jsweep.runner.audience import Audience
-from jsweep.runner.checkpointing import Checkpointing
+from jsweep.runner.checkpointing import Checkpointing, tidy, tidy_ended
 from jsweep.runner.claims import Claims, View
 from jsweep.runner.compatibility import (
     check_environment,
@@ -306,6 +306,7 @@ class _Run:
             raise ConfigError(f"{self.limits.objective} needs an objective: pass Sweep(objective=...).")
         session = Session(self.store, record.name, prepared)
         if _ended(self.store, record, prepared):
+            tidy_ended(self.store, record.key)
             return session
         self.store.add_trials(record.key, prepared.trials)
         _Part(self, record, session, Watch(self.limits, self.store, record, self.asked, begun, self.best)).train()
@@ -349,8 +350,8 @@ class _Part:
         claims = Claims(self.store, sweep, name, alive, describe_environment(), wanted)
         every = prepared.setting.evaluate_every
         checkpointing = Checkpointing(self.store, sweep, prepared.sweep.checkpoints, every, name)
-        checkpointing.tidy(alive)
-        _at_end(stack, checkpointing.tidy, alive)
+        tidy(self.store, sweep, alive, name)
+        _at_end(stack, tidy, self.store, sweep, alive, name)
         _at_end(stack, claims.release)
         return claims, checkpointing
 

@@ -53,6 +53,11 @@ def is_alive(folder: Path, name: str) -> bool:
     return False
 
 
+def has_owners(folder: Path) -> bool:
+    """Whether there are lock files: a process is running, or ended without removing its own."""
+    return any(folder.glob(f"*{_SUFFIX}"))
+
+
 def remove_dead(folder: Path) -> None:
     """Remove the lock files of processes that have ended without doing so."""
     for path in folder.glob(f"*{_SUFFIX}"):
