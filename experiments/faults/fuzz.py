@@ -170,7 +170,20 @@ def damage_row(rng, path):
     """Put a hostile value into one column of one table."""
     value = rng.choice([*HOSTILE[:-1], 0, -1, 2**62, 1e308, None, b"\xff\xfe", '{"a": {"a": 1}}', "[]", '"x"'])
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
-        table = rng.choice(["sweeps", "trials", "scores", "metrics", "environments", "checkpoints", "tests", "meta"])
+        table = rng.choice(
+            [
+                "sweeps",
+                "trials",
+                "scores",
+                "metrics",
+                "environments",
+                "programs",
+                "owners",
+                "checkpoints",
+                "tests",
+                "meta",
+            ]
+        )
         column = rng.choice([row[1] for row in db.execute(f"PRAGMA table_info({table})")])
         with contextlib.suppress(sqlite3.Error, UnicodeEncodeError):
             db.execute(f"UPDATE OR IGNORE {table} SET {column} = ?", (value,))

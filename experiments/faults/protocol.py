@@ -193,7 +193,7 @@ class Record(RuleBasedStateMachine):
                     due = {*range(EVERY, trial.steps + 1, EVERY), trial.steps}
                     assert due <= curve.keys(), f"finished is whole: {trial.id} lacks {due - curve.keys()}"
                     assert trial.done == trial.steps, f"finished is whole: {trial.id} at {trial.done}"
-                    assert trial.owner is None, f"finished is whole: {trial.id} has an owner"
+                    assert states[trial.id].own.owner is None, f"finished is whole: {trial.id} has an owner"
                     self.finished[row.key, trial.id] = (trial.steps, curve)
                 state = states[trial.id]
                 if state.open.status == "running":

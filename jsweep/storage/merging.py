@@ -17,9 +17,7 @@ from jsweep.storage.records import SweepRecord
 from jsweep.storage.rows import dump, load_object
 from jsweep.storage.sqlite import Store, open_store
 
-_ROW = (
-    "id, extension, config_id, config, seed, steps, done, status, nonfinite, reason, traceback, program, width, digest"
-)
+_ROW = "id, extension, config_id, config, seed, steps, done, status, nonfinite, reason, traceback, width, digest"
 _OF_PROCESSES = ("seconds", "merged_seconds", "stop_requests")  # settings counted anew, or of running processes
 _ENDED = ("finished", "stopped", "failed")
 
@@ -102,6 +100,7 @@ def _take_in(into: Store, part: Store, db: sqlite3.Connection) -> tuple[int, ...
     """Take in a record that is attached as ``part``; the counts of `Merged`."""
     db.execute("INSERT OR IGNORE INTO metrics (name) SELECT name FROM part.metrics")
     db.execute("INSERT OR IGNORE INTO environments (described) SELECT described FROM part.environments")
+    db.execute("INSERT OR IGNORE INTO programs (digest) SELECT digest FROM part.programs")
     db.execute("CREATE TEMP TABLE IF NOT EXISTS taken (old INTEGER PRIMARY KEY, new INTEGER NOT NULL)")
     _take_ledger(db)
     counts = (0, 0, 0, 0, 0)
@@ -215,9 +214,10 @@ def _take_trials(db: sqlite3.Connection, place: int, sweep: int) -> int:
     """Take over the trials that are not there, and note their keys in the table ``taken``."""
     db.execute("DELETE FROM taken")
     count = db.execute(
-        f"INSERT OR IGNORE INTO trials (sweep, environment, {_ROW}) "
+        f"INSERT OR IGNORE INTO trials (sweep, environment, program, {_ROW}) "
         "SELECT ?, (SELECT mine.id FROM environments mine JOIN part.environments its ON its.described = mine.described "
-        f"WHERE its.id = given.environment), {_ROW} FROM part.trials given WHERE sweep = ? "
+        "WHERE its.id = given.environment), (SELECT mine.id FROM programs mine JOIN part.programs its "
+        f"ON its.digest = mine.digest WHERE its.id = given.program), {_ROW} FROM part.trials given WHERE sweep = ? "
         "AND NOT EXISTS (SELECT 1 FROM trials mine WHERE mine.sweep = ? AND mine.id = given.id "
         "AND mine.extension = given.extension)",
         (place, sweep, place),

@@ -26,7 +26,7 @@ from jsweep.storage.rows import (
 )
 from jsweep.storage.settings import checked_settings
 from jsweep.storage.standing import TrialState
-from jsweep.storage.transitions import MOST_PARAMETERS, read_copies, read_states, unfinished_checkpoints
+from jsweep.storage.transitions import MOST_PARAMETERS, names, read_copies, read_states, unfinished_checkpoints
 
 _R = TypeVar("_R")
 _P = ParamSpec("_P")
@@ -116,7 +116,8 @@ class StoreReader:
         """The trials of a sweep in the order in which they were added; what is recorded beyond their end does not count."""
         select = f"SELECT {TRIAL_COLUMNS} FROM trials WHERE sweep = ? AND extension = 0 ORDER BY key"
         rows = self._db.execute(select, (sweep,))
-        return [trial_from_row(row) for row in rows]  # one by one: the table may have many rows
+        programs = names(self._db, "programs", "digest")
+        return [trial_from_row(row, programs) for row in rows]  # one by one: the table may have many rows
 
     @_reads
     def states(self, sweep: int, ids: Sequence[str] | None = None) -> dict[str, TrialState]:
@@ -126,8 +127,9 @@ class StoreReader:
     @_reads
     def programs(self, sweep: int) -> dict[str, str]:
         """The fingerprint of the program that each trial was trained by, by id, where there is one."""
+        known = names(self._db, "programs", "digest")
         select = "SELECT id, program FROM trials WHERE sweep = ? AND extension = 0 AND program IS NOT NULL"
-        return {str(trial): str(program) for trial, program in self._db.execute(select, (sweep,))}
+        return {str(trial): known.get(program, "") for trial, program in self._db.execute(select, (sweep,))}
 
     @_reads
     def environments_of(self, sweep: int) -> set[int]:
@@ -151,7 +153,8 @@ class StoreReader:
             f"SELECT {TRIAL_COLUMNS} FROM trials WHERE sweep = ? AND extension = 0 AND substr(id, 1, ?) = ? ORDER BY key",
             (sweep, len(start), start),
         )
-        return [trial_from_row(row) for row in rows]
+        programs = names(self._db, "programs", "digest")
+        return [trial_from_row(row, programs) for row in rows]
 
     @_reads
     def counts(self, sweep: int) -> dict[Status, int]:
@@ -249,7 +252,8 @@ class StoreReader:
     @_reads
     def owners(self) -> dict[str, str]:
         """The processes that hold trials, each with the name of a sweep that it trains; not all need be running."""
-        select = "SELECT DISTINCT owner, name FROM trials JOIN sweeps ON sweeps.id = sweep WHERE owner IS NOT NULL"
+        select = "SELECT DISTINCT owners.name, sweeps.name FROM trials JOIN sweeps ON sweeps.id = sweep "
+        select += "JOIN owners ON owners.id = owner"
         return {str(owner): str(name) for owner, name in self._db.execute(select)}
 
     @_reads
@@ -296,9 +300,10 @@ class StoreReader:
             f"a row of {row[0]} refers to a row of {row[2]} that does not exist" for row in dangling[:20]
         ]
 
-    def _digests(self, keys: Sequence[int]) -> dict[int, str]:
-        """SHA-256 over each trial's row and its scores, by the trial's key."""
-        found: dict[int, str] = {}
+    def _digests(self, keys: Sequence[int]) -> dict[int, bytes]:
+        """The first 8 bytes of SHA-256 over each trial's row and its scores, by the trial's key."""
+        programs = names(self._db, "programs", "digest")
+        found: dict[int, bytes] = {}
         for start in range(0, len(keys), MOST_PARAMETERS):
             some = keys[start : start + MOST_PARAMETERS]
             among = f"({', '.join('?' * len(some))})"
@@ -314,8 +319,9 @@ class StoreReader:
                 some,
             ):
                 scores[key].append(tuple(score))
-            for key, *row in rows:
-                found[key] = hashlib.sha256(repr((tuple(row), scores[key])).encode()).hexdigest()
+            for key, *row, program, width in rows:
+                described = (*row, programs.get(program), width), scores[key]
+                found[key] = hashlib.sha256(repr(described).encode()).digest()[:8]
         return found
 
     @contextlib.contextmanager

@@ -60,9 +60,7 @@ class Trial:
     traceback: str | None = None
     program: str | None = None
     width: int | None = None
-    owner: str | None = None
     environment: int | None = None
-    digest: str | None = None
     key: int = -1  # its row; -1 if it is not in a store
 
 

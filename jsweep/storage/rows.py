@@ -14,14 +14,13 @@ Row: TypeAlias = Sequence[Any]
 """A row of a table: whatever types the file holds."""
 
 TRIAL_COLUMNS = (
-    "key, id, config_id, config, seed, steps, done, status, nonfinite, reason, traceback, program, width, owner, "
-    "environment, digest"
+    "key, id, config_id, config, seed, steps, done, status, nonfinite, reason, traceback, program, width, environment"
 )
 OPENING_COLUMNS = (
     "id, data, look, sweep, config_id, config, metric, mode, rule, at, step, seeds, again, owner, opened, scores"
 )
 
-_STRICT = json.JSONEncoder(allow_nan=False)  # made once: there are many configs
+_STRICT = json.JSONEncoder(allow_nan=False, separators=(",", ":"))  # made once: there are many configs
 _STATUS = {str(status): status for status in Status}
 
 
@@ -68,10 +67,10 @@ def sweep_from_row(row: Row) -> SweepRecord:
     return SweepRecord(int(key), str(name), str(task), load_object(identity), checked, str(created))
 
 
-def trial_from_row(row: Row) -> Trial:
-    """A trial from `TRIAL_COLUMNS`."""
+def trial_from_row(row: Row, programs: Mapping[int, str]) -> Trial:
+    """A trial from `TRIAL_COLUMNS` and the fingerprints of programs by their numbers."""
     key, trial, config_id, config, seed, steps, done, status, nonfinite, reason, traceback, *rest = row
-    program, width, owner, environment, digest = rest
+    program, width, environment = rest
     return Trial(
         key=int(key),
         id=str(trial),
@@ -84,11 +83,9 @@ def trial_from_row(row: Row) -> Trial:
         nonfinite=_whole(nonfinite),
         reason=_text(reason),
         traceback=_text(traceback),
-        program=_text(program),
+        program=None if program is None else programs.get(program),
         width=_whole(width),
-        owner=_text(owner),
         environment=_whole(environment),
-        digest=_text(digest),
     )
 
 

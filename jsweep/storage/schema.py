@@ -1,6 +1,6 @@
 """The tables of a store. Scores are one row per trial, metric and step, so that any SQLite tool can query them."""
 
-VERSION = 4
+VERSION = 5
 
 TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -19,6 +19,16 @@ CREATE TABLE environments (      -- versions, device and flags that trials were 
     described TEXT NOT NULL UNIQUE  -- JSON
 );
 
+CREATE TABLE programs (          -- tile programs that trials were trained by
+    id INTEGER PRIMARY KEY,
+    digest TEXT NOT NULL UNIQUE  -- its fingerprint
+);
+
+CREATE TABLE owners (            -- processes that hold trials
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE
+);
+
 CREATE TABLE trials (
     key INTEGER PRIMARY KEY AUTOINCREMENT,
     sweep INTEGER NOT NULL REFERENCES sweeps,
@@ -33,11 +43,11 @@ CREATE TABLE trials (
     nonfinite INTEGER,           -- the first step at which a metric was not finite
     reason TEXT,                 -- why it failed or was stopped, in one line
     traceback TEXT,              -- of the error that it failed with
-    program TEXT,                -- fingerprint of the tile program
+    program INTEGER REFERENCES programs,
     width INTEGER,               -- lanes of the tile
-    owner TEXT,                  -- the running process that trains it
+    owner INTEGER REFERENCES owners,  -- the running process that trains it
     environment INTEGER REFERENCES environments,
-    digest TEXT,                 -- SHA-256 of the finished trial's row and scores
+    digest BLOB NOT NULL DEFAULT (zeroblob(8)),  -- of an ended trial's row and scores: SHA-256's first 8 bytes
     UNIQUE (sweep, id, extension)
 );
 

@@ -4,6 +4,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -56,7 +57,7 @@ class Store(StoreReader):
 
     def __init__(self, connection: sqlite3.Connection, path: str, file: Path | None):
         super().__init__(connection, path, file)
-        self._metrics: dict[str, int] = {}
+        self._numbers: dict[tuple[str, str], int] = {}
         opened = os.stat(file) if file is not None else None
         self._identity = opened and (opened.st_dev, opened.st_ino)
 
@@ -160,9 +161,7 @@ class Store(StoreReader):
             The ids that were claimed, in the order of ``wanted``.
         """
         with self._transaction():
-            described = dump(environment)
-            self._db.execute("INSERT OR IGNORE INTO environments (described) VALUES (?)", (described,))
-            (place,) = self._db.execute("SELECT id FROM environments WHERE described = ?", (described,)).fetchone()
+            place = transitions.number_of(self._db, "environments", "described", dump(environment))
             return transitions.claim(self._db, sweep, wanted, owner, place, alive)
 
     def release(self, owner: str) -> None:
@@ -206,7 +205,9 @@ class Store(StoreReader):
                     "take it for dead and nothing more is recorded: leave such files alone, and run the sweep again."
                 )
             states = transitions.read_states(self._db, sweep, [score.trial for score in scores])
-            ended, lost = transitions.record(self._db, states, owner, scores, (program, width), self._metric_id)
+            trained = (self._number("programs", "digest", program), width)
+            metric_id = partial(self._number, "metrics", "name")
+            ended, lost = transitions.record(self._db, states, owner, scores, trained, metric_id)
             self._seal(ended)
             if not lost or len(lost) < len(scores):
                 transitions.name_checkpoints(self._db, sweep, checkpoints)
@@ -412,11 +413,11 @@ class Store(StoreReader):
         digests = self._digests(keys)
         self._db.executemany("UPDATE trials SET digest = ? WHERE key = ?", ((d, key) for key, d in digests.items()))
 
-    def _metric_id(self, name: str) -> int:
-        if name not in self._metrics:
-            self._db.execute("INSERT OR IGNORE INTO metrics (name) VALUES (?)", (name,))
-            self._metrics[name] = self._db.execute("SELECT id FROM metrics WHERE name = ?", (name,)).fetchone()[0]
-        return self._metrics[name]
+    def _number(self, table: str, column: str, text: str) -> int:
+        """As `transitions.number_of`, of texts that are never removed."""
+        if (table, text) not in self._numbers:
+            self._numbers[table, text] = transitions.number_of(self._db, table, column, text)
+        return self._numbers[table, text]
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -427,7 +428,7 @@ class Store(StoreReader):
                 yield
                 self._db.execute("COMMIT")
             except BaseException as error:
-                self._metrics.clear()
+                self._numbers.clear()
                 if self._db.in_transaction:  # on a full disk SQLite has rolled back already
                     self._db.execute("ROLLBACK")
                 if isinstance(error, UnicodeEncodeError | OverflowError):

@@ -18,13 +18,24 @@ MOST_PARAMETERS = 500  # ids in one query, which SQLite limits
 
 def read_states(db: sqlite3.Connection, sweep: int, ids: Sequence[str] | None = None) -> dict[str, TrialState]:
     """The rows of trials by id (None: of all trials of the sweep); those that have none are left out."""
+    owners = names(db, "owners", "name")
     found: dict[str, TrialState] = {}
     for trial, extension, key, status, steps, done, owner, width in _rows(db, sweep, ids):
-        row = Row(
-            int(key), _STATUS[status], int(steps), int(done), None if owner is None else str(owner), _whole(width)
-        )
-        found[str(trial)] = TrialState(found[str(trial)].own, row) if extension else TrialState(row)
+        holder = None if owner is None else owners.get(owner)
+        row = Row(int(key), _STATUS[status], int(steps), int(done), holder, None if width is None else int(width))
+        found[trial] = TrialState(found[trial].own, row) if extension else TrialState(row)
     return found
+
+
+def names(db: sqlite3.Connection, table: str, column: str) -> dict[int, str]:
+    """The texts of a table of texts, by the numbers under which other tables have them."""
+    return {int(number): str(text) for number, text in db.execute(f"SELECT id, {column} FROM {table}")}
+
+
+def number_of(db: sqlite3.Connection, table: str, column: str, text: str) -> int:
+    """The number of a text in a table of texts, which enters it if it is new."""
+    db.execute(f"INSERT OR IGNORE INTO {table} ({column}) VALUES (?)", (text,))
+    return int(db.execute(f"SELECT id FROM {table} WHERE {column} = ?", (text,)).fetchone()[0])
 
 
 def claim(
@@ -38,7 +49,8 @@ def claim(
     free = [trial for trial in wanted if standing(states.get(trial), wanted[trial], owner, alive) == Standing.FREE]
     again = [trial for trial in free if begins_again(states[trial], wanted[trial])]
     _begin_again(db, sweep, {trial: states[trial] for trial in again})
-    rows = [(wanted[trial].steps, owner, environment, states[trial].open) for trial in free]
+    place = number_of(db, "owners", "name", owner)
+    rows = [(wanted[trial].steps, place, environment, states[trial].open) for trial in free]
     db.executemany(
         "INSERT INTO trials (sweep, id, config_id, config, seed, extension, steps, owner, environment) "
         "SELECT sweep, id, config_id, config, seed, 1, ?, ?, ? FROM trials WHERE key = ?",
@@ -56,7 +68,7 @@ def record(
     states: Mapping[str, TrialState],
     owner: str | None,
     scores: Sequence[Score],
-    program: tuple[str, int],
+    program: tuple[int, int],
     metric_id: Callable[[str], int],
 ) -> tuple[list[int], list[str]]:
     """Enter scores in the open rows of trials that are ``owner``'s and have not ended, and finish those that end.
@@ -66,7 +78,7 @@ def record(
         states: the trials' rows, by id; those that are gone have none.
         owner: who trained them.
         scores: their metrics, one evaluation of each trial.
-        program: the fingerprint of the program, and the lanes of the tile.
+        program: the number of the program, and the lanes of the tile.
         metric_id: the number of a metric by its name.
 
     Returns:
@@ -186,8 +198,11 @@ def append(db: sqlite3.Connection, sweep: int, name: str, value: object) -> None
 
 def release(db: sqlite3.Connection, owner: str) -> None:
     """Give up what ``owner`` holds; extensions of which nothing was trained were only wished for."""
-    db.execute("DELETE FROM trials WHERE owner = ? AND extension = 1 AND done = 0 AND status = 'waiting'", (owner,))
-    db.execute("UPDATE trials SET owner = NULL WHERE owner = ?", (owner,))
+    row = db.execute("SELECT id FROM owners WHERE name = ?", (owner,)).fetchone()
+    if row is not None:
+        db.execute("DELETE FROM trials WHERE owner = ? AND extension = 1 AND done = 0 AND status = 'waiting'", row)
+        db.execute("UPDATE trials SET owner = NULL WHERE owner = ?", row)
+        db.execute("DELETE FROM owners WHERE id = ?", row)
 
 
 def drop(db: sqlite3.Connection, sweep: int, states: Mapping[str, TrialState]) -> list[Checkpoint]:
@@ -287,7 +302,3 @@ def _rows(db: sqlite3.Connection, sweep: int, ids: Sequence[str] | None) -> Iter
         some = ids[start : start + MOST_PARAMETERS]
         marks = ", ".join("?" * len(some))
         yield from db.execute(f"{select} AND id IN ({marks}) ORDER BY extension, key", (sweep, *some)).fetchall()
-
-
-def _whole(value: Any) -> int | None:
-    return None if value is None else int(value)
