@@ -80,7 +80,7 @@ main(["run", "line.py", "--store", "s.db", "--progress", "off"])
 """
 
 
-@pytest.mark.parametrize("limit", [80_000, 95_000, 120_000])
+@pytest.mark.parametrize("limit", [100_000, 115_000, 140_000])
 def test_a_full_disk_is_one_sentence_and_the_sweep_resumes_once_there_is_space(tmp_path, limit):
     long = EXPERIMENT.replace("steps=50", "steps=400, evaluate_every=2, checkpoints='all'")
     (tmp_path / "line.py").write_text(long)

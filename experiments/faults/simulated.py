@@ -118,7 +118,7 @@ class Process:
             yield
             for tile in self.tiles(row.key, view, trials):
                 yield from self.train(sweep, tile, keeps, broken)
-        self.check_end(row.key, self.claims.look(), broken)
+        self.check_end(row.key, view, broken)
         self.claims.release()
         yield
         yield from self.tidy(row.key)

@@ -3,7 +3,7 @@
 import math
 import operator
 import statistics
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, SupportsIndex, TypeAlias
 
@@ -106,7 +106,7 @@ class TestScore:
 
     def __str__(self) -> str:
         parts = [
-            f"{clean(name)} {statistics.mean(values):.5g} ± {_spread(values):.2g}"
+            f"{clean(name)} {statistics.mean(values):.5g} ± {spread_of(values):.2g}"
             for name, values in sorted(self.scores.items())
         ]
         source = "from the ledger, opened" if self.from_ledger else "opened"
@@ -157,10 +157,11 @@ def _check_simplest(simplest: Any) -> None:
 
 
 def rank(
-    trials: Sequence[Trial], objective: Objective, at: Evaluation, scores: Scores, overlap: float = 0.0
+    trials: Sequence[Trial], objective: Objective, at: Literal["best"] | int, scores: Scores, overlap: float = 0.0
 ) -> list[ConfigScore]:
     """Score every config and order them, best first; incomplete ones come last, and ties keep the order of the trials.
 
+    For what each trial ended with see `jsweep.results.last_ranking`.
     Of the incomplete ones those that a rule stopped come first, by their last step and then by their score.
 
     Args:
@@ -227,7 +228,7 @@ def diverged_at(trial: Trial, step: int, metric: str, scores: Scores) -> bool:
 
 
 def _score(
-    trials: Sequence[Trial], objective: Objective, at: Evaluation, scores: Scores, overlap: float
+    trials: Sequence[Trial], objective: Objective, at: Literal["best"] | int, scores: Scores, overlap: float
 ) -> ConfigScore:
     """The score of one config from its trials, in order of seed."""
     steps = _steps(trials, objective, at, scores)
@@ -239,12 +240,12 @@ def _score(
         config_id=trials[0].config_id,
         config=trials[0].config,
         metric=objective.metric,
-        mean=math.nan if not finite else values[0] if len(values) == 1 else statistics.mean(values),
-        std=_spread(values) if finite else math.nan,
+        mean=mean_of(values) if finite else math.nan,
+        std=spread_of(values) if finite else math.nan,
         values=values,
         seeds=tuple(trial.seed for trial in trials),
         trials=tuple(trial.id for trial in trials),
-        complete=finite and healthy and all(trial.status in _counting(at) for trial in trials),
+        complete=finite and healthy and all(trial.status in ENDED for trial in trials),
         step=max(steps),
         mode=objective.mode or "min",
         stopped=any(trial.status == Status.STOPPED for trial in trials),
@@ -252,22 +253,13 @@ def _score(
     )
 
 
-def _counting(at: Evaluation) -> Collection[Status]:
-    """The states in which a trial's score counts: a stopped trial has no last one that compares with the others'."""
-    return (Status.FINISHED,) if at == "last" else ENDED
-
-
-def _steps(trials: Sequence[Trial], objective: Objective, at: Evaluation, scores: Scores) -> list[int]:
-    """The step each seed is looked at: the same for all, except where ``at`` is "last" and they differ in length."""
-    if at == "last" and any(trial.status == Status.STOPPED for trial in trials):
-        return [min(trial.done for trial in trials)] * len(trials)
-    if at == "last":
-        return [trial.steps for trial in trials]
+def _steps(trials: Sequence[Trial], objective: Objective, at: Literal["best"] | int, scores: Scores) -> list[int]:
+    """The step each seed is looked at: the same for all, but for the ends of those without a common step."""
     if at != "best":
         return [at] * len(trials)
     curves = [scores.get(objective.metric, {}).get(trial.key, {}) for trial in trials]
     means = {
-        step: statistics.mean(curve[step] for curve in curves)
+        step: mean_of([curve[step] for curve in curves])
         for step in sorted(set(curves[0]).intersection(*curves[1:]))
         if not any(diverged_at(trial, step, objective.metric, scores) for trial in trials)
     }
@@ -295,7 +287,16 @@ def _present(value: Any) -> tuple[Any, ...]:
     return () if value is None else (value,)
 
 
-def _spread(values: Sequence[float]) -> float:
+def mean_of(values: Sequence[float]) -> float:
+    """The mean of values, whatever their order; of one value, itself."""
+    try:
+        return math.fsum(values) / len(values)
+    except (OverflowError, ValueError):  # the sum is beyond the largest number, or infinities cancel
+        return statistics.mean(values)
+
+
+def spread_of(values: Sequence[float]) -> float:
+    """The sample standard deviation; 0.0 for one value."""
     return statistics.stdev(values) if len(values) > 1 else 0.0
 
 

@@ -15,7 +15,7 @@ from jsweep.results.dataset import dataset_of
 from jsweep.results.lineage import Lineage, lineage_of
 from jsweep.results.moment import of_one_moment
 from jsweep.results.objective import Directions, Objective, check_recorded, directions_of
-from jsweep.results.summary import counts_of
+from jsweep.results.summary import counts_of_trials
 from jsweep.results.table import Table, table_of
 from jsweep.storage import Checkpoint, Store, SweepRecord, TestOpening, Trial
 from jsweep.storage.standing import ENDED, TrialState
@@ -45,10 +45,10 @@ class RecordedSweep:
     @property
     def trial_ids(self) -> frozenset[str]:
         """The ids of the trials."""
-        return frozenset(trial.id for trial in self.trials()) if self._ids is None else self._ids
+        return frozenset(self._store.ids(self._row.key)) if self._ids is None else self._ids
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name!r}: {counts_of(self.trials())})"
+        return f"{type(self).__name__}({self.name!r}: {counts_of_trials(self.trials())})"
 
     def __enter__(self) -> Self:
         return self
@@ -110,7 +110,8 @@ class RecordedSweep:
 
     def states(self) -> dict[str, TrialState]:
         """How the trials stand, by id; cheaper to read than `trials`."""
-        return {trial: state for trial, state in self._store.states(self._row.key).items() if trial in self.trial_ids}
+        states = self._store.states(self._row.key)
+        return {trial: state for trial, state in states.items() if self._ids is None or trial in self._ids}
 
     def trial(self, start: str) -> Trial:
         """The trial whose id begins with ``start``; UnknownNameError unless there is exactly one."""

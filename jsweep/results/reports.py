@@ -8,7 +8,7 @@ from typing import Any
 from jsweep._runtime.text import clean
 from jsweep.results.incomplete import divergences, failures
 from jsweep.results.ranking import ConfigScore
-from jsweep.results.summary import counts_of
+from jsweep.results.summary import counts_of_trials
 from jsweep.results.text_table import config_columns, config_lines, format_table, spread
 from jsweep.space import format_config
 from jsweep.storage import Status, SweepRecord, TestOpening, Trial
@@ -48,7 +48,7 @@ class SweepReport:
 
     def text(self, width: int = WIDTH, top: int = TOP) -> str:
         """The first ``top`` configs and how the sweep was run, in lines of about ``width`` characters."""
-        title = f"{clean(self.sweep.name)}: {counts_of(self.trials)}"
+        title = f"{clean(self.sweep.name)}: {counts_of_trials(self.trials)}"
         troubles = [divergences(self.trials), failures(self.sweep.name, self.trials)]
         machines = [
             "run with " + ", ".join(f"{name} {clean(found[name])}" for name in ENVIRONMENT if name in found)

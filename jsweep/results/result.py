@@ -1,10 +1,10 @@
 """A sweep's result: its configs ranked, selected, compared and reported on; nothing here trains."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float64
@@ -17,6 +17,7 @@ from jsweep.results.diagnostics.evidence import evidence_of
 from jsweep.results.filters import matching
 from jsweep.results.importance import Importance, Method, importance_of
 from jsweep.results.incomplete import divergences, why_nothing_is_complete
+from jsweep.results.last_ranking import rank_last
 from jsweep.results.lineage import Lineage, lineage_of
 from jsweep.results.moment import of_one_moment
 from jsweep.results.objective import Objective
@@ -25,7 +26,6 @@ from jsweep.results.ranking import (
     LOSSES,
     At,
     ConfigScore,
-    Evaluation,
     Rule,
     Scores,
     Selection,
@@ -37,7 +37,9 @@ from jsweep.results.ranking import (
 from jsweep.results.recorded_sweep import RecordedSweep
 from jsweep.results.report import Page, check_target, page_of
 from jsweep.results.summary import Summary, counts_of, plural, time_of
-from jsweep.storage import Status, Trial
+from jsweep.storage import Trial
+from jsweep.storage.finals import Finals
+from jsweep.storage.rows import load_config
 
 CONFIRMS = "-confirm"  # ends the name of a sweep that trains the best configs of another one under fresh seeds
 
@@ -106,7 +108,7 @@ class Result(RecordedSweep):
         return self._narrowed(kept, start)
 
     @of_one_moment
-    def ranking(self, metric: str | Objective | None = None, *, at: At = "last") -> list[ConfigScore]:
+    def ranking(self, metric: str | Objective | None = None, *, at: At = "last") -> Sequence[ConfigScore]:
         """Score every config by a metric, best first; incomplete ones come last, and ties keep the order of the store.
 
         Args:
@@ -120,11 +122,14 @@ class Result(RecordedSweep):
         Raises:
             ConfigError: The metric is not recorded, its direction is not known, or nothing was evaluated at that step.
         """
-        objective, checked, trials = self._directions().resolve(metric, self.name), check_at(at), self.trials()
-        scores = self._scores(objective.metric, checked, trials)
-        overlap = float(self._row.settings.get("fold_overlap", 0.0))
-        ranked = rank(self._with_own_configs(trials), objective, checked, scores, overlap)
-        lineage = self.lineage()
+        objective, checked = self._directions().resolve(metric, self.name), check_at(at)
+        overlap, lineage = float(self._row.settings.get("fold_overlap", 0.0)), self.lineage()
+        if checked == "last":
+            ranked = rank_last(self._finals(objective.metric), objective, overlap, self._config_of)
+        else:
+            trials = self.trials()
+            scores = self._scores(objective.metric, checked, trials)
+            ranked = rank(self._with_own_configs(trials), objective, checked, scores, overlap)
         return [_as_trained_to(lineage, score) for score in ranked] if lineage.copies else ranked
 
     @of_one_moment
@@ -285,29 +290,30 @@ class Result(RecordedSweep):
             page.save(path)
         return page
 
+    def _finals(self, metric: str) -> Finals:
+        return self._store.finals(self._row.key, metric, LOSSES, self._ids)
+
+    def _config_of(self, config_id: str, text: str) -> Mapping[str, Any]:
+        """A config from its JSON, with its functions where a session has them."""
+        own = self._own_configs.get(config_id)
+        return load_config(text) if own is None else own
+
     def _with_own_configs(self, trials: Sequence[Trial]) -> list[Trial]:
         own = self._own_configs
         return [
             replace(t, config=own[t.config_id]) if own.get(t.config_id, t.config) != t.config else t for t in trials
         ]
 
-    def _scores(self, metric: str, at: Evaluation, trials: Sequence[Trial]) -> Scores:
-        """What a ranking reads: the last scores where they are enough, else the curves of the metric and the losses."""
-        if at != "last":
-            scores = self._curves_of(metric, trials)
-            steps = sorted({step for curve in scores[metric].values() for step in curve})
-            if at != "best" and at not in steps:
-                shown = ", ".join(map(str, steps[:12])) + (f", ... {steps[-1]}" if len(steps) > 12 else "")
-                raise ConfigError(
-                    f"at={at} is not a step of an evaluation of {self.name!r}: pass one of {shown or 'none'}."
-                )
-            return scores
-        steps = {trial.key: trial.done if trial.status == Status.STOPPED else trial.steps for trial in trials}
-        found: dict[str, dict[int, dict[int, float]]] = {name: {} for name in (metric, *LOSSES)}
-        for key, values in self._store.last_scores(self._row.key).items():
-            for name in found.keys() & values.keys() if key in steps else ():
-                found[name][key] = {steps[key]: values[name]}
-        return found
+    def _scores(self, metric: str, at: Literal["best"] | int, trials: Sequence[Trial]) -> Scores:
+        """The curves of the metric and the losses; ConfigError where nothing was evaluated at that step."""
+        scores = self._curves_of(metric, trials)
+        steps = sorted({step for curve in scores[metric].values() for step in curve})
+        if at != "best" and at not in steps:
+            shown = ", ".join(map(str, steps[:12])) + (f", ... {steps[-1]}" if len(steps) > 12 else "")
+            raise ConfigError(
+                f"at={at} is not a step of an evaluation of {self.name!r}: pass one of {shown or 'none'}."
+            )
+        return scores
 
     def _curves_of(self, metric: str, trials: Sequence[Trial]) -> Scores:
         names = dict.fromkeys((metric, *(name for name in LOSSES if name in self.metrics())))
@@ -330,16 +336,17 @@ class Result(RecordedSweep):
             note = "" if top else f"no config has finished with a finite {objective.metric} under all its seeds"
         except ConfigError as error:
             note = str(error)
-        trials = self.trials()
-        beside = len(self.sweep_trials()) - len(trials) if self.label == self.name else 0
+        finals = self._finals(objective.metric if objective else "")
+        beside = len(self._store.ids(self._row.key)) - len(finals.ids) if self.label == self.name else 0
         notes = [
             note,
-            divergences(trials, self.recorded),
+            divergences(self._own(self._store.diverged(self._row.key)), self.recorded),
             f"the record has {plural(beside, 'more trial')} of this sweep" if beside else "",
         ]
         time = time_of(self._row.created, self._row.settings.get("seconds"))
         shown = "\n".join(note for note in notes if note)
-        return Summary(self.label, counts_of(trials), time, objective, top, shown, self.path)
+        counts = counts_of(finals.status, finals.config_ids)
+        return Summary(self.label, counts, time, objective, top, shown, self.path)
 
 
 def _as_trained_to(lineage: Lineage, score: ConfigScore) -> ConfigScore:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from jsweep.errors import StoreError
-from jsweep.storage import Checkpoint, Score, Status, Store, Trial
+from jsweep.storage import Checkpoint, Score, Store, Trial
 from jsweep.storage.records import Copy, JsonObject, Stop
 from jsweep.storage.standing import Standing, TrialState, Wanted, standing
 
@@ -46,9 +46,8 @@ class Claims:
 
     def retry_failed(self) -> None:
         """Let trials that have failed by now be claimed once more."""
-        for trial, state in self.store.states(self.sweep).items():
-            if state.open.status == Status.FAILED and trial in self.wanted:
-                self.wanted[trial] = self.wanted[trial]._replace(retry=True)
+        for trial in self.store.failed(self.sweep) & self.wanted.keys():
+            self.wanted[trial] = self.wanted[trial]._replace(retry=True)
 
     def look(self) -> View:
         """How the trials stand now."""
@@ -61,7 +60,7 @@ class Claims:
         return View(states, by[Standing.FREE], by[Standing.HELD], by[Standing.GONE], by[Standing.FIXED])
 
     def passes(self) -> Iterator[View]:
-        """Look again and again until nothing is free or held.
+        """Look again and again until nothing is free or held; the last view is of that.
 
         The caller trains what is free in a view before it asks for the next one, or waits where nothing is.
 
@@ -69,9 +68,11 @@ class Claims:
             StoreError: where trials were claimed, and neither a segment nor a failure of any was recorded: trying again would
                 give the same for ever.
         """
-        while (view := self.look()).free or view.held:
-            before = dict(self._counts)
+        while True:
+            before, view = dict(self._counts), self.look()
             yield view
+            if not view.free and not view.held:
+                return
             claimed, recorded = (self._counts[name] - before[name] for name in ("claimed", "recorded"))
             if claimed and not recorded:
                 raise StoreError(

@@ -168,13 +168,17 @@ def _changed_programs(store: Store, record: SweepRecord, prepared: Prepared) -> 
 
     Another version of JAX may trace the same function to other operations, and another Python has other bytecode.
     """
+    if len(prepared.groups) == 1 and store.programs(record.key) <= {prepared.groups[0].identity.digest}:
+        return
     now, known = describe_environment(), store.environments()
     groups = {trial.id: group for group in prepared.groups for trial in group.trials}
     digests = {
         trial.id: digest for group in prepared.groups for digest in [group.identity.digest] for trial in group.trials
     }
     changed = {
-        trial for trial, program in store.programs(record.key).items() if trial in groups and program != digests[trial]
+        trial
+        for trial, program in store.program_of(record.key).items()
+        if trial in groups and program != digests[trial]
     }
     for trial in store.trials(record.key) if changed else ():
         if trial.id not in changed:

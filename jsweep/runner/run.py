@@ -211,6 +211,8 @@ def _can_write(sweep: Sweep) -> bool:
 
 def _ended(store: Store, record: SweepRecord, prepared: Prepared) -> bool:
     """Whether every trial has ended at the length that is asked for."""
+    if store.count_ended(record.key) < len(prepared.trials):
+        return False
     return len(ended_at(store.states(record.key), prepared.trials)) == len(prepared.trials)
 
 
@@ -361,6 +363,10 @@ class _Part:
             claims.retry_failed()
         untraceable = tuple(trial for trial in prepared.trials if trial.id in prepared.untraceable)
         for view in claims.passes():
+            if not view.free and not view.held:
+                self.watch.check_grown()  # also with the last segments
+                self._check_end(view)
+                continue
             self.watch.check()
             self.display.on_record(self.session, view.states)
             if not view.free:
@@ -375,8 +381,6 @@ class _Part:
                 checkpoints = self.store.checkpoints_of(self.record.key, begun) if checkpointing else ()
                 remaining = Remaining(prepared, left, view.states, checkpoints, frozenset(view.held))
                 self._train(remaining, claims, checkpointing)
-        self.watch.check_grown()  # also with the last segments
-        self._check_end(claims.look())
 
     def _check_end(self, view: View) -> None:
         """Say what was not trained although it was asked for, as others have changed the record meanwhile."""

@@ -6,7 +6,7 @@ import hashlib
 import sqlite3
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
@@ -14,6 +14,7 @@ from jsweep.errors import StoreError
 from jsweep.storage import ledger
 from jsweep.storage.checkpoints import folder_of
 from jsweep.storage.connection import explain
+from jsweep.storage.finals import Finals, read_finals
 from jsweep.storage.records import Batch, Checkpoint, Copy, Status, SweepRecord, TestOpening, Trial
 from jsweep.storage.rows import (
     TRIAL_COLUMNS,
@@ -26,7 +27,15 @@ from jsweep.storage.rows import (
 )
 from jsweep.storage.settings import checked_settings
 from jsweep.storage.standing import TrialState
-from jsweep.storage.transitions import MOST_PARAMETERS, names, read_copies, read_states, unfinished_checkpoints
+from jsweep.storage.transitions import (
+    MOST_PARAMETERS,
+    OF_SWEEP,
+    names,
+    read_copies,
+    read_states,
+    span,
+    unfinished_checkpoints,
+)
 
 _R = TypeVar("_R")
 _P = ParamSpec("_P")
@@ -114,10 +123,23 @@ class StoreReader:
     @_reads
     def trials(self, sweep: int) -> list[Trial]:
         """The trials of a sweep in the order in which they were added; what is recorded beyond their end does not count."""
-        select = f"SELECT {TRIAL_COLUMNS} FROM trials WHERE sweep = ? AND extension = 0 ORDER BY key"
-        rows = self._db.execute(select, (sweep,))
+        select = f"SELECT {TRIAL_COLUMNS} FROM trials WHERE {OF_SWEEP} AND extension = 0 ORDER BY key"
+        rows = self._db.execute(select, span(self._db, sweep))
         programs = names(self._db, "programs", "digest")
         return [trial_from_row(row, programs) for row in rows]  # one by one: the table may have many rows
+
+    @_reads
+    def ids(self, sweep: int) -> list[str]:
+        """The ids of the trials of a sweep, in the order in which they were added."""
+        select = f"SELECT id FROM trials WHERE {OF_SWEEP} AND extension = 0 ORDER BY key"
+        return [str(trial) for (trial,) in self._db.execute(select, span(self._db, sweep))]
+
+    @_reads
+    def diverged(self, sweep: int) -> list[Trial]:
+        """The trials of a sweep at whose end, or before it, something was not finite."""
+        select = f"SELECT {TRIAL_COLUMNS} FROM trials WHERE sweep = ? AND extension = 0 AND nonfinite IS NOT NULL ORDER BY key"
+        programs = names(self._db, "programs", "digest")
+        return [trial_from_row(row, programs) for row in self._db.execute(select, (sweep,))]
 
     @_reads
     def states(self, sweep: int, ids: Sequence[str] | None = None) -> dict[str, TrialState]:
@@ -125,11 +147,31 @@ class StoreReader:
         return read_states(self._db, sweep, ids)
 
     @_reads
-    def programs(self, sweep: int) -> dict[str, str]:
+    def programs(self, sweep: int) -> set[str]:
+        """The fingerprints of the programs that trials of a sweep were trained by."""
+        select = (
+            "SELECT digest FROM programs WHERE id IN (SELECT program FROM trials WHERE sweep = ? AND extension = 0)"
+        )
+        return {str(digest) for (digest,) in self._db.execute(select, (sweep,))}
+
+    @_reads
+    def program_of(self, sweep: int) -> dict[str, str]:
         """The fingerprint of the program that each trial was trained by, by id, where there is one."""
         known = names(self._db, "programs", "digest")
         select = "SELECT id, program FROM trials WHERE sweep = ? AND extension = 0 AND program IS NOT NULL"
         return {str(trial): known.get(program, "") for trial, program in self._db.execute(select, (sweep,))}
+
+    @_reads
+    def failed(self, sweep: int) -> set[str]:
+        """The trials of a sweep that have failed, or failed on their way to more steps."""
+        select = "SELECT DISTINCT id FROM trials WHERE sweep = ? AND status = 'failed'"
+        return {str(trial) for (trial,) in self._db.execute(select, (sweep,))}
+
+    @_reads
+    def count_ended(self, sweep: int) -> int:
+        """How many trials of a sweep have a result."""
+        select = "SELECT COUNT(*) FROM trials WHERE sweep = ? AND extension = 0 AND status IN ('finished', 'stopped')"
+        return int(self._db.execute(select, (sweep,)).fetchone()[0])
 
     @_reads
     def environments_of(self, sweep: int) -> set[int]:
@@ -178,10 +220,10 @@ class StoreReader:
         """The (step, value) pairs of a metric by trial key, in order of step."""
         found: dict[int, list[tuple[int, float]]] = {}
         rows = self._db.execute(
-            "SELECT scores.trial, scores.step, scores.value FROM scores JOIN trials ON trials.key = scores.trial "
-            "JOIN metrics ON metrics.id = scores.metric "
-            "WHERE trials.sweep = ? AND trials.extension = 0 AND metrics.name = ? ORDER BY scores.trial, scores.step",
-            (sweep, metric),
+            "SELECT scores.trial, scores.step, scores.value FROM metrics CROSS JOIN trials CROSS JOIN scores "
+            "ON scores.trial = trials.key AND scores.metric = metrics.id "
+            f"WHERE {OF_SWEEP} AND trials.extension = 0 AND metrics.name = ? ORDER BY scores.trial, scores.step",
+            (*span(self._db, sweep), metric),
         )
         for trial, step, value in rows:
             found.setdefault(int(trial), []).append((int(step), load_number(value)))
@@ -207,13 +249,18 @@ class StoreReader:
         rows = self._db.execute(
             "SELECT scores.trial, metrics.name, scores.value FROM trials CROSS JOIN metrics CROSS JOIN scores "
             "ON scores.trial = trials.key AND scores.metric = metrics.id AND scores.step = trials.done "
-            "WHERE trials.sweep = ? AND trials.status IN ('finished', 'stopped') "
+            f"WHERE {OF_SWEEP} AND trials.status IN ('finished', 'stopped') "
             "AND metrics.name IN (SELECT value FROM sweeps, json_each(settings, '$.metrics') WHERE sweeps.id = ?)",
-            (sweep, sweep),
+            (*span(self._db, sweep), sweep),
         )
         for trial, metric, value in rows:
             found.setdefault(int(trial), {})[str(metric)] = load_number(value)
         return found
+
+    @_reads
+    def finals(self, sweep: int, metric: str, losses: Sequence[str], among: Container[str] | None = None) -> Finals:
+        """A metric after each trial's last step, as columns; ``among``: the ids of the trials that count (None: all)."""
+        return read_finals(self._db, sweep, metric, losses, among)
 
     @_reads
     def count_scores(self, sweep: int) -> int:

@@ -324,8 +324,10 @@ class Store(StoreReader):
     def forget_ended_checkpoints(self, sweep: int) -> None:
         """Forget the checkpoints of tiles that there is nothing to train of; their files may be removed afterwards."""
         with self._transaction():
-            idle = {trial for trial, state in transitions.read_states(self._db, sweep).items() if state.idle}
             rows = transitions.unfinished_checkpoints(self._db, sweep)
+            members = [*dict.fromkeys(trial for row in rows for trial in row.trials if trial)]
+            states = transitions.read_states(self._db, sweep, members)
+            idle = {trial for trial, state in states.items() if state.idle}
             ended = [row for row in rows if idle.issuperset(filter(None, row.trials))]
             transitions.forget_checkpoints(self._db, sweep, ended)
 

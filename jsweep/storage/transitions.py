@@ -1,5 +1,6 @@
 """What becomes of a trial's rows: the parts of the transactions that docs/record.md lists, for `Store` to run in one each."""
 
+import operator
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -25,6 +26,16 @@ def read_states(db: sqlite3.Connection, sweep: int, ids: Sequence[str] | None = 
         row = Row(int(key), _STATUS[status], int(steps), int(done), holder, None if width is None else int(width))
         found[trial] = TrialState(found[trial].own, row) if extension else TrialState(row)
     return found
+
+
+OF_SWEEP = "key BETWEEN ? AND ? AND +sweep = ?"
+"""The trials of a sweep, for the parameters of `span`: read in order of key, where the index would give them in disorder."""
+
+
+def span(db: sqlite3.Connection, sweep: int) -> tuple[int, int, int]:
+    """Between which keys the trials of a sweep are, with the sweep's key."""
+    first, last = db.execute("SELECT MIN(key), MAX(key) FROM trials WHERE sweep = ?", (sweep,)).fetchone()
+    return (0, -1, sweep) if first is None else (int(first), int(last), sweep)
 
 
 def names(db: sqlite3.Connection, table: str, column: str) -> dict[int, str]:
@@ -294,11 +305,14 @@ def _remove(db: sqlite3.Connection, key: int) -> None:
 
 
 def _rows(db: sqlite3.Connection, sweep: int, ids: Sequence[str] | None) -> Iterator[tuple[Any, ...]]:
-    select = "SELECT id, extension, key, status, steps, done, owner, width FROM trials WHERE sweep = ?"
+    select = "SELECT id, extension, key, status, steps, done, owner, width FROM trials WHERE"
     if ids is None:
-        yield from db.execute(f"{select} ORDER BY extension, key", (sweep,)).fetchall()
+        rows = db.execute(f"{select} {OF_SWEEP} ORDER BY key", span(db, sweep)).fetchall()
+        yield from sorted(rows, key=operator.itemgetter(1))  # extensions last, else in their order
         return
     for start in range(0, len(ids), MOST_PARAMETERS):
         some = ids[start : start + MOST_PARAMETERS]
         marks = ", ".join("?" * len(some))
-        yield from db.execute(f"{select} AND id IN ({marks}) ORDER BY extension, key", (sweep, *some)).fetchall()
+        yield from db.execute(
+            f"{select} sweep = ? AND id IN ({marks}) ORDER BY extension, key", (sweep, *some)
+        ).fetchall()

@@ -16,7 +16,7 @@ from jsweep.results.lineage import Lineage
 from jsweep.results.ranking import ConfigScore, score_of_opening
 from jsweep.results.report.axes import axes_of, rounded
 from jsweep.results.statistics.intervals import mean_interval
-from jsweep.results.summary import counts_of, time_of
+from jsweep.results.summary import counts_of_trials, time_of
 from jsweep.space import format_config
 from jsweep.storage import TestOpening, Trial
 
@@ -44,7 +44,7 @@ def content_of(result: "Result", metric: Any) -> dict[str, Any]:
     curves, steps = curves_of(result, kept[:MOST_CURVES], diagnosis.metric, trials)
     return {
         "title": clean(result.label, 200),
-        "subtitle": f"{counts_of(trials)}; {time_of(result.row.created, result.row.settings.get('seconds'))}",
+        "subtitle": f"{counts_of_trials(trials)}; {time_of(result.row.created, result.row.settings.get('seconds'))}",
         "metric": clean(diagnosis.metric, 200),
         "mode": ranking[0].mode if ranking else "min",
         "findings": [[clean(f.check), clean(f.seen, 2000), clean(f.advice, 2000)] for f in diagnosis.findings],

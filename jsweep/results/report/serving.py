@@ -21,7 +21,7 @@ from jsweep.errors import ConfigError, JsweepError
 from jsweep.results.report.content import content_of
 from jsweep.results.report.page import written
 from jsweep.results.result import Result
-from jsweep.results.summary import counts_of
+from jsweep.results.summary import counts_of_trials
 from jsweep.storage import Store
 
 SHARE_OF_A_CORE = 0.1  # that reading the record again may take, while it is being written
@@ -77,7 +77,7 @@ class PageServer(ThreadingHTTPServer):
             rows = [(row, Result(self.store, row.name)) for row in reversed(self.store.sweeps())]
             items = [
                 f'<li><a href="sweep/{row.key}/">{html.escape(clean(row.name, 200))}</a>: '
-                f"{html.escape(counts_of(result.trials()))}</li>"
+                f"{html.escape(counts_of_trials(result.trials()))}</li>"
                 for row, result in rows
             ]
         title = html.escape(clean(self.store.path, 300))

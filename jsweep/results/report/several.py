@@ -12,7 +12,7 @@ from jsweep.results.report.axes import rounded
 from jsweep.results.report.content import MOST_STEPS, curves_of
 from jsweep.results.report.page import SEVERAL, Page, written
 from jsweep.results.statistics.intervals import Interval, mean_interval, paired_interval, unpaired_interval
-from jsweep.results.summary import counts_of, time_of
+from jsweep.results.summary import counts_of_trials, time_of
 from jsweep.space import format_config
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _described(result: "Result", score: ConfigScore, first: ConfigScore) -> dict
     return {
         "name": clean(result.label, 200),
         "store": clean(result.path, 300),
-        "about": f"{counts_of(result.trials())}; {time_of(row.created, row.settings.get('seconds'))}",
+        "about": f"{counts_of_trials(result.trials())}; {time_of(row.created, row.settings.get('seconds'))}",
         "mean": rounded(score.mean),
         "seeds": len(score.values),
         "config": clean(format_config(score.config), 500),
