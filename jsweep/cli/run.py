@@ -129,7 +129,7 @@ def check_selection(selection: Selection, sweep: "Sweep") -> None:
 
 def print_result(result: "Session", selection: Selection, top: int, as_json: bool) -> None:
     """Print the ranking of a result, the failures, and the best config."""
-    ranking = result.ranking(**selection.ranking)
+    ranking = list(result.ranking(**selection.ranking))
     if as_json:
         metric = ranking[0].metric
         print_json({"sweep": result.name, "store": result.path, "metric": metric, "ranking": ranking[:top]})

@@ -48,6 +48,11 @@ class LastRanking(Sequence[ConfigScore]):
             return [self._score(int(config)) for config in self.order[place]]
         return self._score(int(self.order[place]))
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType] (as a list)
+
     def __iter__(self) -> Iterator[ConfigScore]:
         return map(self._score, self.order.tolist())
 
@@ -98,7 +103,7 @@ def rank_last(
     there = ~stopped[config] | (np.where(was_stopped, finals.done, finals.steps) == steps[config])
     values = np.where(there, finals.values, np.nan)
     finite = each(np.logical_and, np.isfinite(values))
-    healthy = ~each(np.logical_or, finals.diverged & there)
+    healthy = ~each(np.logical_or, finals.diverged)
     complete = finite & healthy & each(np.logical_and, status == str(Status.FINISHED))
     means = _means(values[members], starts, finite)
     order = _order(means, steps, complete, complete | (stopped & np.isfinite(means)), objective)

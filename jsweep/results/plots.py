@@ -48,7 +48,7 @@ def plot_score(
         MissingExtraError: Matplotlib is not installed.
     """
     figure_module = import_optional("matplotlib.figure", "plots")
-    ranking = result.ranking(metric)
+    ranking = list(result.ranking(metric))
     for name in (x, *([by] if by else [])):
         if not any(name in score.config for score in ranking):
             known = ", ".join(dict.fromkeys(n for score in ranking for n in score.config))
@@ -123,7 +123,7 @@ def plot_lineage(result: Result, name: str, path: str | Path, *, metric: str | O
         MissingExtraError: Matplotlib is not installed.
     """
     figure_module = import_optional("matplotlib.figure", "plots")
-    ranking, lineage = result.ranking(metric), result.lineage()
+    ranking, lineage = list(result.ranking(metric)), result.lineage()
     if not lineage.copies:
         raise ConfigError(f"no config of {result.name!r} was copied: run a sweep under a rule that copies.")
     if not any(_is_drawable(score.config.get(name)) for score in ranking):

@@ -152,7 +152,7 @@ class Result(RecordedSweep):
                 f"pareto weighs {len(wanted)} objectives: pass two or more, as in "
                 "pareto('validation/accuracy', js.minimize('validation/norm')), or give the sweep objective=[...]."
             )
-        return front([self.ranking(objective, at=at) for objective in wanted])
+        return front([list(self.ranking(objective, at=at)) for objective in wanted])
 
     @of_one_moment
     def best(
@@ -216,7 +216,7 @@ class Result(RecordedSweep):
             ConfigError: As `ranking`; or no config is complete.
             MissingExtraError: SciPy is not installed.
         """
-        return contenders(self.ranking(metric, at=at), confidence)
+        return contenders(list(self.ranking(metric, at=at)), confidence)
 
     @of_one_moment
     def diagnose(self, metric: str | Objective | None = None) -> Diagnosis:
@@ -233,7 +233,7 @@ class Result(RecordedSweep):
             MissingExtraError: SciPy is not installed.
         """
         objective = self._directions().resolve(metric, self.name)
-        ranking, trials, last = self.ranking(objective), self.trials(), self._store.last_scores(self._row.key)
+        ranking, trials, last = list(self.ranking(objective)), self.trials(), self._store.last_scores(self._row.key)
         best = next((score.trials for score in ranking if score.complete), ())
         recorded = self.recorded(trial for trial in trials if trial.id in best)  # no check looks at other curves
         of = lambda metric: curves_of(metric, {trial: own.get(metric, []) for trial, own in recorded.items()})
@@ -266,7 +266,7 @@ class Result(RecordedSweep):
                 of configs that are not a grid.
             MissingExtraError: "ped-anova" is needed and Optuna is not installed.
         """
-        return importance_of(self.ranking(metric), self.trials(), method, self.name)
+        return importance_of(list(self.ranking(metric)), self.trials(), method, self.name)
 
     @of_one_moment
     def report(self, path: str | Path | None = None, *, metric: str | Objective | None = None) -> Page:

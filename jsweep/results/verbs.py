@@ -198,7 +198,7 @@ def report(
 
 
 def _sweep_report(result: Result, metric: Metric, at: At) -> SweepReport:
-    ranking = result.ranking(metric, at=at)
+    ranking = [*result.ranking(metric, at=at)]
     trials = result.trials()
     known, used = result.environments(), {trial.environment for trial in trials}
     environments = [described for number, described in known.items() if number in used]

@@ -115,7 +115,7 @@ def confirm(
             "would not repeat: train the values of session.schedule(config) by js.schedules.table under fresh seeds."
         )
     again = run(confirming(session, first, fresh), progress=progress)
-    return Confirmation(first, again.ranking(at=at), again.best(at=at), again)
+    return Confirmation(first, list(again.ranking(at=at)), again.best(at=at), again)
 
 
 def recorded_confirmation(sweep: Sweep) -> Sweep:

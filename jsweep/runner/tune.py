@@ -211,7 +211,7 @@ def _finished(session: Session, wall_time: float | str, progress: ProgressMode |
         )
     first = sorted(known, key=lambda score: -score.mean if score.mode == "max" else score.mean)[: CONFIRMED[-1][0]]
     again = run(confirming(session, first, 1), progress=progress)
-    return Confirmation(first, again.ranking(), again.best(), again), (
+    return Confirmation(first, list(again.ranking()), again.best(), again), (
         f"no config was trained to its end in time: the best {len(first)} at step {step} then were, under a fresh seed"
     )
 

@@ -37,7 +37,7 @@ ENVIRONMENT = ("jsweep", "jax", "jaxlib", "numpy", "python", "platform", "device
 
 def content_of(result: "Result", metric: Any) -> dict[str, Any]:
     """Everything that the page of a sweep shows, by one metric (None: the sweep's objective)."""
-    diagnosis, ranking, trials = result.diagnose(metric), result.ranking(metric), result.trials()
+    diagnosis, ranking, trials = result.diagnose(metric), list(result.ranking(metric)), result.trials()
     places = kept_places(len(ranking))
     kept = [ranking[place] for place in places]
     complete = [score for score in ranking if score.complete]
