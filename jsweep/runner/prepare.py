@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from jsweep._runtime.backend import configure
+from jsweep._runtime.garbage import collection_paused
 from jsweep._runtime.prng import root_key_data
 from jsweep.data.splits import check_data, epoch_examples
 from jsweep.engine.tile import Setting
@@ -122,7 +123,8 @@ def prepare(
     configure()
     task = sweep.task
     check_data(task.data)
-    trials, grouped = group_trials(sweep, record, lengths, traces)
+    with collection_paused():
+        trials, grouped = group_trials(sweep, record, lengths, traces)
     _warn_of_unused(grouped.roles, _annotations(_configs(sweep, record)))
     _warn_of_trained(grouped.groups)
     prepared = Prepared(

@@ -9,7 +9,7 @@ from typing import overload
 from jsweep._runtime.types import Value
 from jsweep.errors import ConfigError
 from jsweep.space._annotations import Annotation
-from jsweep.space._encode import config_id, decode, encode, plain
+from jsweep.space._encode import config_id, decode, encode_config, plain
 from jsweep.space._format import format_config
 from jsweep.space._kinds import ValueKind, kinds_of_configs, merge_kinds
 from jsweep.space._space import Space, check_name
@@ -98,7 +98,7 @@ class Configs(Sequence[dict[str, Value]]):
 
     def to_json(self) -> str:
         """The configs and their spaces as JSON, exactly; functions by name."""
-        rows = [{name: encode(value) for name, value in config.items()} for config in self.rows]
+        rows = [encode_config(config) for config in self.rows]
         return json.dumps({"configs": rows, "spaces": [json.loads(space.to_json()) for space in self.spaces]})
 
     @classmethod

@@ -16,6 +16,8 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 """What `json.loads` returns."""
 
 _NONFINITE = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
+_AS_THEY_ARE = frozenset((bool, int, str, type(None)))  # in JSON
+_PLAIN = _AS_THEY_ARE | {float, Named}
 _CANONICAL = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), allow_nan=False
 )  # made once: there are many configs
@@ -36,9 +38,14 @@ def encode(value: object) -> Json:
     return _encoded(plain(value))
 
 
+def encode_config(config: Mapping[str, Value]) -> dict[str, Json]:
+    """A config as data for JSON: each value by `encode`, with its names in their order."""
+    return {name: value if type(value) in _AS_THEY_ARE else encode(value) for name, value in config.items()}
+
+
 def _encoded(value: Value) -> Json:
-    if isinstance(value, float) and not math.isfinite(value):
-        return {"float": str(value)}
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"float": str(value)}
     if isinstance(value, tuple):
         return {"tuple": [_encoded(item) for item in value]}
     if isinstance(value, list):
@@ -87,7 +94,7 @@ def config_id(config: Mapping[str, Value]) -> str:
     >>> config_id({"l2": 0.0, "learning_rate": 0.1}) == config_id({"learning_rate": 0.1, "l2": 0.0})
     True
     """
-    return hashlib.sha256(canonical({name: encode(value) for name, value in config.items()}).encode()).hexdigest()[:16]
+    return hashlib.sha256(canonical(encode_config(config)).encode()).hexdigest()[:16]
 
 
 def canonical(data: Json) -> str:
@@ -97,7 +104,7 @@ def canonical(data: Json) -> str:
 
 def plain(value: object) -> Value:
     """``value`` in Python's own types, nested tuples, lists and dicts included; ConfigError for what is not a value."""
-    if type(value) in (bool, int, float, str, type(None), Named):
+    if type(value) in _PLAIN:
         return cast(Value, value)
     if type(value) is tuple:
         return tuple(plain(item) for item in value)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
+from jsweep._runtime.garbage import collection_paused
 from jsweep.errors import StoreError
 from jsweep.storage import ledger
 from jsweep.storage.checkpoints import folder_of
@@ -48,7 +49,7 @@ def _reads(method: Callable[Concatenate[_S, _P], _R]) -> Callable[Concatenate[_S
 
     @functools.wraps(method)
     def reading(self: _S, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        with self._locked():
+        with self._locked(), collection_paused():
             try:
                 return method(self, *args, **kwargs)
             except _FOREIGN as error:

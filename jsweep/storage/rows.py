@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from jsweep._runtime.types import Value
-from jsweep.space import decode, encode
+from jsweep.space import decode, encode_config
 from jsweep.storage.records import Batch, Checkpoint, Outcome, Status, SweepRecord, TestOpening, Trial
 from jsweep.storage.settings import checked_settings
 
@@ -31,7 +31,7 @@ def dump(value: object) -> str:
 
 def dump_config(config: Mapping[str, Value]) -> str:
     """A config as JSON, with its names in their order."""
-    return _STRICT.encode({name: encode(value) for name, value in config.items()})
+    return _STRICT.encode(encode_config(config))
 
 
 def load_config(text: str) -> dict[str, Value]:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from jsweep._runtime.garbage import collection_paused
 from jsweep.errors import StoreError
 from jsweep.storage import ledger, transitions
 from jsweep.storage.connection import connect
@@ -423,7 +424,7 @@ class Store(StoreReader):
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._locked():
+        with self._locked(), collection_paused():
             self.check_file()
             self._db.execute("BEGIN IMMEDIATE")
             try:
