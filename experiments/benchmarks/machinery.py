@@ -1,11 +1,13 @@
 """What a trial costs beside its arithmetic: many trials of a model of three numbers, from the space to the ranking.
 
-    python experiments/benchmarks/machinery.py [--trials 10000,100000] [--stores none,file] [--tile 1024]
+    python experiments/benchmarks/machinery.py [--trials 10000,100000] [--stores none,file] [--tile 1024] [--beside vmap,...]
 
 Each size and store is measured in a process of its own, compilations cached before. Printed are microseconds a trial: the
 grid, the run and what of it is planning, claiming, recording and training (threads overlap, so these do not add up to the
 run), then resuming the finished sweep, attaching to it, ranking and showing it, in the same process and opened afresh; memory
-a trial at the end and at the peak; and the bytes of the record a trial and metric.
+a trial at the end and at the peak; and the bytes of the record a trial and metric. Beside it, a trial of the same model
+by a jitted ``vmap`` in chunks, which records nothing, and by hyperoptax, and Optuna's asking and telling alone, which trains
+nothing (in memory, and in SQLite); the last two need the peers extra.
 """
 
 import argparse
@@ -18,6 +20,7 @@ import tempfile
 import time
 
 METRICS = 2
+PEERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "contestants", "machinery_peers.py")
 
 
 def measure(trials: int, store: str | None, tile: int) -> dict[str, float]:
@@ -114,6 +117,7 @@ def main() -> None:
     parser.add_argument("--trials", default="10000,100000")
     parser.add_argument("--stores", default="none,file", help="none, file or both")
     parser.add_argument("--tile", type=int, default=1024)
+    parser.add_argument("--beside", default="", help="vmap, hyperoptax, optuna, optuna-sqlite")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
@@ -126,14 +130,22 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 store = os.path.join(folder, "record.db") if kind == "file" else ""
                 command = [sys.executable, os.path.abspath(__file__), "--one", str(trials), store]
-                done = subprocess.run([*command, "--tile", str(given.tile)], capture_output=True, text=True)
-            if done.returncode:
-                sys.exit(done.stderr)
-            columns[f"{trials} {kind}"] = json.loads(done.stdout.splitlines()[-1])
+                columns[f"{trials} {kind}"] = json.loads(_last_line([*command, "--tile", str(given.tile)]))
     print(f"{'microseconds a trial':22}", *(f"{title:>14}" for title in columns))
     for name in dict.fromkeys(name for column in columns.values() for name in column):
         shown = (f"{column[name]:14.1f}" if name in column else f"{'':14}" for column in columns.values())
         print(f"{name:22}", *shown)
+    for contestant in filter(None, given.beside.split(",")):
+        with tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, PEERS, contestant, str(max(map(int, given.trials.split(",")))), folder]
+            print(f"{contestant:22} {float(_last_line(command)):14.1f}")
+
+
+def _last_line(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stderr)
+    return done.stdout.splitlines()[-1]
 
 
 if __name__ == "__main__":
