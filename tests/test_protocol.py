@@ -185,7 +185,7 @@ def test_two_that_grow_a_sweep_at_once_give_what_one_after_the_other_gives(data,
     with js.open(tmp_path / "after.db") as after:
         wanted, rows = settings_of(after), rows_of(after)
     grow("once.db", 8).close()
-    real = js.runner.run.prepare
+    real = js.runner.training.prepare
     others = [lambda: grow("once.db", 8, 12, 16, 24).close()]
 
     def prepare_while_another_grows(*arguments, **named):
@@ -194,7 +194,7 @@ def test_two_that_grow_a_sweep_at_once_give_what_one_after_the_other_gives(data,
             others.pop()()
         return prepared
 
-    monkeypatch.setattr("jsweep.runner.run.prepare", prepare_while_another_grows)
+    monkeypatch.setattr("jsweep.runner.training.prepare", prepare_while_another_grows)
     grow("once.db", 8, 20).close()
     with js.open(tmp_path / "once.db") as once:
         assert settings_of(once) == wanted

@@ -30,7 +30,7 @@ def measure(trials: int, store: str | None, tile: int) -> dict[str, float]:
 
     import jsweep as js
     from jsweep.engine import tile as engine_tile
-    from jsweep.runner import run as runner
+    from jsweep.runner import training as runner
     from jsweep.runner.checkpointing import Checkpointing
     from jsweep.storage import Store
 
