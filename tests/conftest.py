@@ -53,7 +53,7 @@ REFUSAL = re.compile(r"raises\((\w+\.)*(Config|Jsweep|UnknownName|Store)Error")
 ANY_VERSION = re.compile(
     "test_(searches|search|ruled_searches|ruling|rules|population|steering|tune|halting|sharding|protocol|faults|resume|locks|"
     "interrupts|storage|moment|hostile|selection|results|statistics|importance|report|export|tables|read_commands|docstrings|live|"
-    "side_by_side|docs|notebook|remote|ray|sklearn|how_to|prediction|folds|batches|data|cli|progress)"
+    "side_by_side|docs|notebook|remote|ray|sklearn|how_to|prediction|folds|targets|batches|data|cli|progress)"
 )
 
 
