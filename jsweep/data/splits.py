@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Int, PyTree, Shaped
 
 from jsweep._runtime.prng import Key, philox_key
-from jsweep.data.arrays import Arrays, as_arrays, check_values, count_examples
+from jsweep.data.arrays import Arrays, as_arrays, check_values, columns_lost, count_examples
 from jsweep.data.loader import Batches
 from jsweep.data.pairs import Examples, Labels, check_pairs, labels_of, take
 from jsweep.data.stratify import class_rows, part_sizes
@@ -274,3 +274,22 @@ def check_data(splits: Splits) -> None:
         arrays = train_like(splits) if name == "train" else getattr(splits, name)
         for path, leaf in jax.tree_util.tree_leaves_with_path(arrays):
             check_values(name + jax.tree_util.keystr(path), leaf)
+
+
+def lost_in_float32(splits: Splits) -> str | None:
+    """A sentence about the first column of the training examples that JAX's 32 bits leave few values of; None without."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(train_like(splits)):
+        if found := columns_lost(leaf):
+            index, low, high, levels = found
+            where = f"train{jax.tree_util.keystr(path)}[{', '.join(map(str, (':', *index)))}]"
+            return (
+                f"{where} runs from {low:.10g} to {high:.10g}, where float32, in which JAX holds it, has {levels} values: "
+                "subtract its mean, or enable 64 bits by jax.config.update('jax_enable_x64', True)."
+            )
+    return None
+
+
+def rounds(splits: Splits) -> bool:
+    """Whether training examples are float64 and JAX, without 64 bits, will hold them as float32."""
+    leaves = jax.tree.leaves(train_like(splits))
+    return any(leaf.dtype == np.float64 and jax.dtypes.canonicalize_dtype(leaf.dtype) != leaf.dtype for leaf in leaves)

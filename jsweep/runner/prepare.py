@@ -11,7 +11,7 @@ import numpy as np
 
 from jsweep._runtime.backend import configure
 from jsweep._runtime.prng import root_key_data
-from jsweep.data.splits import check_data, epoch_examples
+from jsweep.data.splits import check_data, epoch_examples, lost_in_float32
 from jsweep.engine.tile import Setting
 from jsweep.errors import ConfigError, StoreError
 from jsweep.planning import Annotations, Group, RecordedRoles, Role, RoleKind, make_groups, make_trials
@@ -122,6 +122,8 @@ def prepare(
     configure()
     task = sweep.task
     check_data(task.data)
+    if sentence := lost_in_float32(task.data):
+        warnings.warn(sentence, stacklevel=4)
     trials, grouped = group_trials(sweep, record, lengths, traces)
     _warn_of_unused(grouped.roles, _annotations(_configs(sweep, record)))
     _warn_of_trained(grouped.groups)
