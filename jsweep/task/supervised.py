@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Shaped
 from jsweep._runtime.types import Mode
 from jsweep.data.arrays import Arrays
 from jsweep.data.splits import Splits, train_like
-from jsweep.data.targets import FittedTargets, seen_by_loss, seen_by_metrics
+from jsweep.data.targets import FittedTargets, has_given, seen_by_loss, seen_by_metrics
 from jsweep.errors import ConfigError
 from jsweep.metrics import Metric
 from jsweep.task.config import Config
@@ -135,7 +135,7 @@ def _with_loss_targets(function: Callable[..., _Out]) -> Callable[..., _Out]:
     """``function(config, state, batch, key)`` of batches whose targets are those of the loss."""
 
     def of_batch(config: Config, state: State, batch: tuple[Arrays, Arrays], key: PRNGKeyArray) -> _Out:
-        return function(config, state, (batch[0], seen_by_loss(batch[1])), key)
+        return function(config, state, (batch[0], seen_by_loss(batch[1])) if has_given(batch) else batch, key)
 
     return of_batch
 
