@@ -52,8 +52,9 @@ REFUSAL = re.compile(r"raises\((\w+\.)*(Config|Jsweep|UnknownName|Store)Error")
 # Modules whose subject is above tracing and compiling: `.ci/run` tests these under one version of Python and JAX alone.
 ANY_VERSION = re.compile(
     "test_(searches|search|ruled_searches|ruling|rules|population|steering|tune|halting|sharding|protocol|faults|resume|locks|"
-    "interrupts|storage|moment|hostile|selection|results|statistics|importance|last_ranking|garbage|report|export|tables|read_commands|docstrings|live|"
-    "side_by_side|docs|notebook|remote|ray|sklearn|how_to|prediction|folds|batches|data|cli|progress)"
+    "interrupts|storage|moment|hostile|selection|results|statistics|importance|last_ranking|garbage|report|export|tables|"
+    "read_commands|docstrings|live|side_by_side|docs|notebook|remote|ray|sklearn|how_to|prediction|folds|targets|batches|data|"
+    "cli|progress)"
 )
 
 

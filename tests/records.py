@@ -5,7 +5,7 @@ import itertools
 from jsweep.results.result import Result
 from jsweep.space import config_id
 from jsweep.storage import Trial, open_store
-from jsweep.storage.records import Score
+from jsweep.storage.records import Score, Stop
 
 LOSS, ACCURACY = "validation/loss", "validation/accuracy"
 MODES = {"loss": "min", "accuracy": "max"}
@@ -54,3 +54,24 @@ def curves(values, steps, metric=LOSS):
         ({"rate": i}, s, {step: {metric: float(v)} for step, v in zip(steps, values[i, s])})
         for i, s in itertools.product(range(configs), range(seeds))
     ]
+
+
+def halved(configs, losses, steps=(3, 9, 27), metric=LOSS):
+    """A store and the result of configs of one seed of which a third goes on after each of ``steps`` but the last.
+
+    ``losses`` has shape (configs, evaluations); those after a config's end are not recorded.
+    """
+    store = open_store(None)
+    row = store.add_sweep("halved", "halved", {}, SETTINGS)
+    going = list(range(len(configs)))
+    trials = [trial_of(config, 0, steps[-1]) for config in configs]
+    store.add_trials(row.key, trials)
+    for place, step in enumerate(steps):
+        scores = [Score(trials[i].id, step, {metric: float(losses[i, place])}, None, step == steps[-1]) for i in going]
+        store.record_segment(row.key, "program", 1, scores)
+        order = sorted(going, key=lambda i: losses[i, place])
+        going, out = order[: max(1, len(order) // 3)], order[max(1, len(order) // 3) :]
+        if step != steps[-1]:
+            stops = [Stop(trials[i].id, step, f"stopped at step {step}") for i in out]
+            store.record_stops(row.key, stops, "me", lambda _: False)
+    return store, Result(store, "halved")

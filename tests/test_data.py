@@ -5,6 +5,7 @@ import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pandas
 import polars
 import pytest
@@ -289,3 +290,43 @@ def test_splits_and_sweeps_are_equal_to_themselves_alone(data):
     sweeps = [js.Sweep(make_task(data), [{"learning_rate": 0.1}], steps=1, key=jax.random.key(0)) for _ in range(2)]
     assert sweeps[0] != sweeps[1]
     assert len({data, again, *sweeps}) == 4
+
+
+def seconds_of(apart):
+    """Four examples of a column of seconds since 1970, ``apart`` seconds apart, beside one that is constant but for rounding."""
+    constant = np.array([0.3, 0.1 + 0.2, 0.3, 0.3])
+    return np.column_stack([np.zeros(4), constant, 1.7e9 + apart * np.arange(4.0)])
+
+
+def regression(data):
+    return js.supervised(
+        lambda config, key: {"w": jnp.zeros(3)},
+        lambda config, params, x, key: x @ params["w"],
+        loss=js.losses.squared_error,
+        optimizer=lambda config: optax.sgd(config["learning_rate"]),
+        data=data,
+        batch_size=4,
+    )
+
+
+@pytest.mark.parametrize(("apart", "levels"), [(1000.0, 24), (10.0, 1)])
+def test_a_column_that_float32_leaves_little_of_is_warned_of(apart, levels):
+    """By NumPy: float32 steps by 128 near 1.7e9."""
+    x = seconds_of(apart)
+    assert np.spacing(np.float32(x[3, 2])) == 128
+    sweep = js.Sweep(
+        regression(js.Splits((x, np.zeros(4)), (x, np.zeros(4)))), js.grid({"learning_rate": [0.0]}), steps=1
+    )
+    sentence = rf"train\[0\]\[:, 2\] runs from 1700000000 to 17000\d+, where float32, .* has {levels} values: subtract its mean"
+    with pytest.warns(UserWarning, match=sentence):
+        plan = js.plan(sweep)
+    assert "the examples are float64 and train as float32" in str(plan)
+
+
+def test_float64_examples_that_float32_tells_apart_are_noted_in_the_plan_alone():
+    x = seconds_of(1e5)
+    plans = []
+    for kind in (np.float64, np.float32):
+        data = js.Splits((x.astype(kind), np.zeros(4, kind)), (x.astype(kind), np.zeros(4, kind)))
+        plans.append(str(js.plan(js.Sweep(regression(data), js.grid({"learning_rate": [0.0]}), steps=1))))
+    assert ["float64" in plan for plan in plans] == [True, False]

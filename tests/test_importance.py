@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from records import LOSS, record
+from records import LOSS, halved, record
 from test_cli import jsweep
 
 import jsweep as js
@@ -196,3 +196,26 @@ def test_the_command_prints_the_table_and_json(capsys, tmp_path):
     code, _, err = jsweep(capsys, "importance", "none", "--store", tmp_path / "s.db")
     assert code == 2
     assert "no sweep 'none'" in err
+
+
+def test_under_a_rule_configs_are_weighed_where_nine_tenths_of_them_were():
+    """The scores at the first rung, as without the rule: those at the others are of a few configs."""
+    rng = np.random.default_rng(7)
+    configs = [
+        {"rate": rate, "other": other} for rate, other in zip(10 ** rng.uniform(-5, 0, 60), rng.uniform(size=60))
+    ]
+    losses = np.array([[(math.log10(c["rate"]) + 2) ** 2, c["other"], c["other"]] for c in configs])
+    found = halved(configs, losses)[1].importance()
+    whole = record([(c, 0, {3: {LOSS: loss}}) for c, loss in zip(configs, losses[:, 0])])[1].importance()
+    assert found.main == pytest.approx(whole.main)
+    assert (found.configs, found.main["rate"] > 0.9) == (60, True)
+    assert found.notes == (
+        "By the scores at step 3, the last that nine tenths of the configs reached before some were stopped.",
+        *whole.notes,
+    )
+    grid = [{"rate": r, "width": w} for r in range(3) for w in range(4)]
+    losses = np.array([[c["rate"] + 10 * c["width"]] * 3 for c in grid])
+    found = halved(grid, losses)[1].importance()
+    assert (found.method, found.configs) == ("anova", 12)
+    variances = np.var([0, 1, 2]), np.var([0, 10, 20, 30])
+    assert found.main["width"] == pytest.approx(variances[1] / sum(variances))

@@ -9,10 +9,11 @@ import shutil
 import chromium
 import numpy as np
 import pytest
-from records import LOSS, record
+from records import LOSS, halved, record
 from test_cli import jsweep
 
 import jsweep as js
+from jsweep.results import plots
 from jsweep.results.report import content as contents
 from jsweep.results.report.axes import axes_of, rounded
 from jsweep.results.report.page import embedded
@@ -101,6 +102,18 @@ def test_a_ladder_counts_the_configs_that_reached_each_step():
     assert contents.ladder_of(ranking) == []
     stopped = [dataclasses.replace(score, complete=False, stopped=True, step=10) for score in ranking[:8]]
     assert contents.ladder_of([*ranking[8:], *stopped]) == [[10, 11], [30, 3]]
+
+
+def test_a_picture_has_rings_at_the_last_scores_of_what_was_stopped():
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    ranking = halved([{"rate": 0.1 * i} for i in range(1, 10)], np.arange(1.0, 10)[:, None] / [1, 2, 4])[1].ranking()
+    axes = figure.subplots()
+    plots._draw_family(axes, "C0", "all", ranking, "rate")
+    ended, rings = axes.lines
+    assert (ended.get_xdata().tolist(), ended.get_ydata().tolist()) == ([0.1], [0.25])
+    known = np.isfinite(rings.get_ydata())
+    np.testing.assert_allclose(rings.get_xdata()[known], np.arange(2, 10) / 10)
+    np.testing.assert_allclose(rings.get_ydata()[known], [1, 1.5, 4, 5, 6, 7, 8, 9])
 
 
 def test_many_configs_are_sampled_by_rank():
@@ -254,6 +267,41 @@ def test_any_hyperparameter_and_any_pair_can_be_chosen(browser, file):
     assert browser.ask("document.querySelectorAll('#heat .main-svg').length") > 0
     browser.ask("content.ladder = [[10, 12], [30, 4]]; drawLadder().then(() => null)")
     assert browser.ask("document.querySelectorAll('#ladder .main-svg').length") > 0
+    assert browser.errors == []
+
+
+@needs_chromium
+def test_what_was_stopped_is_shown_to_its_end_and_no_value_is_made_up(browser, tmp_path):
+    rates = 10.0 ** -np.arange(9)
+    configs = [
+        {"rate": rate} | ({"momentum": 0.1 * i} if i % 2 else {"mode": "ab"[i // 2 % 2]})
+        for i, rate in enumerate(rates)
+    ]
+    page = halved(configs, np.arange(1.0, 10)[:, None] / [1, 2, 4])[1].report()
+    found = content(page.html)
+    assert found["configs"]["state"] == [0] + [1] * 8
+    assert any("8 of 9 configs that were stopped early are shown in grey" in note for note in found["notes"])
+    browser.open(page.save(tmp_path / "halved.html"), 1200, 900)
+    traces = "document.getElementById({!r}).data.map(({{ name, x, y }}) => [name ?? '', x, y])"
+    browser.ask("Promise.all([DRAWERS.curves(), drawScatter(), drawParallel()]).then(() => null)")
+    curves = {name: [*zip(x, y)] for name, x, y in browser.ask(traces.format("curves"))}
+    grey = curves["stopped early (8)"]
+    assert grey[:3] == [(3, 2), (9, 1), (None, None)]
+    assert grey[6:8] == [(3, 4), (None, None)]
+    scatter = {name: [*zip(x, y)] for name, x, y in browser.ask(traces.format("scatter"))}
+    assert scatter == {
+        "trained to the end": [(1, 0.25)],
+        "stopped early, at the last score": [(0.1, 1), (0.01, 1.5)] + [(10.0**-i, i + 1) for i in range(3, 9)],
+    }
+    of_axis = "(one) => [one.label, one.values, one.tickvals, one.ticktext]"
+    axes = f"document.getElementById('parallel').data[0].dimensions.map({of_axis})"
+    drawn = {label: (values, ticks and dict(zip(ticks, names))) for label, values, ticks, names in browser.ask(axes)}
+    values, ticks = drawn["momentum"]
+    assert [ticks[value] == "none" for value in values] == [i % 2 == 0 for i in range(9)]
+    assert values[0] < min(values[1::2]) == pytest.approx(0.1)
+    values, ticks = drawn["mode"]
+    assert [ticks[value] for value in values] == ["none" if i % 2 else "ab"[i // 2 % 2] for i in range(9)]
+    assert drawn["steps trained"][0] == [27, 9, 9] + [3] * 6
     assert browser.errors == []
 
 

@@ -65,15 +65,14 @@ def test_halving_judges_each_batch_by_itself(ruled, name):
         assert {t.id: t.done for t in alone.trials()}.items() <= {t.id: t.done for t in ruled[name].trials()}.items()
 
 
-def test_the_median_is_that_of_all_configs_that_came_to_their_end_before(ruled):
+def check_medians(session, before, last):
     """By the definition, from the recorded curves alone."""
-    session, steps = ruled["median"], np.arange(3, STEPS + 1, 3)
+    steps = np.arange(3, STEPS + 1, 3)
     curves, means = session.curves("validation/loss"), {}
     for trial in session.trials():
         means.setdefault(trial.config_id, []).append([value for _, value in curves[trial.id]])
     means = {config: np.mean(both, axis=0) for config, both in means.items()}
-    *before, last = [js.configs(batch.configs).ids for batch in batches_of(session)]
-    completed = [means[config] for ids in before for config in ids if len(means[config]) == len(steps)]
+    completed = [means[config] for config in before if len(means[config]) == len(steps)]
     averages = np.cumsum(completed, axis=1) / np.arange(1, len(steps) + 1)
     assert len(completed) > 4
     stopped = 0
@@ -84,6 +83,11 @@ def test_the_median_is_that_of_all_configs_that_came_to_their_end_before(ruled):
         assert worse[-1] == (len(best) < len(steps)) or len(best) == len(steps)
         stopped += len(best) < len(steps)
     assert stopped > 0
+
+
+def test_the_median_is_that_of_all_configs_that_came_to_their_end_before(ruled):
+    *before, last = [js.configs(batch.configs).ids for batch in batches_of(ruled["median"])]
+    check_medians(ruled["median"], [config for ids in before for config in ids], last)
 
 
 def test_asynchronous_halving_promotes_among_all_that_a_rung_has_seen(ruled):
@@ -134,6 +138,62 @@ def test_a_search_that_is_asked_for_more_goes_on_and_one_of_other_lengths_is_ref
     for changed in ({"steps": 2 * STEPS}, {"seeds": 3}, {"rule": None}):
         with pytest.raises(IncompatibleSweepError, match="rule"):
             js.run(sweep_of(**{"rule": RULES["median"], "store": store} | changed))
+
+
+@pytest.mark.parametrize("name", ["halving", "asynchronous", "median"])
+def test_configs_that_are_added_leave_what_was_decided_and_are_judged_as_the_next_batch(name, tmp_path):
+    store, some, more = tmp_path / "record.db", js.random(SPACE, 18, key=1), js.random(SPACE, 27, key=1)
+    first = js.run(sweep_of(RULES[name], some, store=store, name="stub"))
+    before, scores = trained(first), rows_of(first)
+    whole = sweep_of(RULES[name], more, store=store, name="stub")
+    grown = js.run(whole)
+    assert before.items() <= trained(grown).items()
+    assert {row for row in rows_of(grown) if row[0] in before} == scores.keys()
+    assert rows_of(grown).items() >= scores.items()
+    assert len(trained(grown)) == 54
+    new = more[18:]
+    if name == "halving":
+        alone = js.run(sweep_of(RULES[name], new))
+        assert trained(alone).items() <= trained(grown).items()
+        assert rows_of(alone).items() <= rows_of(grown).items()
+    if name == "median":
+        check_medians(grown, some.ids, new.ids)
+    assert outcome(js.run(whole)) == outcome(grown)  # nothing is judged again
+    assert trained(js.attach(whole)) == trained(grown)
+    assert trained(js.run(sweep_of(RULES[name], some, store=store, name="stub"))) == before
+    for other in (js.random(SPACE, 25, key=1), js.random(SPACE, 27, key=2), new + some):
+        with pytest.raises(IncompatibleSweepError, match="new configs come after those that are recorded"):
+            js.run(sweep_of(RULES[name], other, store=store, name="stub"))
+
+
+def trained(session):
+    return {trial.id: (trial.done, trial.status, trial.reason) for trial in session.trials()}
+
+
+def test_added_configs_come_to_the_same_wherever_runs_end(tmp_path):
+    some, more = js.random(SPACE, 6, key=1), js.random(SPACE, 12, key=1)
+    rule, ends = rules.median_stopping(startup=3), 0
+    js.run(sweep_of(rule, some, store=tmp_path / "at-once.db"))
+    expected = outcome(js.run(sweep_of(rule, more, store=tmp_path / "at-once.db")))
+    store = tmp_path / "record.db"
+    with pytest.raises(InterruptedError):
+        js.run(sweep_of(rule, some, store=store), callbacks=[Interrupting(2)])
+    while True:
+        try:
+            again = js.run(sweep_of(rule, more, store=store), callbacks=[Interrupting(5)])
+            break
+        except InterruptedError:
+            ends += 1
+    assert ends > 1
+    assert outcome(again) == expected
+
+
+def test_configs_that_copy_one_another_take_no_more(tmp_path):
+    rule, store = rules.population_based_training(9), tmp_path / "record.db"
+    space = {"rate": js.log_uniform(1e-3, 1.0), "kind": ["plain"]}
+    js.run(sweep_of(rule, js.random(space, 5, key=1), store=store))
+    with pytest.raises(IncompatibleSweepError, match="configs that begin together copy one another"):
+        js.run(sweep_of(rule, js.random(space, 6, key=1), store=store))
 
 
 @pytest.mark.parametrize(

@@ -160,14 +160,14 @@ def test_stopped_trials_are_replayed_and_read_out(ruled):
     assert value == pytest.approx(session.curves("validation/loss")[trial.id][-1][1], rel=1e-5)
 
 
-def test_another_rule_or_more_configs_are_another_sweep(tmp_path):
+def test_another_rule_or_other_configs_are_another_sweep(tmp_path):
     options = {"store": tmp_path / "sweeps.db", "name": "it", "seeds": 1}
     configs = list(js.grid(SPACE))
     js.run(sweep_of(RULES[0], configs[:6], **options))
     with pytest.raises(IncompatibleSweepError, match="rule"):
         js.run(sweep_of(None, configs[:6], **options))
     with pytest.raises(IncompatibleSweepError, match="configs, seeds or steps"):
-        js.run(sweep_of(RULES[0], configs[:7], **options))
+        js.run(sweep_of(RULES[0], configs[1:7], **options))
     report = js.show(tmp_path / "sweeps.db").text()
     assert "5 stopped" in report
     assert js.list(tmp_path / "sweeps.db")[0].stopped == 5

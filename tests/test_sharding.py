@@ -122,6 +122,33 @@ def test_what_is_not_the_same_is_refused_and_nothing_is_taken_over(task, parts, 
     assert scores_in(store) == before
 
 
+def test_a_trial_that_was_trained_further_in_one_record_is_taken_where_it_has_all_of_the_other(task, parts, tmp_path):
+    longer = shutil.copy(parts[0], tmp_path / "longer.db")
+    shutil.copytree(f"{parts[0]}.checkpoints", f"{longer}.checkpoints")
+    session = js.run(sweep(task, longer, steps=12), shard=(1, 3))
+    expected = rows_of(session)
+    session.close()  # so that its file has all of it
+    assert {step for _, _, step in expected} == {3, 6, 9, 12}
+    found = js.merge(tmp_path / "all.db", [*parts, longer])
+    assert (found.trials, found.known) == (16, len(js.open(parts[0], "shared").trials()))
+    merged = js.open(tmp_path / "all.db", "shared")
+    assert rows_of(merged) == expected | rows_of(js.open(parts[1], "shared")) | rows_of(js.open(parts[2], "shared"))
+    assert js.merge(tmp_path / "all.db", parts).trials == 0  # the shorter ones into it
+    assert not js.verify(tmp_path / "all.db").faults
+    js.run(sweep(task, tmp_path / "all.db", steps=12))
+    assert rows_of(js.open(tmp_path / "all.db", "shared")) == rows_of(js.run(sweep(task, steps=12)))
+    for change in ("UPDATE scores SET value = value + 1e-9", "DELETE FROM scores"):
+        with open_store(longer) as opened:
+            first = opened.trials(opened.sweeps()[0].key)[0]
+            opened._db.execute(f"{change} WHERE trial = ? AND step = 3", (first.key,))
+            digest = opened._digests([first.key])[first.key]
+            opened._db.execute("UPDATE trials SET digest = ? WHERE key = ?", (digest, first.key))
+        for into, part in ((parts[0], longer), (longer, parts[0])):
+            shutil.copy(into, tmp_path / "into.db")
+            with pytest.raises(js.StoreError, match=f"trial {first.id} .* has other scores in"):
+                js.merge(tmp_path / "into.db", [part])
+
+
 def test_looks_at_the_test_split_are_joined(task, parts, tmp_path):
     copy = shutil.copy(parts[0], tmp_path / "1.db")
     js.run(sweep(task, copy), shard="1/3").test()

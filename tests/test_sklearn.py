@@ -5,11 +5,13 @@ import pickle
 import numpy as np
 import optax
 import pytest
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
+from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_diabetes, load_iris
+from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, ShuffleSplit, StratifiedKFold, cross_val_score
-from sklearn.pipeline import make_pipeline
+from sklearn.model_selection import GridSearchCV, KFold, ShuffleSplit, StratifiedKFold, cross_val_score
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks
 
@@ -74,6 +76,47 @@ def test_scores_are_those_of_a_grid_search_on_the_same_folds(iris):
     np.testing.assert_allclose(search.predict_proba(x).sum(axis=1), 1)
 
 
+def test_a_pipeline_is_searched_as_by_a_grid_search_on_the_same_folds(iris):
+    """Each fold scales by its own training examples: an example that is far away, alone in one fold, is told apart so."""
+    x, y = iris[0] * [1, 10, 100, 1000], iris[1]
+    x[7] *= 30
+    folds, penalties = StratifiedKFold(5, shuffle=True, random_state=0), [0.1, 1.0]
+    pipeline = Pipeline([("scale", StandardScaler()), ("net", softmax_regression(epochs=400))])
+    search = js.sklearn.LaneSearchCV(pipeline, {"net__l2": penalties}, cv=folds).fit(x, y)
+    plain = Pipeline([("scale", StandardScaler()), ("net", LogisticRegression(fit_intercept=False, tol=1e-8))])
+    exact = GridSearchCV(plain, {"net__C": [1 / (c * 120) for c in penalties]}, cv=folds).fit(x, y)
+    assert search.cv_results_.keys() - {"param_net__l2"} == exact.cv_results_.keys() - {"param_net__C"}
+    for fold in range(5):
+        name = f"split{fold}_test_score"
+        np.testing.assert_allclose(search.cv_results_[name], exact.cv_results_[name], atol=1e-6)
+    assert search.best_params_ == {"net__l2": penalties[exact.best_index_]}
+    assert search.cv_results_["params"] == [{"net__l2": penalty} for penalty in penalties]
+    assert isinstance(search.best_estimator_, Pipeline)
+    np.testing.assert_allclose(search.best_estimator_["scale"].mean_, x.mean(axis=0))
+    refitted = plain.set_params(net__C=1 / (search.best_params_["net__l2"] * 150)).fit(x, y)
+    np.testing.assert_allclose(search.predict_proba(x), refitted.predict_proba(x), atol=1e-3)
+    assert search.score(x, y) == refitted.score(x, y)
+    assert is_classifier(search)
+    assert search.n_features_in_ == 4
+
+
+def test_a_pipeline_s_last_model_may_be_that_of_a_fold():
+    x, y = load_diabetes(return_X_y=True, as_frame=True)
+    steps = make_column_transformer((StandardScaler(), ["bmi", "bp"]), ("passthrough", ["s5"]))
+    net = js.sklearn.SweepRegressor(epochs=10, random_state=0)
+    pipeline = Pipeline([("columns", steps), ("net", net)])
+    folds = KFold(3)
+    search = js.sklearn.LaneSearchCV(pipeline, {"net__learning_rate": [3e-2]}, cv=folds, refit=False).fit(x, y)
+    train, held_out = next(folds.split(x))
+    np.testing.assert_allclose(
+        search.best_estimator_["columns"].named_transformers_["standardscaler"].mean_,
+        x.iloc[train][["bmi", "bp"]].mean(),
+    )
+    assert search.cv_results_["split0_test_score"] == pytest.approx(
+        search.score(x.iloc[held_out], y.iloc[held_out]), rel=1e-4
+    )
+
+
 def test_a_choice_can_be_repeated_pickled_and_used_in_a_pipeline(iris):
     x, y = iris
     names = np.array(["setosa", "versicolor", "virginica"])[y]
@@ -106,6 +149,16 @@ def test_what_cannot_be_used_is_said(iris):
         js.sklearn.SweepClassifier(cv=ShuffleSplit(2, train_size=0.3, test_size=0.3)).fit(*iris)
     with pytest.raises(js.ConfigError, match="estimator is a LogisticRegression: pass a SweepClassifier"):
         js.sklearn.LaneSearchCV(LogisticRegression(), {"C": [1.0]}).fit(*iris)
+    pipeline = Pipeline([("scale", StandardScaler()), ("net", js.sklearn.SweepClassifier())])
+    for name in ("scale__with_mean", "learning_rate"):
+        with pytest.raises(js.ConfigError, match=f"names '{name}', .* begin those with 'net__'"):
+            js.sklearn.LaneSearchCV(pipeline, {name: [1.0]}).fit(*iris)
+    with pytest.raises(js.ConfigError, match="a Pipeline that ends with a LogisticRegression"):
+        js.sklearn.LaneSearchCV(make_pipeline(StandardScaler(), LogisticRegression()), {"C": [1.0]}).fit(*iris)
+    varying = Pipeline([("components", PCA(0.9)), ("net", js.sklearn.SweepClassifier())])
+    uneven = np.random.default_rng(0).normal(size=(24, 4)) * np.repeat([[9, 1, 1, 1], [1, 1, 1, 1]], 12, axis=0)
+    with pytest.raises(js.ConfigError, match="features in a fold and"):
+        js.sklearn.LaneSearchCV(varying, {"net__l2": [1.0]}, cv=KFold(2)).fit(uneven, np.arange(24) % 2)
     with pytest.raises(ValueError, match="y has 1 class"):
         js.sklearn.SweepClassifier().fit(iris[0], np.zeros(150))
     with pytest.warns(UserWarning, match="'learning_rte': never read"):

@@ -22,6 +22,7 @@ class SupportsArray(Protocol):
 
 
 ROWS_AT_ONCE = 65536  # so that a memory map is never loaded whole
+FEW_LEVELS = 100  # values, of a column that rounding leaves next to nothing of
 
 
 def as_arrays(name: str, value: PyTree) -> Arrays:
@@ -166,3 +167,30 @@ def check_values(name: str, array: jax.Array | np.ndarray) -> None:
             value = part[tuple(index)]
             index[:1] = [index[0] + start] if index else []
             raise ConfigError(f"{name} holds {value} at index {index}: {fix}.")
+
+
+def columns_lost(array: jax.Array | np.ndarray) -> tuple[tuple[int, ...], float, float, int] | None:
+    """The first column of float64 numbers that is all but constant in the type in which JAX will hold it.
+
+    Args:
+        array: an array of finite numbers, which may be a memory map.
+
+    Returns:
+        Its index in an example, its least and its largest value, and how many values the type has from one to the other,
+        where these are fewer than `FEW_LEVELS`; None where there is no such column. One that differs by no more than the
+        rounding of float64 is constant.
+    """
+    held = jax.dtypes.canonicalize_dtype(array.dtype)
+    if array.dtype != np.float64 or held == array.dtype or array.ndim == 0:
+        return None
+    low, high = np.full(array.shape[1:], np.inf), np.full(array.shape[1:], -np.inf)
+    for start in range(0, len(array), ROWS_AT_ONCE):
+        part = np.asarray(array[start : start + ROWS_AT_ONCE])
+        low, high = np.minimum(low, part.min(axis=0)), np.maximum(high, part.max(axis=0))
+    largest = np.maximum(np.abs(low), np.abs(high))
+    levels = (high - low) / np.spacing(largest.astype(held)).astype(np.float64)
+    lost = (levels < FEW_LEVELS) & (high - low > 64 * np.spacing(largest))
+    if not lost.any():
+        return None
+    index = tuple(int(i) for i in np.argwhere(lost)[0])
+    return index, float(low[index]), float(high[index]), 1 + int(levels[index])

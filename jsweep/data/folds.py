@@ -4,17 +4,16 @@ from collections.abc import Sequence
 from typing import SupportsIndex
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Shaped
 
 from jsweep._runtime.prng import Key, philox_key
 from jsweep.data.arrays import Arrays, count_examples
 from jsweep.data.pairs import Examples, Labels, check_pairs, labels_of, take
 from jsweep.data.splits import Folds, Splits, check_fraction
 from jsweep.data.stratify import class_rows
-from jsweep.data.transform import Transform, apply, apply_by_fold, concatenate
+from jsweep.data.targets import TargetTransform, transform_targets_by_fold
+from jsweep.data.transform import Rows, Transform, apply, apply_by_fold, concatenate, fit, training_rows
 from jsweep.errors import ConfigError
-
-Rows = Int[np.ndarray, " _"]
 
 
 def folds(
@@ -27,6 +26,7 @@ def folds(
     stratify: bool | Labels = False,
     groups: Labels | None = None,
     transform: Transform | None = None,
+    target_transform: TargetTransform | None = None,
     key: Key = 0,
 ) -> Splits:
     """Shuffle examples once and cut them into a test split and ``k`` folds, for cross-validation.
@@ -48,7 +48,8 @@ def folds(
             size as groups allow.
         transform: ``transform(x, y)`` is called with the examples that train in a fold and returns a function that maps inputs,
             such as ``lambda x, y: StandardScaler().fit(x).transform``. It is fitted for each fold, is kept as
-            ``transforms[fold]``, and maps what is tested with the fold's models. The splits then hold the inputs once a fold.
+            ``transforms[fold]``, and maps what is tested with the fold's models. The splits then hold the examples once a fold.
+        target_transform: the same of targets, for the loss, as for `split`; kept as ``target_transforms[fold]``.
         key: a JAX key or a whole number.
 
     Returns:
@@ -57,8 +58,8 @@ def folds(
 
     Raises:
         ConfigError: if lengths differ, a value is not a number, NaN or infinite, there are fewer examples, examples of a
-            class or groups than folds, both ``stratify`` and ``groups`` are given, or the function that ``transform``
-            returns does not map each example by itself.
+            class or groups than folds, both ``stratify`` and ``groups`` are given, or a function that ``transform`` or
+            ``target_transform`` returns is not as described.
     """
     inputs, targets = check_pairs(x, y)
     count, times = _whole("k", k, 2), _whole("repeats", repeats, 1)
@@ -67,7 +68,8 @@ def folds(
     rng = np.random.Generator(np.random.Philox(key=philox_key(key)))
     out = _test_units(units, test, rng)
     rest = [[unit for place, unit in enumerate(part) if place not in taken] for part, taken in zip(units, out)]
-    return _splits(inputs, targets, rest, count, times, transform, rng)
+    kept, held_out = _held_out(rest, count, times, rng)
+    return folded((inputs, targets), kept, held_out, transform, target_transform)
 
 
 def nested_folds(
@@ -79,6 +81,7 @@ def nested_folds(
     stratify: bool | Labels = False,
     groups: Labels | None = None,
     transform: Transform | None = None,
+    target_transform: TargetTransform | None = None,
     key: Key = 0,
 ) -> tuple[Splits, ...]:
     """Cut examples into ``outer`` folds, each the test split of ``k`` folds of all other examples.
@@ -94,6 +97,7 @@ def nested_folds(
         stratify: as for `folds`.
         groups: as for `folds`.
         transform: as for `folds`.
+        target_transform: as for `folds`.
         key: a JAX key or a whole number.
 
     Returns:
@@ -115,40 +119,55 @@ def nested_folds(
     for tested in _cut(units, times, rng):
         out = set(tested.tolist())
         rest = [[unit for unit in part if int(unit[0]) not in out] for part in units]
-        made.append(_splits(inputs, targets, rest, count, 1, transform, rng))
+        made.append(folded((inputs, targets), *_held_out(rest, count, 1, rng), transform, target_transform))
     return tuple(made)
 
 
-def _splits(
-    x: Arrays,
-    y: Arrays,
-    rest: Sequence[Sequence[Rows]],
-    k: int,
-    repeats: int,
-    transform: Transform | None,
-    rng: np.random.Generator,
+def folded(
+    pairs: tuple[Arrays, Arrays],
+    kept: Rows,
+    held_out: Sequence[Rows],
+    transform: Transform | None = None,
+    target_transform: TargetTransform | None = None,
 ) -> Splits:
-    """Folds of the units in ``rest``; every other example is for test."""
+    """Splits of folds that are cut already.
+
+    Args:
+        pairs: inputs and targets.
+        kept: the rows of the examples that are in folds; all others are for test.
+        held_out: of each fold, the places in ``kept`` of the examples that validate.
+        transform: as for `folds`.
+        target_transform: as for `folds`.
+    """
+    tested = np.setdiff1d(np.arange(count_examples(pairs[1])), kept)
+    (x, y), raw = ((take(pairs[0], rows), take(pairs[1], rows)) for rows in (kept, tested))
+    cut = Folds(tuple(held_out), len(kept), transformed=transform is not None or target_transform is not None)
+    (test_x, test_y), fits, target_fits = raw, (), ()
+    if transform is not None:
+        rests = [training_rows(y, rows) for rows in held_out]
+        fits = tuple(fit(transform, take(x, rest), take(y, rest)) for rest in rests)
+        x = apply_by_fold(fits, x, held_out)
+        test_x = concatenate([apply(one, test_x) for one in fits]) if len(tested) else test_x
+    elif cut.transformed:
+        x, test_x = (concatenate([part] * cut.count) for part in (x, test_x))
+    if target_transform is not None:
+        target_fits, y, test_y = transform_targets_by_fold(target_transform, y, test_y, held_out)
+    elif cut.transformed:
+        y, test_y = (concatenate([part] * cut.count) for part in (y, test_y))
+    test = (test_x, test_y) if len(tested) else None
+    return Splits((x, y), (x, y), test, cut, fits, target_fits, raw if len(tested) and cut.transformed else None)
+
+
+def _held_out(
+    rest: Sequence[Sequence[Rows]], k: int, repeats: int, rng: np.random.Generator
+) -> tuple[Rows, tuple[Rows, ...]]:
+    """The rows of the units in ``rest``, and of each fold the places among them of those that validate."""
     left = sum(map(len, rest))
     if left < k:
         what = "examples" if all(len(unit) == 1 for part in rest for unit in part) else "groups"
         raise ConfigError(f"k={k!r} is more than the {left} {what} that are not for test: pass a smaller k or test.")
     kept = np.sort(np.concatenate([unit for part in rest for unit in part]))
-    count = count_examples(x)
-    tested = np.setdiff1d(np.arange(count), kept)
-    place = np.zeros(count, np.int64)
-    place[kept] = np.arange(len(kept))
-    held_out = tuple(np.sort(place[fold]) for _ in range(repeats) for fold in _cut(rest, k, rng))
-    folded = Folds(held_out, len(kept), transformed=transform is not None)
-    inputs, test_inputs, fitted = take(x, kept), take(x, tested), ()
-    if transform is not None:
-        fitted, inputs = apply_by_fold(transform, inputs, take(y, kept), held_out)
-        if len(tested):
-            test_inputs = concatenate([apply(one, test_inputs) for one in fitted])
-    targets, test_targets = (concatenate([take(y, rows)] * folded.copies) for rows in (kept, tested))
-    examples, test = (inputs, targets), (test_inputs, test_targets) if len(tested) else None
-    raw = (take(x, tested), take(y, tested)) if len(tested) and transform is not None else None
-    return Splits(examples, examples, test, folded, fitted, raw)
+    return kept, tuple(np.searchsorted(kept, np.sort(fold)) for _ in range(repeats) for fold in _cut(rest, k, rng))
 
 
 def _units(y: Arrays, stratify: bool | Labels, parts: int, groups: object) -> list[list[Rows]]:

@@ -12,10 +12,11 @@ import numpy as np
 from jaxtyping import Int, PyTree, Shaped
 
 from jsweep._runtime.prng import Key, philox_key
-from jsweep.data.arrays import Arrays, as_arrays, check_values, count_examples
+from jsweep.data.arrays import Arrays, as_arrays, check_values, columns_lost, count_examples
 from jsweep.data.loader import Batches
 from jsweep.data.pairs import Examples, Labels, check_pairs, labels_of, take
 from jsweep.data.stratify import class_rows, part_sizes
+from jsweep.data.targets import FittedTargets, TargetTransform, has_given, transform_targets
 from jsweep.data.transform import Fitted, Transform, apply, fit
 from jsweep.errors import ConfigError
 
@@ -31,8 +32,8 @@ class Folds:
     Args:
         held_out: the examples of each fold that validate.
         examples: the number of examples in all folds together.
-        transformed: whether inputs are transformed by each fold in its own way. The arrays of every split then hold the
-            examples once a fold, one fold after another.
+        transformed: whether inputs or targets are transformed by each fold in its own way. The arrays of every split then
+            hold the examples once a fold, one fold after another.
     """
 
     held_out: tuple[Int[np.ndarray, " _"], ...]
@@ -89,6 +90,8 @@ class Splits:
         folds: for cross-validation, made by `folds`: ``train`` and ``validation`` then are the same examples.
         transforms: the functions that inputs were transformed by, one, or one a fold: what they make of new inputs is what a
             trained model takes.
+        target_transforms: the same of targets: each has ``forward`` and ``inverse``, which maps a trained model's outputs.
+            Where there is an inverse, the targets of every split are the triple (transformed, given, fold).
         raw_test: the test examples as they were before they were transformed, by which the ledger knows them again; those of
             ``test`` unless given.
 
@@ -102,6 +105,7 @@ class Splits:
     test: PyTree | None = None
     folds: Folds | None = None
     transforms: tuple[Fitted, ...] = ()
+    target_transforms: tuple[FittedTargets, ...] = ()
     raw_test: PyTree | None = None
 
     def __post_init__(self) -> None:
@@ -120,6 +124,11 @@ class Splits:
                 arrays = as_arrays(name, value)
                 count_examples(arrays, name)
                 object.__setattr__(self, name, arrays)
+        if not self.target_transforms and any(map(has_given, (train_like(self), self.validation, self.test))):
+            raise ConfigError(
+                "the targets were transformed by a target_transform, whose inverse is not there: pass "
+                "target_transforms=data.target_transforms of the splits that they are from."
+            )
         if self.folds is not None:
             leaves = jax.tree.leaves(self.train) if not isinstance(self.train, Batches) else []
             if not leaves or any(a is not b for a, b in zip(leaves, jax.tree.leaves(self.validation))):
@@ -144,6 +153,7 @@ def split(
     key: Key = 0,
     stratify: bool | Labels = False,
     transform: Transform | None = None,
+    target_transform: TargetTransform | None = None,
 ) -> Splits:
     """Shuffle examples once and cut them into train, validation and test, each a tuple ``(x, y)``.
 
@@ -165,13 +175,18 @@ def split(
             labels to do so by, of the same shape.
         transform: ``transform(x, y)`` is called with the training part and returns a function that maps the inputs of all
             parts, such as ``lambda x, y: StandardScaler().fit(x).transform``; it is kept as ``transforms[0]``.
+        target_transform: ``target_transform(y)`` is called with the training targets and returns a function that maps the targets
+            of all parts, for the loss, and may return its inverse with it, as in ``lambda y: (numpy.log, jax.numpy.exp)``.
+            Then the metrics of `supervised` are computed of targets as they were given, and of ``inverse(outputs)``, traced by
+            JAX; without an inverse they see what the loss sees. Kept as ``target_transforms[0]``.
 
     Returns:
         Splits of NumPy arrays.
 
     Raises:
         ConfigError: if lengths differ, a value is not a number, NaN or infinite, a part would be empty, ``y`` cannot be
-            stratified, or the function that ``transform`` returns does not map each example by itself.
+            stratified, a function that ``transform`` or ``target_transform`` returns does not map each example by itself, or
+            the inverse does not take targets back to what they were.
 
     >>> import numpy as np
     >>> split(np.zeros((10, 3)), np.arange(10), validation=0.2, test=0.2)
@@ -192,13 +207,16 @@ def split(
                 f"validation={validation!r} and test={test!r} of {count} examples leave none for {name}: "
                 "lower the fractions or pass more examples."
             )
-    inputs, fitted = [take(x, index) for index in rows], ()
-    raw = (inputs[2], take(y, rows[2])) if test > 0 and transform is not None else None
+    inputs, targets = ([take(arrays, index) for index in rows] for arrays in (x, y))
+    raw = (inputs[2], targets[2]) if test > 0 and (transform or target_transform) is not None else None
+    fitted, fitted_targets = (), ()
     if transform is not None:
-        fitted = (fit(transform, inputs[0], take(y, rows[0])),)
+        fitted = (fit(transform, inputs[0], targets[0]),)
         inputs = [apply(fitted[0], part) if len(index) else part for part, index in zip(inputs, rows, strict=True)]
-    train, validation_part, test_part = ((part, take(y, index)) for part, index in zip(inputs, rows, strict=True))
-    return Splits(train, validation_part, test_part if test > 0 else None, transforms=fitted, raw_test=raw)
+    if target_transform is not None:
+        fitted_targets, targets = transform_targets(target_transform, targets)
+    train, validation_part, test_part = zip(inputs, targets, strict=True)
+    return Splits(train, validation_part, test_part if test > 0 else None, None, fitted, fitted_targets, raw)
 
 
 Rows = tuple[Int[np.ndarray, " train"], Int[np.ndarray, " validation"], Int[np.ndarray, " test"]]
@@ -256,3 +274,22 @@ def check_data(splits: Splits) -> None:
         arrays = train_like(splits) if name == "train" else getattr(splits, name)
         for path, leaf in jax.tree_util.tree_leaves_with_path(arrays):
             check_values(name + jax.tree_util.keystr(path), leaf)
+
+
+def lost_in_float32(splits: Splits) -> str | None:
+    """A sentence about the first column of the training examples that JAX's 32 bits leave few values of; None without."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(train_like(splits)):
+        if found := columns_lost(leaf):
+            index, low, high, levels = found
+            where = f"train{jax.tree_util.keystr(path)}[{', '.join(map(str, (':', *index)))}]"
+            return (
+                f"{where} runs from {low:.10g} to {high:.10g}, where float32, in which JAX holds it, has {levels} values: "
+                "subtract its mean, or enable 64 bits by jax.config.update('jax_enable_x64', True)."
+            )
+    return None
+
+
+def rounds(splits: Splits) -> bool:
+    """Whether training examples are float64 and JAX, without 64 bits, will hold them as float32."""
+    leaves = jax.tree.leaves(train_like(splits))
+    return any(leaf.dtype == np.float64 and jax.dtypes.canonicalize_dtype(leaf.dtype) != leaf.dtype for leaf in leaves)

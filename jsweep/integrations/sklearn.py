@@ -13,7 +13,9 @@ from jsweep import losses, metrics
 from jsweep._runtime.optional import import_optional
 from jsweep.data.arrays import count_examples
 from jsweep.data.splits import Folds, Splits
+from jsweep.data.transform import Rows
 from jsweep.errors import ConfigError
+from jsweep.integrations.sklearn_folds import Part, Prepared, cv_results, in_folds, with_prefix
 from jsweep.models import apply_mlp, init_mlp
 from jsweep.runner.run import run
 from jsweep.runner.session import Session
@@ -29,6 +31,8 @@ base = import_optional("sklearn.base", "data")
 model_selection = import_optional("sklearn.model_selection", "data")
 validation = import_optional("sklearn.utils.validation", "data")
 multiclass = import_optional("sklearn.utils.multiclass", "data")
+pipeline = import_optional("sklearn.pipeline", "data")
+utils = import_optional("sklearn.utils", "data")
 
 SPACE = {"learning_rate": log_uniform(1e-3, 1e-1), "l2": log_uniform(1e-6, 1e-2)}
 ROWS = 256  # that are predicted at once, always, so that a row's prediction does not depend on the others
@@ -78,21 +82,28 @@ class _SweepEstimator(base.BaseEstimator):
             X: inputs, shape (examples, features).
             y: targets, shape (examples,).
         """
+        return self._fit(X, y, None, "")
+
+    def _fit(self, X: Any, y: Any, prepared: Prepared | None, prefix: str) -> Any:
+        """`fit`, with the inputs of each part as a pipeline's steps prepare them, and with what its names begin with."""
         x, targets, outputs = self._checked(X, y)
         key = int(validation.check_random_state(self.random_state).randint(2**31 - 1))
-        splits = self._splits(x, targets, key)
+        parts = self._parts(x, targets, key)
+        splits = self._splits(x, targets, parts, prepared)
         sizes = x.shape[1], outputs
         session = self._run(splits, sizes, self._configs(key), key, self.seeds)
         best = session.best()
-        self.cv_results_ = _cv_results(session, splits.folds)
+        self.cv_results_ = cv_results(session, splits.folds, prefix)
         self.best_index_ = int(np.argmin(self.cv_results_["rank_test_score"]))
-        self.best_params_ = dict(best.config)
+        self.best_params_ = with_prefix(dict(best.config), prefix)
         self.best_score_ = float(best.mean)
-        self.n_splits_ = 1 if splits.folds is None else splits.folds.count
+        self.n_splits_ = len(parts)
+        trained = np.arange(len(targets)) if self.refit else parts[0][0]
         if self.refit:
-            everything = Splits((x, targets), (x, targets))
-            best = self._run(everything, sizes, Configs((best.config,)), key, 1).best()
-        self._params = jax.tree.map(np.asarray, best.params())
+            everything = (x, self._targets(targets, trained))
+            best = self._run(Splits(everything, everything), sizes, Configs((best.config,)), key, 1).best()
+        self._config, self._params = dict(best.config), jax.tree.map(np.asarray, best.params())
+        self._note_units(targets[trained])
         return self
 
     def _run(self, splits: Splits, sizes: tuple[int, int], configs: Configs, key: int, seeds: int) -> Session:
@@ -125,28 +136,40 @@ class _SweepEstimator(base.BaseEstimator):
             return self.apply(config, params, x, key)
         return apply_mlp(params, x, dropout=config.get("dropout", 0.0), key=key)
 
-    def _splits(self, x: np.ndarray, y: np.ndarray, key: int) -> Splits:
+    def _parts(self, x: np.ndarray, y: np.ndarray, key: int) -> list[Part]:
+        """The rows that train and those that validate, of each fold, or of the one split where there are none."""
         if self.cv is None:
             share = self.validation_fraction
-            parts = model_selection.train_test_split(
-                x, y, test_size=share, random_state=key, stratify=self._strata(y, share)
-            )
-            return Splits((parts[0], parts[2]), (parts[1], parts[3]))
+            rows, strata = np.arange(len(y)), self._strata(y, share)
+            return [tuple(model_selection.train_test_split(rows, test_size=share, random_state=key, stratify=strata))]
         splitter = model_selection.check_cv(self.cv, y, classifier=base.is_classifier(self))
-        pairs = list(splitter.split(x, y))
+        pairs = [(np.sort(train), np.sort(test)) for train, test in splitter.split(x, y)]
         for train, test in pairs:
-            if not np.array_equal(np.sort(train), np.setdiff1d(np.arange(len(y)), test)):
+            if not np.array_equal(train, np.setdiff1d(np.arange(len(y)), test)):
                 raise ConfigError(
                     f"cv={self.cv!r} leaves examples out of both parts of a split: pass folds, such as cv=5 or a KFold."
                 )
-        examples = (x, y)
-        return Splits(examples, examples, None, Folds(tuple(np.sort(test) for _, test in pairs), len(y)))
+        return pairs
+
+    def _splits(self, x: np.ndarray, y: np.ndarray, parts: Sequence[Part], prepared: Prepared | None) -> Splits:
+        inputs = lambda part: (x[part[0]], x[part[1]])
+        if prepared is not None:
+            inputs = lambda part: prepared.part(part, x.shape[1])
+        if self.cv is None:
+            (part,) = parts
+            targets = self._targets(y, part[0])
+            train, held_out = inputs(part)
+            return Splits((train, targets[part[0]]), (held_out, targets[part[1]]))
+        if prepared is None and not self._transforms_targets:
+            examples = (x, y)
+            return Splits(examples, examples, None, Folds(tuple(test for _, test in parts), len(y)))
+        return in_folds(parts, inputs, lambda rows: self._targets(y, rows))
 
     def _outputs(self, X: Any) -> Float[np.ndarray, "examples outputs"]:
         """The model's outputs, in programs of `ROWS` rows."""
         validation.check_is_fitted(self)
         x = np.asarray(validation.validate_data(self, X, reset=False), np.float32)
-        config = Config(self.best_params_)
+        config = Config(self._config)
         params = jax.tree.map(jnp.asarray, self._params)
         forward = jax.jit(lambda rows: self._apply(config, params, rows, None))
         padded = np.concatenate([x, np.zeros((-len(x) % ROWS, x.shape[1]), np.float32)])
@@ -198,6 +221,13 @@ class SweepClassifier(base.ClassifierMixin, _SweepEstimator):
         fits = counts.min() >= 2 and len(counts) <= min(int(share * len(y)), len(y) - int(share * len(y)))
         return y if fits else None
 
+    def _targets(self, y: np.ndarray, rows: Rows) -> np.ndarray:
+        return y
+
+    def _note_units(self, trained: np.ndarray) -> None:
+        pass
+
+    _transforms_targets = False
     _loss = staticmethod(losses.softmax_cross_entropy)
     _metric = metrics.accuracy
 
@@ -216,18 +246,26 @@ class SweepClassifier(base.ClassifierMixin, _SweepEstimator):
 class SweepRegressor(base.RegressorMixin, _SweepEstimator):
     """A regressor whose hyperparameters are chosen in a sweep, by the mean coefficient of determination.
 
-    The model is trained on the squared error of targets that are standardised by their mean and standard deviation in training.
+    The model is trained on the squared error of targets that are standardised by their mean and standard deviation in training,
+    in each fold by those of its own.
     Arguments and attributes are those of `SweepClassifier`.
     """
 
     def _checked(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray, int]:
         x, y = validation.validate_data(self, X, y, y_numeric=True)
-        y = np.asarray(y, np.float64)
-        self._mean, self._scale = float(y.mean()), float(y.std()) or 1.0
-        return np.asarray(x, np.float32), ((y - self._mean) / self._scale).astype(np.float32), 1
+        return np.asarray(x, np.float32), np.asarray(y, np.float64), 1
 
     def _strata(self, y: np.ndarray, share: float) -> None:
         return None
+
+    def _targets(self, y: np.ndarray, rows: Rows) -> np.ndarray:
+        mean, scale = _mean_and_scale(y[rows])
+        return ((y - mean) / scale).astype(np.float32)
+
+    def _note_units(self, trained: np.ndarray) -> None:
+        self._mean, self._scale = _mean_and_scale(trained)
+
+    _transforms_targets = True
 
     @staticmethod
     def _loss(outputs: jax.Array, targets: jax.Array) -> jax.Array:
@@ -244,14 +282,16 @@ class LaneSearchCV(base.MetaEstimatorMixin, base.BaseEstimator):
     """``GridSearchCV`` in lanes: every config of a grid on every fold at once.
 
     Args:
-        estimator: a `SweepClassifier` or `SweepRegressor`, whose model, epochs and batch size it takes.
-        param_grid: names and lists of values, of which all combinations are trained; with ``n`` any space.
+        estimator: a `SweepClassifier` or `SweepRegressor`, whose model, epochs and batch size it takes, or a ``Pipeline`` whose
+            last step is one. The steps before are then fitted on the training part of each fold, as by ``GridSearchCV``.
+        param_grid: names and lists of values, of which all combinations are trained; with ``n`` any space. Those of a
+            pipeline's last step begin with its name, as in ``net__learning_rate``.
         cv: folds, as scikit-learn takes them.
         n: configs drawn at random in place of all.
         refit: whether the chosen config is trained on all examples.
 
     Attributes:
-        best_estimator_: the estimator with the chosen config.
+        best_estimator_: the estimator, or the pipeline, with the chosen config.
         best_params_, best_score_, best_index_, cv_results_, n_splits_: as of ``GridSearchCV``.
     """
 
@@ -266,17 +306,35 @@ class LaneSearchCV(base.MetaEstimatorMixin, base.BaseEstimator):
 
     def fit(self, X: Any, y: Any) -> "LaneSearchCV":
         """Train all configs on all folds; X has shape (examples, features), y (examples,)."""
-        if not isinstance(self.estimator, _SweepEstimator):
-            raise ConfigError(
-                f"estimator is a {type(self.estimator).__name__}: pass a SweepClassifier or SweepRegressor, with init= and "
-                "apply= for a model of your own."
-            )
-        given = {"space": self.param_grid, "cv": self.cv, "n": self.n, "refit": self.refit}
-        found = base.clone(self.estimator).set_params(**given).fit(X, y)
+        steps, last, prefix = _steps_and_last(self.estimator)
+        given = {"space": _without_prefix(self.param_grid, prefix), "cv": self.cv, "n": self.n, "refit": self.refit}
+        net = base.clone(last).set_params(**given)
+        found, before = net, []
+        if len(steps):
+            X, y = utils.indexable(X, y)
+            prepared = Prepared(steps, X, y)
+            fitted, transformed = prepared.everything()
+            net._fit(transformed, y, prepared, prefix)
+            before = (fitted if self.refit else prepared.fitted[0]).steps
+        else:
+            net._fit(X, y, None, prefix)
+        if prefix:
+            found = base.clone(self.estimator)
+            found.steps = [*before, (prefix.removesuffix("__"), net)]
         self.best_estimator_ = found
-        for name in ("best_params_", "best_score_", "best_index_", "cv_results_", "n_splits_", "n_features_in_"):
-            setattr(self, name, getattr(found, name))
+        for name in ("best_params_", "best_score_", "best_index_", "cv_results_", "n_splits_"):
+            setattr(self, name, getattr(net, name))
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(found, name):
+                setattr(self, name, getattr(found, name))
         return self
+
+    def __sklearn_tags__(self) -> Any:
+        """Those of a classifier or a regressor, as the estimator is: by them scikit-learn stratifies folds."""
+        tags, own = super().__sklearn_tags__(), utils.get_tags(self.estimator)
+        tags.estimator_type = own.estimator_type
+        tags.classifier_tags, tags.regressor_tags = own.classifier_tags, own.regressor_tags
+        return tags
 
     @property
     def classes_(self) -> np.ndarray:
@@ -299,6 +357,34 @@ class LaneSearchCV(base.MetaEstimatorMixin, base.BaseEstimator):
         return self.best_estimator_.score(X, y)
 
 
+def _steps_and_last(estimator: Any) -> tuple[Any, "_SweepEstimator", str]:
+    """A pipeline's steps before the last, that one, and what its names begin with; nothing before an estimator alone."""
+    is_pipeline = isinstance(estimator, pipeline.Pipeline)
+    last = estimator.steps[-1][1] if is_pipeline else estimator
+    if not isinstance(last, _SweepEstimator):
+        what = f"a Pipeline that ends with a {type(last).__name__}" if is_pipeline else f"a {type(last).__name__}"
+        raise ConfigError(
+            f"estimator is {what}: pass a SweepClassifier or SweepRegressor, with init= and apply= for a model of your own, or a "
+            "Pipeline that ends with one."
+        )
+    return (estimator[:-1], last, f"{estimator.steps[-1][0]}__") if is_pipeline else ((), last, "")
+
+
+def _without_prefix(space: Mapping[str, Any], prefix: str) -> Mapping[str, Any]:
+    """A space of the names of a pipeline's last step, without the prefix; ConfigError for other names."""
+    for name in space if prefix else ():
+        if not name.startswith(prefix):
+            raise ConfigError(
+                f"param_grid names {name!r}, which is no parameter of the last step: begin those with {prefix!r}, and set what "
+                "the steps before take in the pipeline, or search it with GridSearchCV."
+            )
+    return {name.removeprefix(prefix): values for name, values in space.items()} if prefix else space
+
+
+def _mean_and_scale(y: np.ndarray) -> tuple[float, float]:
+    return float(y.mean()), float(y.std()) or 1.0
+
+
 def _least_rows(splits: Splits) -> int:
     """The training examples, of the smallest fold where there are folds."""
     return count_examples(splits.train, "train") if splits.folds is None else min(map(len, splits.folds.training))
@@ -306,39 +392,3 @@ def _least_rows(splits: Splits) -> int:
 
 def _adam(config: Config) -> optax.GradientTransformation:
     return optax.adam(config.get("learning_rate", 1e-2))
-
-
-def _cv_results(session: Session, folds: Folds | None) -> dict[str, Any]:
-    """The scores of all configs, in their order, under the keys of ``GridSearchCV``."""
-    count = 1 if folds is None else folds.count
-    scores = {score.config_id: score for score in session.ranking()}
-    configs = session.prepared.sweep.configs
-    assert isinstance(configs, Configs)
-    values = np.full((len(configs), count), np.nan)
-    for row, identity in enumerate(configs.ids):
-        score = scores[identity]
-        if score.complete:
-            by_fold = [
-                [v for s, v in zip(score.seeds, score.values, strict=True) if s % count == f] for f in range(count)
-            ]
-            values[row] = np.mean(by_fold, axis=1)
-    seconds = float(session.row.settings.get("seconds", 0.0)) / max(1, len(session.trials()))
-    rows = list(configs)
-    found: dict[str, Any] = {
-        "mean_fit_time": np.full(len(rows), seconds),
-        "std_fit_time": np.zeros(len(rows)),
-        "mean_score_time": np.zeros(len(rows)),
-        "std_score_time": np.zeros(len(rows)),
-    }
-    for name in dict.fromkeys(name for row in rows for name in row):
-        column = np.ma.MaskedArray(np.empty(len(rows), object), mask=True)
-        for place, row in enumerate(rows):
-            if name in row:
-                column[place] = row[name]
-        found[f"param_{name}"] = column
-    found["params"] = rows
-    found |= {f"split{fold}_test_score": values[:, fold] for fold in range(count)}
-    found["mean_test_score"], found["std_test_score"] = values.mean(axis=1), values.std(axis=1)
-    means = np.nan_to_num(found["mean_test_score"], nan=-np.inf)
-    found["rank_test_score"] = np.array([1 + (means > mean).sum() for mean in means], np.int32)
-    return found

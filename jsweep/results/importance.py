@@ -5,7 +5,7 @@ import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -67,10 +67,38 @@ class Importance:
 SAID: Mapping[Method, str] = {"anova": "functional ANOVA of the grid", "ped-anova": "PED-ANOVA"}
 
 
+def common_step(ranking: Sequence[ConfigScore]) -> int | None:
+    """The last step that nine tenths of the configs that were begun and have a score reached; None where that is their end."""
+    begun = [
+        score for score in ranking if (score.complete or score.stopped) and math.isfinite(score.mean) and score.step
+    ]
+    if not begun:
+        return None
+    slowest = sorted(begun, key=lambda score: score.step)[int(TOP * len(begun))]
+    return slowest.step if slowest.stopped else None
+
+
 def importance_of(
+    ranking: Sequence[ConfigScore],
+    trials: Sequence[Trial],
+    method: Method | None,
+    sweep: str,
+    step: int | None = None,
+) -> Importance:
+    """The importance of each hyperparameter that differs between configs; see `Result.importance`.
+
+    ``step`` is the one that the ranking is at, where that is not the configs' end.
+    """
+    found = _importance_of(ranking, trials, method, sweep)
+    if step is None:
+        return found
+    note = f"By the scores at step {step}, the last that nine tenths of the configs reached before some were stopped."
+    return replace(found, notes=(note, *found.notes))
+
+
+def _importance_of(
     ranking: Sequence[ConfigScore], trials: Sequence[Trial], method: Method | None, sweep: str
 ) -> Importance:
-    """The importance of each hyperparameter that differs between configs; see `Result.importance`."""
     if method is not None and method not in get_args(Method):
         raise ConfigError(f"method={method!r} is not valid: pass 'anova', 'ped-anova' or nothing.")
     varied = _varied(ranking)
@@ -83,7 +111,11 @@ def importance_of(
         raise ConfigError(
             f"the configs of {sweep!r} are not a full grid, whose variance alone splits exactly: pass method='ped-anova'."
         )
-    under_way = {trial.config_id for trial in trials if trial.status in (Status.WAITING, Status.RUNNING)}
+    under_way = {
+        trial.config_id
+        for trial in trials
+        if trial.status in (Status.WAITING, Status.RUNNING) or (trial.status == Status.STOPPED and not trial.done)
+    }
     return _by_ped_anova([score for score in ranking if score.config_id not in under_way], len(ranking), varied, sweep)
 
 
@@ -201,7 +233,7 @@ def _by_ped_anova(judged: Sequence[ConfigScore], configs: int, varied: Sequence[
     if incomplete:
         notes.append(f"{incomplete} configs that were stopped, failed or diverged count as worse than all others.")
     if len(judged) < configs:
-        notes.append(f"{configs - len(judged)} configs have not ended and are left out.")
+        notes.append(f"{configs - len(judged)} configs have not ended, or were never begun, and are left out.")
     return Importance(judged[0].metric, "ped-anova", main, {}, math.nan, math.nan, len(judged), tuple(notes))
 
 

@@ -1,6 +1,7 @@
 """Plots of a sweep: a metric against a hyperparameter, with the spread over seeds, as PNG files."""
 
 import itertools
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -29,8 +30,9 @@ def plot_score(
 ) -> Path:
     """Draw a metric against the hyperparameter ``x`` as a PNG: a line for each value of ``by``, a band for the seeds.
 
-    Each point is the best mean over the configs that share ``x`` and ``by``; the band spans that config's seeds. Where
-    no seed set is complete the line breaks, and a cross marks the place on the upper edge. A star marks the best config.
+    Each point is the best mean over the configs that share ``x`` and ``by``; the band spans that config's seeds. Where all
+    were stopped early, a ring marks the last score of the one that came furthest; where there is none, a cross on the upper
+    edge the place. The line joins the complete ones. A star marks the best config.
     ``x`` has a logarithmic axis where its values span a factor above 50.
 
     Args:
@@ -209,9 +211,12 @@ def _draw_family(axes: "Axes", colour: str, label: str, scores: Sequence[ConfigS
     mean = np.array([score.mean if score.complete else np.nan for score in scores])
     low = np.array([min(score.values) if score.complete else np.nan for score in scores])
     high = np.array([max(score.values) if score.complete else np.nan for score in scores])
-    axes.plot(at, mean, color=colour, linewidth=1.8, marker="o", markersize=3, label=label)
-    axes.fill_between(at, low, high, color=colour, alpha=0.18, linewidth=0)
-    incomplete = at[~np.isfinite(mean)]
+    early = np.array([score.mean if score.stopped and not score.complete else np.nan for score in scores])
+    whole = np.isnan(early)  # rings break no line: they are no gap in what came to its end
+    axes.plot(at[whole], mean[whole], color=colour, linewidth=1.8, marker="o", markersize=3, label=label)
+    axes.fill_between(at[whole], low[whole], high[whole], color=colour, alpha=0.18, linewidth=0)
+    axes.plot(at, early, "o", color=colour, fillstyle="none", markersize=5, alpha=0.6)
+    incomplete = at[~np.isfinite(mean) & ~np.isfinite(early)]
     if len(incomplete):
         edge = axes.get_xaxis_transform()
         heights = np.full(len(incomplete), 0.985)
@@ -232,15 +237,18 @@ def _label_axes(axes: "Axes", ranking: Sequence[ConfigScore], x: str, by: str | 
     values = [float(s.config[x]) for s in ranking if _is_drawable(s.config.get(x))]
     if min(values) > 0 and max(values) / min(values) > 50:
         axes.set_xscale("log")
-    means = [score.mean for score in ranking if score.complete]
+    early = [score.mean for score in ranking if score.stopped and not score.complete and math.isfinite(score.mean)]
+    means = [score.mean for score in ranking if score.complete] + early
     if means and min(means) > 0 and max(means) / min(means) > 20:
         axes.set_yscale("log")
     axes.set_xlabel(_plain(x.replace("_", " ")))
     axes.set_ylabel(_plain(ranking[0].metric))
     axes.grid(True, which="major", color="0.9", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
-    if by:
-        axes.legend(title=_plain(by.replace("_", " ")), frameon=False)
+    if early:
+        axes.plot([], [], "o", color="0.4", fillstyle="none", markersize=5, label="stopped early, at the last score")
+    if by or early:
+        axes.legend(title=by and _plain(by.replace("_", " ")), frameon=False)
 
 
 def _is_drawable(value: object) -> TypeGuard[int | float]:

@@ -15,7 +15,7 @@ from jsweep.results.curves import curves_of
 from jsweep.results.diagnostics import Diagnosis, diagnose
 from jsweep.results.diagnostics.evidence import evidence_of
 from jsweep.results.filters import matching
-from jsweep.results.importance import Importance, Method, importance_of
+from jsweep.results.importance import Importance, Method, common_step, importance_of
 from jsweep.results.incomplete import divergences, why_nothing_is_complete
 from jsweep.results.last_ranking import rank_last
 from jsweep.results.lineage import Lineage, lineage_of
@@ -251,8 +251,10 @@ class Result(RecordedSweep):
         complete are left out, and named. Other configs are weighed by "ped-anova" (Watanabe, Bansal and Hutter, 2023,
         "PED-ANOVA"): how far the distribution of each hyperparameter among the best tenth is from that among all.
 
-        Both are about the values that were tried: a wider range makes a hyperparameter more important, and one bad value
-        can be most of the variance. Narrow the result (``result.where(...)``) to ask about a part of the space.
+        Under a rule that has stopped more than a tenth of the configs, the scores are those at the last step that nine tenths
+        of them reached, and a note says so. Both are about the values that were tried: a wider range makes a hyperparameter
+        more important, and one bad value can be most of the variance. Narrow the result (``result.where(...)``) to ask about a
+        part of the space.
 
         Args:
             metric: The metric's name, or an `Objective`, which says its direction; default: the sweep's objective.
@@ -266,7 +268,10 @@ class Result(RecordedSweep):
                 of configs that are not a grid.
             MissingExtraError: "ped-anova" is needed and Optuna is not installed.
         """
-        return importance_of(list(self.ranking(metric)), self.trials(), method, self.name)
+        ranking = list(self.ranking(metric))
+        step = common_step(ranking)
+        ranking = ranking if step is None else list(self.ranking(metric, at=step))
+        return importance_of(ranking, self.trials(), method, self.name, step)
 
     @of_one_moment
     def report(self, path: str | Path | None = None, *, metric: str | Objective | None = None) -> Page:

@@ -16,6 +16,7 @@ from jsweep.planning.host_code import code_hash
 from jsweep.planning.identity import FunctionIdentity, ProgramIdentity
 from jsweep.planning.lane_types import kind_of_lane
 from jsweep.planning.trials import seed_list
+from jsweep.runner.judged import goes_on, parts_of
 from jsweep.runner.prepare import Prepared
 from jsweep.runner.searching import Proposed, describe_search
 from jsweep.search.model_based import Search
@@ -53,10 +54,15 @@ def enter_sweep(store: Store, prepared: Prepared, known: SweepRecord | None) -> 
     return found if (dump(found.identity), dump(found.settings)) == (dump(identity), dump(settings)) else None
 
 
-def check_same(store: Store, known: SweepRecord, prepared: Prepared) -> None:
-    """Raise IncompatibleSweepError where what is recorded under the sweep's name is another sweep."""
+def check_same(store: Store, known: SweepRecord, prepared: Prepared, *, trains: bool = True) -> None:
+    """Raise IncompatibleSweepError where what is recorded under the sweep's name is another sweep.
+
+    Where nothing is trained, all that a rule has judged part by part may be there together.
+    """
     identity = _identity(prepared)
     changed = [key for key in identity if _differs(key, known.identity.get(key), identity[key])]
+    if "judged" in changed and goes_on(known, prepared, trains):
+        changed.remove("judged")
     if "data" in changed and "test" in changed:
         changed.remove("test")  # one word for both
     if changed:
@@ -117,7 +123,7 @@ def _differs(key: str, before: Any, now: Any) -> bool:
 
 _WORDS = {
     "key": "root key",
-    "judged": "configs, seeds or steps for its rule to judge",
+    "judged": "configs, seeds or steps for its rule to judge (new configs come after those that are recorded)",
     "test": "test examples",
     "loader": "code of the loader of its batches",
 }
@@ -213,6 +219,11 @@ def _merged(known: JsonObject, prepared: Prepared) -> JsonObject:
         "lane_types": {n: _union(types.get(n, []), mine) for n, mine in {**types, **now["lane_types"]}.items()},
         "buckets": {n: _by_value(pairs, buckets.get(n, [])) for n, pairs in {**buckets, **now["buckets"]}.items()},
         "programs": {**known.get("programs", {}), **now["programs"]},
+        **(
+            {"judged_parts": max(known["judged_parts"], now["judged_parts"], key=len)}
+            if "judged_parts" in known
+            else {}
+        ),
     }
 
 
@@ -238,6 +249,7 @@ def _settings(prepared: Prepared) -> dict[str, Any]:
         "buckets": {r.name: sorted(map(list, r.buckets.items())) for r in roles if r.buckets is not None},
         "programs": {group.identity.digest: _programs(group.identity) for group in prepared.groups},
         **describe_search(prepared),
+        **({"judged_parts": [list(part) for part in parts]} if (parts := parts_of(prepared)) else {}),
         **_folds(prepared.sweep.task.data.folds),
     }
 

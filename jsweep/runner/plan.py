@@ -11,6 +11,7 @@ from jsweep._runtime.backend import cores
 from jsweep._runtime.limits import peak_bytes
 from jsweep._runtime.text import clean
 from jsweep._runtime.types import Value
+from jsweep.data.splits import rounds
 from jsweep.engine.executors.programs import AHEAD
 from jsweep.engine.input_pipeline import WINDOW_BYTES, device_memory, streams
 from jsweep.engine.placement import check_mesh, workers_of
@@ -305,6 +306,10 @@ def _peak_bytes(prepared: Prepared, groups: Sequence[GroupPlan], workers: Sequen
 
 def _warnings(prepared: Prepared, groups: Sequence[GroupPlan], finished: Set[str]) -> list[str]:
     found = []
+    if rounds(prepared.sweep.task.data):
+        found.append(
+            "the examples are float64 and train as float32: jax.config.update('jax_enable_x64', True) keeps them"
+        )
     if prepared.untraceable:
         first = next(iter(prepared.untraceable.values()))
         found.append(

@@ -12,7 +12,7 @@ import numpy as np
 from jsweep._runtime.backend import configure
 from jsweep._runtime.garbage import collection_paused
 from jsweep._runtime.prng import root_key_data
-from jsweep.data.splits import check_data, epoch_examples
+from jsweep.data.splits import check_data, epoch_examples, lost_in_float32
 from jsweep.engine.tile import Setting
 from jsweep.errors import ConfigError, StoreError
 from jsweep.planning import Annotations, Group, RecordedRoles, Role, RoleKind, make_groups, make_trials
@@ -123,6 +123,8 @@ def prepare(
     configure()
     task = sweep.task
     check_data(task.data)
+    if sentence := lost_in_float32(task.data):
+        warnings.warn(sentence, stacklevel=4)
     with collection_paused():
         trials, grouped = group_trials(sweep, record, lengths, traces)
     _warn_of_unused(grouped.roles, _annotations(_configs(sweep, record)))

@@ -15,9 +15,9 @@ from jsweep.engine.tile_size import choose_width
 from jsweep.planning import Group, Tile
 from jsweep.results.ranking import LOSSES
 from jsweep.runner.judge import Judge, make_rows
+from jsweep.runner.judged import judged_before
 from jsweep.runner.population import Population, make_population
 from jsweep.runner.prepare import Prepared
-from jsweep.runner.searching import judged_before
 from jsweep.storage import Status, Store, SweepRecord
 from jsweep.storage.records import Copy, Trial, is_stopped_by_user
 

@@ -167,7 +167,7 @@ def attach(sweep: Sweep) -> Session:
         # Whatever lengths are asked for now.
         lengths = {trial: state.own.steps for trial, state in store.states(record.key).items()}
         prepared = prepare(proposed(store, sweep, record), record, lengths)
-        check_same(store, record, prepared)
+        check_same(store, record, prepared, trains=False)
         warn_of_unchecked(store, record, prepared)
         missing = {trial.config_id for trial in prepared.trials if trial.id not in lengths}
         if missing:

@@ -12,6 +12,7 @@ from jsweep.planning.trials import resolved, seed_list, trial_id
 from jsweep.results.objective import Objective
 from jsweep.results.outcomes import outcomes
 from jsweep.results.result import Result
+from jsweep.runner.judged import Judged, as_judged
 from jsweep.runner.prepare import Prepared
 from jsweep.runner.sweep import Sweep
 from jsweep.search._parameters import numbers_of
@@ -19,27 +20,20 @@ from jsweep.search._study import Proposer
 from jsweep.search._where import Filter
 from jsweep.search.model_based import Search
 from jsweep.search.rules._rule import Rule
-from jsweep.space import Configs, config_id
+from jsweep.space import config_id
 from jsweep.storage import Batch, Outcome, Store, SweepRecord
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Proposed(Configs):
-    """Configs that a search has proposed; ``earlier`` are the ids of those that a rule judges them beside."""
-
-    earlier: frozenset[str] = frozenset()
-
-
-def judged_before(configs: object) -> frozenset[str]:
-    """The ids of the configs of earlier batches, beside which a rule judges these."""
-    return configs.earlier if isinstance(configs, Proposed) else frozenset()
+class Proposed(Judged):
+    """Configs that a search has proposed."""
 
 
 def parts(store: Store, sweep: Sweep, record: SweepRecord | None) -> Iterator[Sweep]:
     """A sweep as sweeps of fixed configs, each to be trained before the next is asked for.
 
-    A search's are its batches: those of which the record has the outcomes, all together where no rule judges them batch by
-    batch; then what was proposed and what is proposed now.
+    Of fixed configs there is one, or under a rule one for each time that configs were added. A search's are its batches:
+    those of which the record has the outcomes, all together where no rule judges them batch by batch; then what was proposed
+    and what is proposed now.
 
     Args:
         store: the open record.
@@ -47,7 +41,7 @@ def parts(store: Store, sweep: Sweep, record: SweepRecord | None) -> Iterator[Sw
         record: what the store has of it; of a search there must be one.
     """
     if not isinstance(sweep.configs, Search) or record is None:
-        yield sweep
+        yield from as_judged(sweep, record)
         return
     search, course = sweep.configs, _Course(store, sweep, record)
     batches = store.batches(record.key)

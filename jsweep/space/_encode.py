@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
@@ -40,7 +40,10 @@ def encode(value: object) -> Json:
 
 def encode_config(config: Mapping[str, Value]) -> dict[str, Json]:
     """A config as data for JSON: each value by `encode`, with its names in their order."""
-    return {name: value if type(value) in _AS_THEY_ARE else encode(value) for name, value in config.items()}
+    plain_or_encoded: dict[str, Any] = {
+        name: value if type(value) in _AS_THEY_ARE else encode(value) for name, value in config.items()
+    }
+    return plain_or_encoded
 
 
 def _encoded(value: Value) -> Json:

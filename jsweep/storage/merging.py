@@ -41,8 +41,9 @@ def merge(store: str | os.PathLike[str], parts: Sequence[str | os.PathLike[str]]
     """Join records, such as those of shards, into one; the parts stay as they are.
 
     Sweeps of one name become one, where they are the same sweep. A trial that two records have must have the same scores to
-    the bit; of one that has not ended, what is furthest is kept, with its checkpoints. The test ledgers are joined, too. Each
-    part is one transaction, so that an interrupted merge is simply run again.
+    the bit; of one that has not ended, what is furthest is kept, with its checkpoints. One that a record has trained for more
+    steps is kept where it has all scores of the shorter one, the same to the bit. The test ledgers are joined, too. Each part
+    is one transaction, so that an interrupted merge is simply run again.
 
     Args:
         store: The record that takes the others in; created if it does not exist.
@@ -190,24 +191,60 @@ def _take_batches(db: sqlite3.Connection, into: Store, part: Store, place: int, 
 def _duplicates(db: sqlite3.Connection, into: Store, part: Store, place: int, sweep: SweepRecord) -> int:
     """Remove trials of which the part has more, to be taken over with the rest; how many there were."""
     rows = db.execute(
-        "SELECT mine.key, mine.id, mine.status, mine.digest, mine.done, its.status, its.digest, its.done "
+        "SELECT mine.id, mine.key, mine.status, mine.digest, mine.done, its.key, its.status, its.digest, its.done "
         "FROM part.trials its JOIN trials mine ON mine.sweep = ? AND mine.id = its.id AND mine.extension = its.extension "
         "WHERE its.sweep = ?",
         (place, sweep.key),
     ).fetchall()
     replaced = []
-    for key, trial, status, digest, done, its_status, its_digest, its_done in rows:
+    for trial, key, status, digest, done, its_key, its_status, its_digest, its_done in rows:
         if status in _ENDED and its_status in _ENDED:
-            if digest != its_digest:
+            if digest != its_digest and not _is_continued(db, key, its_key):
                 raise StoreError(
                     f"trial {trial} of {sweep.name!r} has other scores in {part.path!r} than in {into.path!r}: drop it from one "
                     "of them."
                 )
+            if digest != its_digest and its_done > done:
+                replaced.append((key,))
         elif status not in _ENDED and (its_status in _ENDED or its_done > done):
             replaced.append((key,))
     db.executemany("DELETE FROM scores WHERE trial = ?", replaced)
     db.executemany("DELETE FROM trials WHERE key = ?", replaced)
     return len(replaced)
+
+
+_LACKING = """
+    SELECT EXISTS (
+        SELECT 1 FROM {short}.scores given JOIN {short}.metrics named ON named.id = given.metric WHERE given.trial = ?
+        AND NOT EXISTS (
+            SELECT 1 FROM {long}.scores kept JOIN {long}.metrics called ON called.id = kept.metric
+            WHERE kept.trial = ? AND kept.step = given.step AND called.name = named.name AND kept.value IS given.value
+        )
+    )
+"""
+
+
+def _is_continued(db: sqlite3.Connection, key: int, its_key: int) -> bool:
+    """Whether one of two finished trials is the other trained for more steps by the same program: it has all its scores.
+
+    One that is on its way to more steps has to come to its end first.
+    """
+    described = [
+        db.execute(
+            f"SELECT done, nonfinite, program, status, EXISTS (SELECT 1 FROM {schema}.trials open WHERE open.sweep = own.sweep "
+            f"AND open.id = own.id AND open.extension = 1) FROM {schema}.trials own WHERE own.key = ?",
+            (own,),
+        ).fetchone()
+        for schema, own in (("main", key), ("part", its_key))
+    ]
+    mine_is_short = described[0][0] < described[1][0]
+    (short, bad, *alike), (_, later_bad, *also_alike) = described if mine_is_short else reversed(described)
+    if alike != also_alike or alike[1:] != ["finished", 0]:
+        return False
+    if bad != (later_bad if later_bad is not None and later_bad <= short else None):
+        return False
+    schemas, keys = (("main", "part"), (key, its_key)) if mine_is_short else (("part", "main"), (its_key, key))
+    return not db.execute(_LACKING.format(short=schemas[0], long=schemas[1]), keys).fetchone()[0]
 
 
 def _take_trials(db: sqlite3.Connection, place: int, sweep: int) -> int:

@@ -71,6 +71,11 @@ def _is_copy(value: Any) -> bool:
     return _is_whole(step) and step > 0 and _is_text(config) and _is_text(source) and _dict(_is_number)(values)
 
 
+def _is_part(value: Any) -> bool:
+    """Whether this is a part that a rule judges together: the number of its configs, and their hash."""
+    return isinstance(value, list) and len(value) == 2 and _is_whole(value[0]) and value[0] > 0 and _is_text(value[1])
+
+
 def _is_clone(value: Any) -> bool:
     """Whether this is a clone: its source, and its new values."""
     if not isinstance(value, list) or len(value) != 2 or not _is_text(value[0]) or not isinstance(value[1], dict):
@@ -92,4 +97,5 @@ _CHECKS: Mapping[str, Check] = {
     "stop_requests": _is_whole,
     "copies": _list(_is_copy),
     "clones": _list(_is_clone),
+    "judged_parts": _list(_is_part),
 }

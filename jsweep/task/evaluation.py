@@ -22,7 +22,7 @@ Measure = Callable[[PyTree, Arrays], Shaped[Array, "..."]]
 
 def per_example(name: str, measure: Measure, outputs: PyTree, targets: Arrays) -> Shaped[Array, " batch"]:
     """``measure(outputs, targets)``; ConfigError unless it is one value per example, made from that example alone."""
-    _check_no_pairs(name, measure, outputs, targets)
+    check_no_pairs(name, measure, outputs, targets)
     values = jnp.asarray(measure(outputs, targets))
     rows = _rows(targets)
     shape = jnp.shape(values)
@@ -98,7 +98,7 @@ def _in_chunks(
 
 
 def _of_whole(name: str, measure: Measure, outputs: PyTree, targets: Arrays) -> Float[Array, ""]:
-    _check_no_pairs(name, measure, outputs, targets)
+    check_no_pairs(name, measure, outputs, targets)
     value = jnp.asarray(measure(outputs, targets))
     if value.shape != ():
         raise ConfigError(
@@ -108,7 +108,7 @@ def _of_whole(name: str, measure: Measure, outputs: PyTree, targets: Arrays) -> 
     return at_least_float32(value)
 
 
-def _check_no_pairs(name: str, measure: Measure, outputs: PyTree, targets: Arrays) -> None:
+def check_no_pairs(name: str, measure: Measure, outputs: PyTree, targets: Arrays) -> None:
     """Raise ConfigError where outputs (n, 1) and targets (n,), or the reverse, are broadcast to all pairs of examples.
 
     A measure that takes two outputs and three targets alike does that.

@@ -1,7 +1,7 @@
 """The task of fitting a model to pairs (x, y) by gradient descent."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar, cast
 
@@ -15,9 +15,11 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Shaped
 from jsweep._runtime.types import Mode
 from jsweep.data.arrays import Arrays
 from jsweep.data.splits import Splits, train_like
+from jsweep.data.targets import FittedTargets, has_given, seen_by_loss, seen_by_metrics
 from jsweep.errors import ConfigError
+from jsweep.metrics import Metric
 from jsweep.task.config import Config
-from jsweep.task.evaluation import Measure, batch_mean, evaluate_split, per_example, shapes
+from jsweep.task.evaluation import Measure, batch_mean, check_no_pairs, evaluate_split, per_example, shapes
 from jsweep.task.task import Evaluate, Init, PerExample, State, Step, Task, check_splits
 from jsweep.task.trainable import check_params, merge_trainable, split_trainable
 
@@ -74,7 +76,8 @@ def supervised(
             may be lanes. Its ``update`` is passed ``value`` (the mean loss with the penalty), ``grad`` and ``value_fn``.
         data: the examples, as `jsweep.Splits` of pairs.
         metrics: functions ``(outputs, y) -> one value per example``, by name, whose means over a split are recorded. A
-            `jsweep.metrics.Metric` with ``per_example=False`` is called once with the outputs of the whole split.
+            `jsweep.metrics.Metric` with ``per_example=False`` is called once with the outputs of the whole split. Where
+            ``data`` has targets transformed with an inverse, metrics see them, and outputs, as they were before.
         batch_size: the examples in a batch, for configs without a ``batch_size`` of their own.
         has_state: whether the model has a state that is not trained, such as batch statistics. Then
             ``init(config, key) -> (params, model_state)`` and
@@ -100,10 +103,11 @@ def supervised(
     forward = _checked(cast(StatefulApply, apply)) if has_state else _stateless(cast(Apply, apply))
     losses = _with_config(loss)
     step = _make_step(forward, losses, optimizer)
+    given = _in_given_units(measures, data.target_transforms)
     return Task(
         init=_make_init(init, optimizer, has_state, checks_parameters=evaluation_params is None),
-        step=_augmented(augment, step),
-        evaluate=_make_evaluate(forward, losses, measures, evaluation_params),
+        step=_with_loss_targets(_augmented(augment, step)),
+        evaluate=_make_evaluate(forward, losses, given, evaluation_params),
         data=data,
         batch_size=batch_size,
         name=name,
@@ -124,7 +128,30 @@ def per_example_losses(
         outputs, _ = forward(config, state["params"], state.get("model_state"), x, key)
         return _loss_values(losses, config, outputs, y)
 
-    return _augmented(augment, per_row)
+    return _with_loss_targets(_augmented(augment, per_row))
+
+
+def _with_loss_targets(function: Callable[..., _Out]) -> Callable[..., _Out]:
+    """``function(config, state, batch, key)`` of batches whose targets are those of the loss."""
+
+    def of_batch(config: Config, state: State, batch: tuple[Arrays, Arrays], key: PRNGKeyArray) -> _Out:
+        return function(config, state, (batch[0], seen_by_loss(batch[1])) if has_given(batch) else batch, key)
+
+    return of_batch
+
+
+def _in_given_units(metrics: Mapping[str, Measure], fits: Sequence[FittedTargets]) -> Mapping[str, Measure]:
+    """Metrics of outputs and targets in the units in which targets were given."""
+
+    def of_given(name: str, metric: Measure) -> Measure:
+        def measure(outputs: PyTree, y: Arrays) -> Array:
+            outputs, y = seen_by_metrics(fits, outputs, y)
+            check_no_pairs(name, metric, outputs, y)
+            return metric(outputs, y)
+
+        return Metric(measure, getattr(metric, "mode", None), getattr(metric, "per_example", True))
+
+    return {name: of_given(name, metric) for name, metric in metrics.items()} if fits else metrics
 
 
 def _augmented(augment: Augment | None, function: Callable[..., _Out]) -> Callable[..., _Out]:
@@ -207,7 +234,12 @@ def _make_evaluate(
 
     def evaluate(config: Config, state: dict[str, PyTree], split: tuple[Arrays, Arrays]) -> dict[str, Float[Array, ""]]:
         params = state["params"] if evaluation_params is None else evaluation_params(config, state)
-        loss: Measure = lambda outputs, y: losses(config, outputs, y)
+        own: Measure = lambda outputs, y: losses(config, outputs, y)
+
+        def loss(outputs: PyTree, y: Arrays) -> Array:
+            check_no_pairs("loss", own, outputs, seen_by_loss(y))
+            return own(outputs, seen_by_loss(y))
+
         each = {"loss": loss, **{name: metric for name, metric in metrics.items() if name not in of_whole}}
         whole = {name: metric for name, metric in metrics.items() if name in of_whole}
         outputs_of = lambda x: forward(config, params, state.get("model_state"), x, None)[0]

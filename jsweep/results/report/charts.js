@@ -11,6 +11,8 @@ const RIVALS = 25;
 const CURVES = 5;
 const BINS = 20;
 const LINES = 2000; // of the parallel coordinates
+const NONE = "none"; // the place of configs without a value
+const CIVIDIS = ["#00224e", "#35456c", "#666970", "#948e77", "#c8b866", "#fee838"];
 const byId = (id) => document.getElementById(id);
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const palette = () => (matchMedia("(prefers-color-scheme: dark)").matches ? NIGHT : DAY);
@@ -20,11 +22,13 @@ const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;"
 const short = (text, most = 40) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 const webgl = Boolean(document.createElement("canvas").getContext("webgl"));
 const better = (a, b) => (content.mode === "max" ? a > b : a < b);
-let indices = [], complete = []; // all configs, and those that can be selected, by their place in the content
+// All configs, those that can be selected, and those that were stopped and have a last score, by their place in the content.
+let indices = [], complete = [], stopped = [];
 
 function readConfigs() {
   indices = content.configs.id.map((_, index) => index);
   complete = indices.filter((index) => content.configs.state[index] === 0);
+  stopped = indices.filter((index) => content.configs.state[index] === 1 && content.configs.mean[index] !== null);
 }
 
 function isLog(values) {
@@ -103,10 +107,24 @@ function bandOf(index, colour, dash = "solid") {
   ];
 }
 
-function drawCurves(id, chosen) {
-  if (!chosen.length || !content.steps.length) return say(id, "No config has a curve to show.");
-  const traces = chosen.flatMap((index, place) => bandOf(index, palette()[place % DAY.length], DASHES[place % DASHES.length]));
-  const values = chosen.flatMap((index) => content.curves[index][0]);
+// Curves that end where their configs were stopped, as one line with gaps.
+function endedEarly(ended) {
+  const points = ended.flatMap((index) => {
+    const mean = content.curves[index][0];
+    const last = mean.findLastIndex((value) => value !== null);
+    return [...content.steps.slice(0, last + 1).map((step, place) => [step, mean[place]]), [null, null]];
+  });
+  return {
+    type: "scatter", mode: "lines+markers", x: points.map(([step]) => step), y: points.map(([, value]) => value), hoverinfo: "skip",
+    line: { color: style("--quiet"), width: 1 }, marker: { color: style("--quiet"), size: 3 }, opacity: 0.5, name: `stopped early (${ended.length})`,
+  };
+}
+
+function drawCurves(id, chosen, ended = []) {
+  if (!(chosen.length + ended.length) || !content.steps.length) return say(id, "No config has a curve to show.");
+  const bands = chosen.flatMap((index, place) => bandOf(index, palette()[place % DAY.length], DASHES[place % DASHES.length]));
+  const traces = ended.length ? [endedEarly(ended), ...bands] : bands;
+  const values = [...chosen, ...ended].flatMap((index) => content.curves[index][0]);
   return draw(id, traces, {
     xaxis: { title: { text: "step" } },
     yaxis: { title: { text: plain(content.metric) }, ...scaleOf(isLog(values), values) },
@@ -117,17 +135,24 @@ function drawCurves(id, chosen) {
 function drawScatter() {
   const axis = content.axes[Number(byId("one").value)];
   if (!axis) return say("scatter", "No hyperparameter differs between the configs.");
-  const shown = complete.filter((index) => axis.values[index] !== null);
+  const [ended, early] = [complete, stopped].map((configs) => configs.filter((index) => axis.values[index] !== null));
+  const many = ended.length + early.length > MANY;
   const place = (index) => (axis.labels ? plain(axis.labels[axis.values[index]]) : axis.values[index]);
-  const y = shown.map((index) => content.configs.mean[index]);
-  return draw("scatter", [{
-    type: webgl && shown.length > MANY ? "scattergl" : "scatter", mode: "markers", x: shown.map(place), y,
-    marker: { color: palette()[0], size: shown.length > MANY ? 4 : 7, opacity: 0.55 },
-    customdata: shown.map((index) => index), text: shown.map((index) => `rank ${content.configs.rank[index]}`),
-    hovertemplate: "%{text}<br>%{x}: %{y:.5g}<extra></extra>",
-  }], {
+  const { mean, rank, step } = content.configs;
+  const points = (configs, name, marker, text) => ({
+    type: webgl && many ? "scattergl" : "scatter", mode: "markers", name, x: configs.map(place), y: configs.map((index) => mean[index]),
+    marker: { size: many ? 4 : 7, opacity: 0.55, ...marker }, text: configs.map(text), hovertemplate: "%{text}<br>%{x}: %{y:.5g}<extra></extra>",
+  });
+  const traces = [points(ended, "trained to the end", { color: palette()[0] }, (index) => `rank ${rank[index]}`)];
+  if (early.length) {
+    const marker = { color: style("--quiet"), symbol: "circle-open" };
+    traces.unshift(points(early, "stopped early, at the last score", marker, (index) => `stopped at step ${step[index]}`));
+  }
+  const y = [...ended, ...early].map((index) => mean[index]);
+  return draw("scatter", traces, {
     xaxis: { title: { text: plain(short(axis.name)) }, ...(axis.labels ? { type: "category" } : scaleOf(axis.log, axis.values)) },
     yaxis: { title: { text: plain(content.metric) }, ...scaleOf(isLog(y), y) },
+    showlegend: early.length > 0,
   });
 }
 
@@ -163,7 +188,7 @@ function drawHeat() {
     const tickvals = cells.names.map((_, place) => place).filter((place) => place % Math.ceil(cells.names.length / 12) === 0);
     return { tickmode: "array", tickvals, ticktext: tickvals.map((place) => cells.names[place]) };
   };
-  const ticks = log ? logTicks(z.flat()) : {};
+  const ticks = log ? { tickmode: "array", ...ticksOf(true, z.flat()) } : {};
   return draw("heat", [{
     type: "heatmap", z: log ? z.map((row) => row.map((value) => (value === null ? null : Math.log10(value)))) : z,
     text: z.map((row) => row.map((value) => (value === null ? "" : String(value)))), hovertemplate: "%{text}<extra></extra>",
@@ -174,11 +199,13 @@ function drawHeat() {
   });
 }
 
-// Ticks for values shown as their logarithms.
-function logTicks(values) {
-  const [low, high] = bounds(values).map(Math.log10);
+// Five ticks for values, which are shown as their logarithms or as they are; of few values one each.
+function ticksOf(log, values) {
+  const distinct = [...new Set(finite(values))].sort((a, b) => a - b);
+  const [low, high] = log ? bounds(values).map(Math.log10) : bounds(values);
+  if (distinct.length <= 5) return { tickvals: distinct.map((value) => (log ? Math.log10(value) : value)), ticktext: distinct.map(String) };
   const tickvals = [0, 1, 2, 3, 4].map((part) => low + ((high - low) * part) / 4);
-  return { tickmode: "array", tickvals, ticktext: tickvals.map((value) => String(Number((10 ** value).toPrecision(2)))) };
+  return { tickvals, ticktext: tickvals.map((value) => String(Number((log ? 10 ** value : value).toPrecision(log ? 2 : 3)))) };
 }
 
 // The best half of LINES configs and as many of the others, evenly spaced by rank: what the page says it shows.
@@ -188,26 +215,50 @@ function sampled(configs) {
   return [...best, ...Array.from({ length: LINES / 2 }, (_, place) => others[Math.floor((place * others.length) / (LINES / 2))])];
 }
 
+// An axis of parallel coordinates. Configs without a value have a place of their own below all values, or after all labels.
+function dimensionOf(axis, shown) {
+  const label = plain(short(axis.name, 18));
+  const given = shown.map((index) => axis.values[index]);
+  const lacking = given.includes(null);
+  if (axis.labels) {
+    const names = [...axis.labels.map((text) => plain(short(text, 14))), ...(lacking ? [NONE] : [])];
+    return { label, values: given.map((value) => value ?? axis.labels.length), tickvals: names.map((_, place) => place), ticktext: names };
+  }
+  const scaled = given.map((value) => (value === null || !axis.log ? value : Math.log10(value)));
+  const [low, high] = finite(scaled).length ? bounds(scaled) : [0, 1];
+  const below = low - 0.15 * (high - low || 1);
+  const values = scaled.map((value) => value ?? below);
+  if (!axis.log && !lacking) return { label, values };
+  const ticks = finite(given).length ? ticksOf(axis.log, given) : { tickvals: [], ticktext: [] };
+  return lacking
+    ? { label, values, tickvals: [below, ...ticks.tickvals], ticktext: [NONE, ...ticks.ticktext] }
+    : { label, values, ...ticks };
+}
+
 function drawParallel() {
-  if (!content.axes.length || !complete.length) return say("parallel", "No hyperparameter differs between complete configs.");
+  if (!content.axes.length || !(complete.length + stopped.length)) return say("parallel", "No hyperparameter differs between configs with a score.");
   if (!webgl) return say("parallel", "This chart needs WebGL, which this browser does not have.");
-  const shown = sampled(complete);
-  const scores = shown.map((index) => content.configs.mean[index]);
+  const shown = sampled([...complete, ...stopped]);
+  const early = new Set(stopped);
+  const { mean, step } = content.configs;
+  const dimensions = content.axes.map((axis) => dimensionOf(axis, shown));
+  if (stopped.length) dimensions.push(dimensionOf({ name: "steps trained", values: step, log: isLog(step.filter((each) => each > 0)) && Math.min(...step) > 0 }, shown));
+  const scores = shown.map((index) => mean[index]);
   const log = isLog(scores);
-  const scaled = (values, by) => values.map((value) => (value === null ? null : by ? Math.log10(value) : value));
-  const dimensions = content.axes.map((axis) => {
-    const values = scaled(shown.map((index) => axis.values[index]), axis.log);
-    const lowest = bounds(values)[0];
-    const dimension = { label: plain(short(axis.name, 18)), values: values.map((value) => value ?? lowest) };
-    if (axis.labels) return { ...dimension, tickvals: axis.labels.map((_, place) => place), ticktext: axis.labels.map((l) => plain(short(l, 14))) };
-    return axis.log ? { ...dimension, ...logTicks(shown.map((index) => axis.values[index])) } : dimension;
-  });
-  const score = { label: plain(short(content.metric, 22)), values: scaled(scores, log), ...(log ? logTicks(scores) : {}) };
-  byId("parallel").style.minWidth = `${110 * (dimensions.length + 1)}px`;
+  dimensions.push(dimensionOf({ name: content.metric, values: mean, log }, shown));
+  byId("parallel").style.minWidth = `${110 * dimensions.length}px`;
+  // The largest colour is drawn on top, so the best are to have it. What was stopped early is grey, below all others.
+  const signed = scores.map((value) => (log ? Math.log10(value) : value)).map((value) => (content.mode === "min" ? -value : value));
+  const [low, high] = bounds(signed.filter((_, place) => !early.has(shown[place])).concat(complete.length ? [] : [0, 1]));
+  const span = high - low || 1;
+  const floor = low - span / 10;
+  const scale = CIVIDIS.map((colour, place) => [1 / 11 + (place / (CIVIDIS.length - 1)) * (10 / 11), colour]);
   return draw("parallel", [{
-    type: "parcoords", dimensions: [...dimensions, score], labelfont: { size: 12 },
-    // The largest colour is drawn on top, so the best are to have it.
-    line: { color: scaled(scores, log).map((value) => (content.mode === "min" ? -value : value)), colorscale: "Cividis" },
+    type: "parcoords", dimensions, labelfont: { size: 12 },
+    line: {
+      color: signed.map((value, place) => (early.has(shown[place]) ? floor : value)), cmin: floor, cmax: low + span,
+      colorscale: [[0, style("--quiet")], [1 / 11 - 1e-6, style("--quiet")], ...scale],
+    },
   }], { margin: { l: 60, r: 60, t: 48, b: 24 } });
 }
 

@@ -195,11 +195,17 @@ def _opening(entry: TestOpening) -> list[str]:
 
 def _notes(ranking: Sequence[ConfigScore], kept: int, steps: Sequence[int]) -> list[str]:
     configs, complete = len(ranking), sum(score.complete for score in ranking)
+    early = sum(score.stopped and not score.complete and math.isfinite(score.mean) for score in ranking)
     notes = ["Numbers are rounded to five significant digits."]
-    if complete < configs:
+    if early:
         notes.append(
-            f"The charts of hyperparameters show the {complete:,} of {configs:,} configs that trained to their ends; the "
-            "others were stopped, failed, diverged or have not finished."
+            f"The {early:,} of {configs:,} configs that were stopped early are shown in grey at their last scores, which are not "
+            "those that they would have ended with."
+        )
+    if complete + early < configs:
+        notes.append(
+            f"The charts of hyperparameters leave out {configs - complete - early:,} of {configs:,} configs, which failed, "
+            "diverged, were never begun or have not finished."
         )
     if kept < configs:
         notes.append(

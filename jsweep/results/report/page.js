@@ -12,9 +12,12 @@ function fillWords() {
   byId("rivals-note").textContent = content.contenders > 1
     ? `The seeds cannot tell the first ${content.contenders} configs apart (paired t-tests, 95%, Bonferroni). Bars: 95% intervals of the mean.`
     : "The best config and those behind it. Bars: 95% intervals of the mean.";
-  byId("curves-note").textContent = `${content.metric}: mean over seeds, and a band from the lowest seed to the highest.`;
-  byId("parallel-note").textContent = "Drag along an axis to select configs. Those without a hyperparameter are at its lower end." +
-    (complete.length > LINES ? ` Of ${complete.length} complete configs it has ${LINES}: the best half of them, and others evenly spaced by rank.` : "");
+  byId("curves-note").textContent = `${content.metric}: mean over seeds, and a band from the lowest seed to the highest.` +
+    (stopped.length ? " Grey: configs that were stopped early, to where they ended." : "");
+  const scored = complete.length + stopped.length;
+  byId("parallel-note").textContent = `Drag along an axis to select configs. Those without a hyperparameter are at "${NONE}".` +
+    (stopped.length ? ` ${complete.length} of ${scored} configs trained to the end; the others are grey, at their last scores.` : "") +
+    (scored > LINES ? ` Of ${scored} configs it has ${LINES}: the best half of them, and others evenly spaced by rank.` : "");
   for (const note of content.notes) element("li", note, byId("notes"));
 }
 
@@ -67,10 +70,12 @@ function listen() {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
 }
 
+const hasCurve = (index) => index < content.curves.length;
+
 // The charts by the id of their element. Each is drawn when it comes near the window, and from then on with newer content.
 const DRAWERS = {
   rivals: () => drawRivals(), importance: drawImportance, scatter: drawScatter, heat: drawHeat, parallel: drawParallel, ladder: drawLadder, lineage: drawLineage,
-  curves: () => drawCurves("curves", complete.filter((index) => index < content.curves.length).slice(0, CURVES)),
+  curves: () => drawCurves("curves", complete.filter(hasCurve).slice(0, CURVES), stopped.filter(hasCurve)),
 };
 const near = new Set();
 
