@@ -13,7 +13,7 @@ from test_faults import ROOT, python
 
 import jsweep as js
 from jsweep.errors import StoreError
-from jsweep.runner.checkpointing import Checkpointing
+from jsweep.runner.checkpointing import tidy
 from jsweep.runner.claims import Claims
 from jsweep.storage import Checkpoint, Score, Store, Trial, open_store
 from jsweep.storage.checkpoints import file_name, folder_of
@@ -297,7 +297,7 @@ def test_a_process_whose_lock_file_was_removed_names_no_files(data, tmp_path, mo
         for path in [*folder.glob("*.owner")]:
             path.unlink()
         with open_store(tmp_path / "s.db") as store, owner(folder) as name:
-            Checkpointing(store, 1, "running", 10, name).tidy(lambda who: is_alive(folder, who))
+            tidy(store, 1, lambda who: is_alive(folder, who), name)
 
     with monkeypatch.context() as patch:
         meanwhile(patch, Store, "record_segment", remove_locks_and_tidy)
@@ -324,7 +324,7 @@ def test_files_are_tidied_of_the_dead_and_not_of_the_living(tmp_path):
             (folder / kept[2]).write_bytes(b"written while the first one looks")
             return is_alive(folder, who)
 
-        Checkpointing(store, row.key, "running", 10, name).tidy(alive)
+        tidy(store, row.key, alive, name)
         assert sorted(os.listdir(folder)) == sorted([*kept, f"{name}.owner", f"{other}.owner"])
 
 
