@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int32, Num, PyTree, UInt32
 
 from jsweep._runtime.backend import compilation_cache, reductions_are_correct
-from jsweep._runtime.prng import step_key, trial_keys
+from jsweep._runtime.prng import GENERATOR, step_key
 from jsweep.data.arrays import count_examples
 from jsweep.data.splits import train_like
 from jsweep.engine.concurrency import Program, in_background, interruptible, must_run_alone
@@ -59,7 +59,7 @@ class Steps(NamedTuple):
 class TileProgram:
     """The three compiled programs of a tile, for one device.
 
-    - ``init(root, seeds, config_data, values) -> state, noise, order, watched``: which leaves of each lane's state are finite
+    - ``init(keys, values) -> state, watched``: which leaves of each lane's state are finite
     - ``train(lanes, state, tally, batches, steps) -> state, sums, first_nonfinite_step``
     - ``evaluate(values, state, watched, split) -> {metric: (C,)}, sound``, where ``sound`` says whether what is watched is
       finite still; where there are folds ``evaluate(values, state, watched, rows, split)``, with the rows of ``split`` that
@@ -93,9 +93,9 @@ class LoweredTile:
 
     def compile(self) -> TileProgram:
         """Compile all three programs, or load them from the compilation cache."""
-        train = in_background(lambda: compile_program(self.train, self.device))  # as long as the other two together
-        init, evaluate = compile_program(self.init, self.device), compile_program(self.evaluate, self.device)
-        return TileProgram(init, train.result(), evaluate, self.width)
+        init = in_background(lambda: compile_program(self.init, self.device))  # about as long as the other two together
+        train, evaluate = compile_program(self.train, self.device), compile_program(self.evaluate, self.device)
+        return TileProgram(init.result(), train, evaluate, self.width)
 
 
 def compile_program(lowered: jax.stages.Lowered, device: jax.Device) -> Program:
@@ -158,11 +158,9 @@ def _shardings_over_mesh(task: Task, group: Group, shapes: "_Shapes", device: ja
 
 
 def _lower_init(task: Task, group: Group, shapes: "_Shapes") -> jax.stages.Lowered:
-    where = (shapes.state_shardings, *[shapes.where] * 3)
+    where = (shapes.state_shardings, shapes.where)
     kept: dict[str, Any] = {} if task.mesh is None else {"out_shardings": where}
-    return jax.jit(_init(group, shapes.width), **kept).lower(
-        shapes.array((2,), jnp.uint32), shapes.array((shapes.width, 3), jnp.uint32), shapes.noise, shapes.values
-    )
+    return jax.jit(_init(group, shapes.width), **kept).lower(shapes.noise, shapes.values)
 
 
 def lower_train(
@@ -262,13 +260,12 @@ def over_lanes(function: Callable[..., PyTree], width: int, shared: int = 0) -> 
 
 
 def _init(group: Group, width: int) -> Callable[..., PyTree]:
-    def init(root: Array, seeds: Array, config_data: Array, values: Mapping[str, Array]) -> PyTree:
-        def one(seeds: Array, data: Array, values: Mapping[str, Array]) -> PyTree:
-            for_init, order, noise = trial_keys(root, seeds, data)
-            state = group.traced.run_init(values, for_init)
-            return state, jax.random.key_data(noise), jax.random.key_data(order), _finite_leaves(state)
+    def init(keys: Array, values: Mapping[str, Array]) -> PyTree:
+        def one(key: Array, values: Mapping[str, Array]) -> PyTree:
+            state = group.traced.run_init(values, jax.random.wrap_key_data(key, impl=GENERATOR))
+            return state, _finite_leaves(state)
 
-        return over_lanes(one, width)(seeds, config_data, values)
+        return over_lanes(one, width)(keys, values)
 
     return init
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, PyTree, UInt32
 
-from jsweep._runtime.prng import SOURCES, config_key_data
+from jsweep._runtime.prng import SOURCES, config_key_data, trial_keys
 from jsweep.engine.carry import Carry
 from jsweep.engine.input_pipeline import InputPipeline
 from jsweep.engine.placement import placement
@@ -153,13 +153,11 @@ def _start(context: TileContext, tile: Tile) -> _Start:
     folds = setting.task.data.folds
     seeds = np.array([trial.seed // (folds.count if folds else 1) for trial in tile.lanes], np.uint32)
     seeds = seeds[:, None] * np.array([source in setting.vary for source in SOURCES], np.uint32)
-    # The compiled program puts small arrays on its device.
-    state, noise, order, watched = context.program.init(setting.root, seeds, config_data, values)
-    pipeline = InputPipeline(
-        setting.task, group, tile.lanes, np.asarray(order), resident=context.data.train, window=context.window
-    )
+    for_init, order, noise = trial_keys(setting.root, seeds, config_data)
+    state, watched = context.program.init(jax.device_put(for_init, context.where), values)
+    pipeline = InputPipeline(setting.task, group, tile.lanes, order, resident=context.data.train, window=context.window)
     carry = Carry(0, 0, tile.width, state, _zero_sums(context), np.full(tile.width, -1, np.int32))
-    return _Start(Lanes(values, noise), watched, carry, pipeline)
+    return _Start(Lanes(values, jax.device_put(noise, context.where)), watched, carry, pipeline)
 
 
 def _train_to(stop: int, context: TileContext, lanes: Lanes, carry: Carry, pipeline: InputPipeline) -> Carry:
