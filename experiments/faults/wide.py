@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,6 @@ import jsweep as js
 from jsweep.runner import checkpointing
 from jsweep.runner.replay import replay_many
 
-checkpointing.LEAST_SECONDS = 0.0  # a checkpoint at every segment, however short
 FEATURES, CLASSES, STEPS, EVERY = 12, 3, 12, 4
 SPACE = {"learning_rate": js.log_uniform(1e-3, 0.5), "l2": js.log_uniform(1e-6, 1e-2)}
 
@@ -206,13 +205,11 @@ def ways(sweep: js.Sweep, folder: Path) -> dict[str, Callable[[], tuple[js.Sessi
 
     def resumed() -> tuple[js.Session, bool]:
         again = replace(sweep, store=folder / "resumed.db", name="resumed")
-        with_a_break = 0
         try:
             js.run(again, callbacks=[Interrupting(2)])
         except Interrupted:
-            with_a_break += 1
-        assert with_a_break
-        return js.run(again), True
+            return js.run(again), True
+        raise AssertionError("the run was not interrupted")
 
     found = {
         "shuffled, one worker": lambda: (js.run(replace(sweep, configs=shuffled), workers=one), True),
@@ -226,8 +223,8 @@ def ways(sweep: js.Sweep, folder: Path) -> dict[str, Callable[[], tuple[js.Sessi
     return found
 
 
-def faults_of(kind: str, width: int) -> tuple[list[str], int]:
-    """What differs of a kind of model at a width, and how many scores were compared."""
+def faults_of(kind: str, width: int, chosen: Collection[str] | None = None) -> tuple[list[str], int]:
+    """What differs of a kind of model at a width in the ``chosen`` ways (None: all), and how many scores were compared."""
     said, compared = [], 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -238,6 +235,8 @@ def faults_of(kind: str, width: int) -> tuple[list[str], int]:
         session = js.run(sweep)
         first = scores(session)
         for way, run in ways(sweep, folder).items():
+            if chosen is not None and way not in chosen:
+                continue
             other, same_steps = run()
             for place, value in scores(other).items():
                 if place in first and (same_steps or place[1].startswith("validation/")):
@@ -245,7 +244,8 @@ def faults_of(kind: str, width: int) -> tuple[list[str], int]:
                     if first[place] != value:
                         said.append(f"{way}: {place}")
         ids = [trial.id for trial in session.trials()]
-        for found in replay_many(session, ids[:: len(ids) // 3], neighbours=False):
+        copied = ids[:: len(ids) // 3] if chosen is None or "among copies" in chosen else []
+        for found in replay_many(session, copied, neighbours=False):
             compared += found.compared
             if found.difference is not None:
                 said.append(f"among copies: {found.trial} {found.difference}")
@@ -260,6 +260,7 @@ def main() -> None:
     parser.add_argument("--kinds", default=",".join(KINDS), help="separated by commas")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
+    checkpointing.LEAST_SECONDS = 0.0  # a checkpoint at every segment, however short
     different = 0
     for width in map(int, given.widths.split(",")):
         for kind in given.kinds.split(","):

@@ -24,6 +24,8 @@ from jsweep.task.task import Task
 
 STEPS_PER_CALL = 256  # the most steps that one call of the training program takes; its argument says how many
 
+FEW_EXAMPLES = 128  # of a split that each lane has a copy of; see `_sharing`. XLA was measured to need it below 64
+
 _Form = Callable[[Callable[..., PyTree]], Callable[..., PyTree]]  # what rewrites a function of all lanes
 
 
@@ -259,6 +261,24 @@ def over_lanes(function: Callable[..., PyTree], width: int, shared: int = 0) -> 
     return alone
 
 
+def _sharing(function: Callable[..., PyTree], width: int, in_form: _Form) -> Callable[..., PyTree]:
+    """``function`` over the lane axis of all arguments but the last, of which each lane has a copy where bits are promised.
+
+    The product of one array with the weights of all lanes would be a single one, with the lanes side by side in its columns.
+    XLA's CPU backend cuts these into pieces, and adds in another order in a piece that is shorter: a lane's bits would depend
+    on its place.
+    """
+    if in_form is _as_written or width == 1:
+        return in_form(over_lanes(function, width, shared=1))
+
+    def copied(*args: PyTree) -> PyTree:
+        own = jax.tree.map(lambda a: jnp.broadcast_to(a, (width, *a.shape)), args[-1])
+        own = jax.lax.optimization_barrier(own)  # else XLA makes it one product again
+        return in_form(over_lanes(function, width))(*args[:-1], own)
+
+    return copied
+
+
 def _init(group: Group, width: int) -> Callable[..., PyTree]:
     def init(keys: Array, values: Mapping[str, Array]) -> PyTree:
         def one(key: Array, values: Mapping[str, Array]) -> PyTree:
@@ -285,7 +305,7 @@ def _train(group: Group, width: int, in_form: _Form) -> Callable[..., PyTree]:
 
             indices = jax.lax.dynamic_index_in_dim(batches.rows, i, axis=0, keepdims=False)
             seen = gather(indices) if group.shared else indices
-            all_lanes = in_form(over_lanes(one, width, shared=int(group.shared)))
+            all_lanes = _sharing(one, width, in_form) if group.shared else in_form(over_lanes(one, width))
             state, metrics = all_lanes(lanes.values, lanes.noise, state, seen)
             sums = {name: sums[name] + metrics[name].astype(sums[name].dtype) for name in sums}
             for value in metrics.values():
@@ -336,7 +356,8 @@ def _evaluate(
         def one(*args: PyTree) -> dict[str, Num[Array, ""]]:
             return {name: _recorded(jnp.asarray(value)) for name, value in function(*args).items()}
 
-        return in_form(over_lanes(one, width, shared=1))(*args)
+        few = count_examples(args[-1]) < FEW_EXAMPLES
+        return (_sharing(one, width, in_form) if few else in_form(over_lanes(one, width, shared=1)))(*args)
 
     return evaluate
 
