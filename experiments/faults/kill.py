@@ -5,8 +5,8 @@
     python experiments/faults/kill.py --kills 60 --tile 1024 --trials 4096 --steps 200 --longest 20
 
 Each process runs all sweeps of the record, each in an order of its own. New records are begun until there have been as many kills
-as asked for. Each sweep has two compile groups, tiles of four lanes unless said, and a checkpoint at every segment. All trials, all
-scores and the final state of every trial are compared; a process that ends with an error or does not end is a fault.
+as asked for. Each sweep has two compile groups, tiles of four lanes unless said, and a checkpoint at every segment. All trials,
+all scores and the final state of every trial are compared; a process that ends with an error or does not end is a fault.
 """
 
 import argparse

@@ -97,8 +97,8 @@ def trial_keys(
 
 
 def _fold_in(
-    key: UInt32[np.ndarray, "*lanes 2"], number: UInt32[np.ndarray, "*lanes"] | np.uint32
-) -> UInt32[np.ndarray, "*lanes 2"]:
+    key: UInt32[np.ndarray, "*#lanes 2"], number: UInt32[np.ndarray, "*#lanes"] | np.uint32
+) -> UInt32[np.ndarray, "... 2"]:
     """Threefry-2x32 (Salmon et al. 2011) of 20 rounds, of the block (0, ``number``)."""
     words = key[..., 0], key[..., 1], key[..., 0] ^ key[..., 1] ^ np.uint32(0x1BD11BDA)
     with np.errstate(over="ignore"):  # numbers of 32 bits wrap
