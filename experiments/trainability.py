@@ -114,7 +114,7 @@ def draw(path, pictures):
 
 
 def predicted(side, steps, name, few=64):
-    """Print what an H100 would take at least, from a plan of ``few`` networks a side; the cost is proportional to their number."""
+    """Print what an H100 would take at least, from a plan of ``few`` networks a side, to whose number it is proportional."""
     plan = js.plan(sweep(min(side, few), steps, None, name), on="h100")
     seconds = plan.seconds * max(1, side // few) ** 2
     print(f"{name}: at least {seconds:.2g} s of training on one {plan.on}, predicted by the roofline and not measured")
