@@ -30,9 +30,9 @@ def saved_at_every_segment(monkeypatch):
     ("kind", "width", "ways"),
     [
         ("mixed", 256, ["shuffled, one worker", "shorter segments"]),
-        ("shared batches", WIDTH, ["shuffled, one worker"]),
-        ("folds", 1024, ["a fifth"]),
-        ("perceptron", WIDTH, ["under a rule", "resumed", "among copies"]),
+        ("shared batches", 2048, ["shuffled, one worker"]),
+        ("folds", 512, ["a fifth"]),
+        ("perceptron", 1024, ["under a rule", "resumed"]),
     ],
 )
 def test_a_trial_in_a_wide_tile_has_the_bits_that_it_has_in_any_company(kind, width, ways):
