@@ -85,7 +85,7 @@ def test_another_width_is_another_program_of_the_same_identity(data):
 
 
 def test_a_wide_sweep_killed_at_random_times_ends_as_an_undisturbed_one():
-    options = ["--kills", 2, "--trials", 300, "--steps", 60, "--tile", 128, "--longest", 4]
+    options = ["--kills", 2, "--trials", 160, "--steps", 60, "--tile", 64, "--longest", 3]
     found = python("kill.py", *options, cwd=ROOT / "experiments" / "faults")
     assert found.returncode == 0, found.stdout + found.stderr
     assert found.stdout.startswith("2 kills")
