@@ -2,6 +2,7 @@
 
     python experiments/accelerators.py --on v5e        # v6e as well: pip install 'jax[tpu]'
     python experiments/accelerators.py --on h100       # pip install 'jax[cuda13]' (4.4 GB)
+    python experiments/accelerators.py --table FILE... # the figures of such runs as docs/accelerators.md has them
     options: [--families mlp64,conv] [--lanes 1,64,1024,8192] [--json FILE]
 
 It needs jax 0.12 (Python 3.12 or newer) and no device. For each family and number of lanes it prints what a training step
@@ -20,6 +21,7 @@ import os
 import re
 import sys
 import time
+from pathlib import Path
 
 os.environ |= {
     "JAX_PLATFORMS": "cpu",
@@ -47,6 +49,7 @@ l2_cache_size: 52428800 clock_rate_ghz: 1.98 device_memory_size: 84942979072 sha
 cuda_compute_capability { major: 9 } registers_per_core_limit: 65536 registers_per_block_limit: 65536 }
 platform_name: "CUDA" dnn_version_info { major: 9 minor: 10 patch: 0 } device_description_str: "NVIDIA H100 80GB HBM3" """
 KERNELS = ("fusion", "custom-call", "convolution", "dot", "copy", "transpose", "gather", "scatter", "sort", "reduce")
+NOTHING_TO_RUN = ("AllocateBuffer", "AssumeGatherIndicesInBound", "ConcatBitcast", "GatherScatterIndicesBitpacked")
 HOST = ("infeed", "outfeed", "send", "recv", "host-transfer", "xla_ffi_python", "callback")
 
 
@@ -107,8 +110,35 @@ def _ops_of_step(text: str) -> collections.Counter:
     """The operations of the outermost loop's body, which is a training step."""
     bodies = set(re.findall(r"body=%?([\w.\-]+)", text))
     found = [re.search(rf"\n%?{re.escape(name)} \(.*?\n}}", text, re.S) for name in bodies]
-    counts = [collections.Counter(re.findall(r"\s([a-z][\w\-]*)\(", body.group(0))) for body in found if body]
+    lines = [[line for line in body.group(0).splitlines() if not _only_notes(line)] for body in found if body]
+    counts = [collections.Counter(re.findall(r"\s([a-z][\w\-]*)\(", "\n".join(own))) for own in lines]
     return max(counts, key=lambda count: sum(count[name] for name in KERNELS), default=collections.Counter())
+
+
+def _only_notes(line: str) -> bool:
+    """Whether an operation is a note to the compiler, or another view of an array."""
+    return any(f'custom_call_target="{name}"' in line for name in NOTHING_TO_RUN)
+
+
+def table(rows: list[dict]) -> str:
+    """The rows as Markdown: a family a line, and for each number of lanes what a step is and takes."""
+    lanes = sorted({row["lanes"] for row in rows})
+    known = {(row["family"], row["lanes"]): row for row in rows}
+    head = [f"kernels at {n:,}" for n in lanes] + [f"us a lane's step at {n:,}" for n in lanes]
+    lines = ["| family | " + " | ".join(head) + " | temporary MB |", "|---" * (len(head) + 2) + "|"]
+    for family in dict.fromkeys(row["family"] for row in rows):
+        own = [known.get((family, n)) for n in lanes]
+        kernels = [str(row["kernels"]) + "*" * bool(row["grouped_convolutions"]) if row else "" for row in own]
+        times = [f"{_lane_microseconds(row):.2g}" if row else "" for row in own]
+        memory = f"{own[-1]['temporary_mb']:.0f}" if own[-1] else ""
+        lines.append(f"| {family} | {' | '.join(kernels)} | {' | '.join(times)} | {memory} |")
+    return "\n".join(lines)
+
+
+def _lane_microseconds(row: dict) -> float:
+    """By the roofline; of what the plan predicts where XLA does not tell."""
+    told = row["microseconds"] == row["microseconds"]
+    return (row["microseconds"] if told else row["planned_microseconds"]) / row["lanes"]
 
 
 def main() -> None:
@@ -117,7 +147,11 @@ def main() -> None:
     parser.add_argument("--families", default=",".join(FAMILIES))
     parser.add_argument("--lanes", default="1,64,1024,8192")
     parser.add_argument("--json", help="write the figures to this file")
+    parser.add_argument("--table", nargs="+", help="print a table of such files instead")
     given = parser.parse_args()
+    if given.table:
+        print(table([row for file in given.table for row in json.loads(Path(file).read_text())]))
+        return
     accelerator, device = ACCELERATORS[given.on], device_of(given.on)
     print(
         f"{accelerator.name}, jax {jax.__version__}; compiled for, not run; the last two columns are planned from a CPU's program"

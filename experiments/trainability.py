@@ -113,6 +113,13 @@ def draw(path, pictures):
     figure.savefig(path, dpi=110)
 
 
+def predicted(side, steps, name, few=64):
+    """Print what an H100 would take at least, from a plan of ``few`` networks a side, to whose number it is proportional."""
+    plan = js.plan(sweep(min(side, few), steps, None, name), on="h100")
+    seconds = plan.seconds * max(1, side // few) ** 2
+    print(f"{name}: at least {seconds:.2g} s of training on one {plan.on}, predicted by the roofline and not measured")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", type=int, default=1024)
@@ -131,6 +138,7 @@ def main():
         seconds = time.perf_counter() - begun
         diverged = ~np.isfinite(loss)
         edge = boundary(diverged)
+        predicted(side, given.steps, name)
         print(
             f"{name}: {side}x{side} networks, {given.steps} steps each, in {seconds:.0f} s ({1e6 * seconds / side**2:.0f} us a "
             f"network); {diverged.mean():.0%} diverged; dimension {dimension(edge):.2f} (published: {PUBLISHED})",

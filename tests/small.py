@@ -5,8 +5,16 @@ import jax.numpy as jnp
 import optax
 
 import jsweep as js
-from jsweep._runtime.prng import root_key_data, step_key, trial_keys
+from jsweep._runtime.prng import root_key_data, step_key
 from jsweep.data.shuffle import batch_indices
+
+
+def trial_keys(words, seed, config_data):
+    """The three keys of a trial as docs/design.md has them, by `jax.random.fold_in`."""
+    key = jax.random.fold_in(jax.random.wrap_key_data(words), 0x6A737701)
+    for number in (seed, *config_data):
+        key = jax.random.fold_in(key, number)
+    return tuple(jax.random.fold_in(key, tag) for tag in (0x6A737702, 0x6A737703, 0x6A737704))
 
 
 def init(config, key):

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from small import apply, init, make_task, rows_of
+from small import apply, init, make_task, rows_of, trial_keys
 
 import jsweep as js
-from jsweep._runtime.prng import root_key_data, trial_keys
+from jsweep._runtime.prng import root_key_data
 
 CONFIGS = [{"learning_rate": rate} for rate in (0.01, 0.03, 0.1)]
 

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from small import trial_keys
 
 import jsweep as js
 from jsweep import schedules
-from jsweep._runtime.prng import root_key_data, trial_keys
+from jsweep._runtime.prng import root_key_data
 from jsweep.data.shuffle import batch_indices
 
 STEPS, BATCH = 40, 32

@@ -157,13 +157,13 @@ def test_a_worker_that_hangs_is_reported_by_the_run(monkeypatch):
         js.run(js.Sweep(task, [{}], steps=1, tile=1), progress="off")
 
 
-def make_carry(step, values):
+def make_carry(step, values, width=3):
     values = jnp.asarray(values, jnp.float32)
-    return Carry(step, 10, {"w": jnp.stack([values, 2 * values], 1)}, {"loss": values}, values.astype(jnp.int32))
+    return Carry(step, 10, width, {"w": jnp.stack([values, 2 * values], 1)}, {"loss": values}, values.astype(jnp.int32))
 
 
 def assert_equal(one, other):
-    assert (one.step, one.since) == (other.step, other.since)
+    assert one.position == other.position
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -180,8 +180,9 @@ def test_lanes_of_a_carry_are_taken_apart_and_put_together_unchanged():
 
 
 @pytest.mark.parametrize("join", [stack, merge])
-def test_lanes_at_different_steps_do_not_share_a_carry(join):
-    carries = [make_carry(20, [1]), make_carry(30, [2])]
+@pytest.mark.parametrize("other", [make_carry(30, [2]), make_carry(20, [2], width=4)])
+def test_lanes_at_different_steps_or_of_different_widths_do_not_share_a_carry(join, other):
+    carries = [make_carry(20, [1]), other]
     with pytest.raises(ValueError, match="lanes at 2 different positions cannot share a carry"):
         join([take(c, 0) for c in carries] if join is stack else carries)
 

@@ -1,6 +1,7 @@
 """Faults of disks, memory, files and the user's own functions: one sentence, and nothing recorded is lost."""
 
 import contextlib
+import itertools
 import os
 import sqlite3
 import subprocess
@@ -170,18 +171,21 @@ def test_a_clock_set_back_changes_nothing(data, tmp_path, monkeypatch):
     assert rows_of(result) == rows_of(js.sweep(make_task(data), RATES, steps=10))
 
 
-def exhausted_above(monkeypatch, width):
-    """Let programs wider than ``width`` run out of memory when they train."""
+def exhausted_above(monkeypatch, width, after=0):
+    """Let programs wider than ``width`` run out of memory when they train, ``after`` so many calls."""
     from jsweep.engine import program
 
     compile_all = program.LoweredTile.compile
 
-    def refuse(*_):
-        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 123456 bytes.")
-
     def compiled(self):
-        made = compile_all(self)
-        return made if self.width <= width else TileProgram(made.init, refuse, made.evaluate, made.width)
+        made, calls = compile_all(self), itertools.count()
+
+        def train(*arguments):
+            if next(calls) >= after:
+                raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 123456 bytes.")
+            return made.train(*arguments)
+
+        return made if self.width <= width else TileProgram(made.init, train, made.evaluate, made.width)
 
     monkeypatch.setattr(program.LoweredTile, "compile", compiled)
 
@@ -193,6 +197,24 @@ def test_a_tile_that_does_not_fit_in_memory_is_halved(data, monkeypatch):
         result = js.sweep(make_task(data), RATES, seeds=2, steps=10, tile=8)
     assert {trial.width for trial in result.trials()} == {2}
     assert rows_of(result) == rows_of(expected)
+
+
+@pytest.mark.parametrize("rule", [None, js.rules.successive_halving(10)], ids=["all", "rule"])
+def test_a_tile_halved_while_it_trains_is_that_of_half_the_width_from_its_first_step(data, tmp_path, monkeypatch, rule):
+    """No trial goes on in one width from what another has trained: no program would give its curve again."""
+    monkeypatch.setattr("jsweep.runner.checkpointing.LEAST_SECONDS", 0.0)
+    configs = [{"learning_rate": 0.01 * 1.4**number, "width": 4} for number in range(16)]
+    options = {"steps": 30, "evaluate_every": 10, "objective": "validation/loss", "checkpoints": "all"}
+    expected = rows_of(js.sweep(make_task(data), configs, tile=8, **options))
+    exhausted_above(monkeypatch, 8, after=2)
+    with pytest.warns(UserWarning, match="did not fit the memory: its trials train 8 at a time"):
+        session = js.sweep(make_task(data), configs, tile=16, rule=rule, store=tmp_path / "s.db", **options)
+    monkeypatch.undo()
+    assert any(trial.width == 8 and trial.done == 30 for trial in session.trials())
+    for trial in session.trials():
+        assert js.replay(session, trial.id).difference is None
+    halved = {trial.id for trial in session.trials() if trial.width == 8}
+    assert all(expected[row] == value for row, value in rows_of(session).items() if row[0] in halved)
 
 
 def test_a_lane_that_does_not_fit_in_memory_fails_with_the_reason(data, monkeypatch):

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from small import trial_keys
 
 import jsweep as js
-from jsweep._runtime.prng import root_key_data, trial_keys
+from jsweep._runtime.prng import root_key_data
 from jsweep.data.shuffle import batch_indices
 
 CONFIG = {"learning_rate": 0.1, "l2": 0.01, "momentum": 0.9}

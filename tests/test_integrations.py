@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from small import trial_keys
 
 import jsweep as js
-from jsweep._runtime.prng import root_key_data, step_key, trial_keys
+from jsweep._runtime.prng import root_key_data, step_key
 from jsweep.data.shuffle import batch_indices
 from jsweep.runner.session import parameters_of
 

@@ -11,7 +11,7 @@ import jsweep as js
 from jsweep.storage import Checkpoint, open_store
 from jsweep.storage.checkpoints import file_name, folder_of, remove_checkpoint, write_checkpoint
 from jsweep.storage.reader import StoreReader
-from jsweep.storage.records import Score
+from jsweep.storage.records import Position, Score
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_a_checkpoint_that_is_outdated_while_it_is_verified_is_no_fault(path, mo
     with open_store(path) as store:
         for step in (10, 20):
             name = file_name("a" * 32, step)
-            digest = write_checkpoint(folder, name, arrays, step=step, since=0, trials=["x"])
+            digest = write_checkpoint(folder, name, arrays, Position(step, 0, 2), ["x"])
             rows.append(Checkpoint("tile", step, name, digest, ["x"], False))
         store.record_segment(1, "program", 1, [], rows)
     assert js.verify(path).faults == ()

@@ -1,6 +1,7 @@
 """Sweeps under a rule: survivors keep their bits, decisions hold through every interruption, results know who was stopped."""
 
 import threading
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -100,6 +101,16 @@ def test_without_checkpoints_the_wave_is_trained_again(ruled, tmp_path):
     assert outcome(js.run(sweep)) == outcome(ruled[rule.name])
 
 
+def test_another_width_asked_for_later_is_not_that_of_lanes_that_have_begun(ruled, tmp_path):
+    rule = RULES[0]
+    sweep = sweep_of(rule, store=tmp_path / "sweeps.db", name="it")
+    with pytest.raises(InterruptedError):
+        js.run(sweep, callbacks=[Interrupting(after=14)])
+    session = js.run(replace(sweep, tile=2))
+    assert outcome(session) == outcome(ruled[rule.name])
+    assert {trial.width for trial in session.trials()} == {4}
+
+
 def test_two_processes_share_a_sweep(ruled, tmp_path):
     """Threads with connections and locks of their own, as processes have."""
     rule = RULES[2]
@@ -192,7 +203,7 @@ def test_evaluations_fall_on_the_rungs():
 def test_gather_takes_lanes_from_several_carries():
     def carry(start):
         state = {"w": np.arange(start, start + 6.0).reshape(3, 2), "key": jax.random.split(jax.random.key(start), 3)}
-        return Carry(4, 0, state, {"loss": np.arange(3, dtype=np.float32) + start}, np.full(3, -1, np.int32))
+        return Carry(4, 0, 3, state, {"loss": np.arange(3, dtype=np.float32) + start}, np.full(3, -1, np.int32))
 
     first, second = carry(0), carry(10)
     made = gather([(second, 2), (first, 0), (second, 0), (first, 0)])

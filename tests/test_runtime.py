@@ -5,10 +5,13 @@ import sys
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
+import small
 
 import jsweep
 from jsweep._runtime import limits
+from jsweep._runtime.prng import trial_keys
 from jsweep.engine.input_pipeline import device_memory
 
 PRIVATE = r"jax\._src|jax\.interpreters|jax\.experimental|config\.values\b(?!\()|\._impl\b|\.ctx\b|get_bind_params|backends_are"
@@ -20,6 +23,26 @@ def test_private_names_of_jax_are_in_one_file():
         path.relative_to(package).as_posix() for path in package.rglob("*.py") if re.search(PRIVATE, path.read_text())
     }
     assert found == {"_runtime/jax_internals.py"}
+
+
+def test_nothing_asks_for_the_default_backend_but_for_a_device():
+    """A tile may be for another device than JAX's default one: one that is described alone, or one of several kinds."""
+    sources = Path(jsweep.__file__).parent.rglob("*.py")
+    asking = re.compile(r"default_backend|get_backend\(|jax\.devices\(\)")
+    found = {path.name for path in sources for line in path.read_text().splitlines() if asking.search(line)}
+    assert found <= {"watchdog.py"}  # which advises a user
+
+
+def test_the_keys_of_trials_are_those_that_jax_folds_in():
+    draws = np.random.default_rng(0)
+    root, own = (draws.integers(0, 2**32, shape, np.uint32) for shape in ((2,), (5, 2)))
+    seeds = np.array([[0, 0, 0], [1, 2, 3], [2**32 - 1, 7, 0], [5, 5, 5], [2**31, 1, 2**31]], np.uint32)
+    found = trial_keys(root, seeds, own)
+    assert found.dtype == np.uint32
+    for lane in range(5):
+        for purpose in range(3):
+            expected = small.trial_keys(root, seeds[lane, purpose], own[lane])[purpose]
+            assert found[purpose, lane].tolist() == jax.random.key_data(expected).tolist()
 
 
 def fake_cgroup(folder, monkeypatch, files, own="0::/"):

@@ -6,11 +6,11 @@ import numpy as np
 import optax
 import optax.contrib
 import pytest
-from small import apply, init, make_task, optimizer
+from small import apply, init, make_task, optimizer, trial_keys
 from test_hyperparameters import final_losses
 
 import jsweep as js
-from jsweep._runtime.prng import root_key_data, trial_keys
+from jsweep._runtime.prng import root_key_data
 from jsweep.data.shuffle import batch_indices
 from jsweep.metrics import Metric
 

@@ -20,7 +20,7 @@ from drawn import CLASSES, FEATURES, ROWS, DrawnTask
 from interpreter import interpreted, traced
 
 import jsweep as js
-from jsweep._runtime.prng import config_key_data, root_key_data, step_key, trial_keys
+from jsweep._runtime.prng import config_key_data, root_key_data, step_key
 from jsweep.data.shuffle import batch_indices
 from jsweep.engine.executors.threads import Work
 from jsweep.engine.retrain import retrain
@@ -89,6 +89,15 @@ def compare(drawn: DrawnTask, compiled: bool = False, most: int = 3) -> Comparis
             found.differences += _differences(drawn, program, way, planned, width, expected, found)
     found.differences += _without_effect(prepared, expected)
     return found
+
+
+def keys_of(root: np.ndarray, seed: int, own: np.ndarray) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The keys of a trial for its initialisation, order and noise, as docs/design.md has them."""
+    key = jax.random.fold_in(jax.random.wrap_key_data(root), 0x6A737701)
+    for number in (seed, *own):
+        key = jax.random.fold_in(key, number)
+    init, order, noise = (jax.random.fold_in(key, tag) for tag in (0x6A737702, 0x6A737703, 0x6A737704))
+    return init, order, noise
 
 
 def configs_of(space: Mapping[str, Any], key: int, most: int) -> js.Configs:
@@ -287,8 +296,8 @@ class PlainLoop:
     def train(self, seed: int, data: js.Splits) -> Trained:
         """The trial of one seed."""
         x, y = data.train
-        own = jnp.asarray(config_key_data(config_id(self.given), self.drawn.pairing))
-        init, order, noise = trial_keys(jnp.asarray(root_key_data(self.drawn.key)), jnp.uint32(seed), own)
+        own = config_key_data(config_id(self.given), self.drawn.pairing)
+        init, order, noise = keys_of(root_key_data(self.drawn.key), seed, own)
         words = tuple(int(word) for word in jax.random.key_data(order))
         state, losses, curves = self.init(init), [], {}
         for step, rows in enumerate(batch_indices(words, len(y), self.size, 0, self.length), 1):

@@ -2,10 +2,11 @@
 
     python experiments/faults/kill.py --kills 200
     python experiments/faults/kill.py --kills 200 --processes 2 --sweeps 2
+    python experiments/faults/kill.py --kills 60 --tile 1024 --trials 4096 --steps 200 --longest 20
 
 Each process runs all sweeps of the record, each in an order of its own. New records are begun until there have been as many kills
-as asked for. Each sweep has two compile groups, tiles of four lanes, and a checkpoint at every segment. All trials, all scores
-and the final state of every trial are compared; a process that ends with an error or does not end is a fault.
+as asked for. Each sweep has two compile groups, tiles of four lanes unless said, and a checkpoint at every segment. All trials,
+all scores and the final state of every trial are compared; a process that ends with an error or does not end is a fault.
 """
 
 import argparse
@@ -126,6 +127,8 @@ def main():
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--sweeps", type=int, default=1, help="sweeps of one record")
     parser.add_argument("--trials", type=int, default=160, help="of each sweep")
+    parser.add_argument("--tile", type=int, default=4, help="lanes of a tile")
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--longest", type=float, default=5.0, help="longest time in seconds before a process is killed")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
@@ -133,7 +136,10 @@ def main():
     names = [f"mixed{number}" for number in range(given.sweeps)]
 
     def orders(store, processes):
-        sweeps = [mixed(store, given.trials, steps=400, every=20, name=name, checkpoints="all") for name in names]
+        sweeps = [
+            mixed(store, given.trials, given.steps, every=20, name=name, tile=given.tile, checkpoints="all")
+            for name in names
+        ]
         return [sweeps[n % len(sweeps) :] + sweeps[: n % len(sweeps)] for n in range(processes)]
 
     with tempfile.TemporaryDirectory() as folder:

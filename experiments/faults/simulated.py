@@ -24,6 +24,7 @@ from jsweep.storage.checkpoints import (
     write_checkpoint,
 )
 from jsweep.storage.ledger import Reply
+from jsweep.storage.records import Position
 from jsweep.storage.standing import ENDED, Wanted, recorded_of, resumes_from
 
 EVERY, UNIT = 10, 5  # steps between evaluations; steps that are trained at a time
@@ -207,7 +208,7 @@ class Process:
         tile = f"{zlib.crc32(f'{self.claims.sweep} {ids} {finished}'.encode()):016x}"
         content = {"state": np.array([states[trial] for trial in ids], np.int64)}
         file = file_name(self.name, next(self.numbers))
-        digest = write_checkpoint(self.folder, file, content, step=step, since=0, trials=ids)
+        digest = write_checkpoint(self.folder, file, content, Position(step, 0, 2), ids)
         return [Checkpoint(one, step, file, digest, ids, finished) for one in (ids if finished else [tile])]
 
     def resume(self, mine):

@@ -12,12 +12,13 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int32, PyTree
 
 from jsweep.storage.arrays import named_arrays, restore
+from jsweep.storage.records import Position
 
 
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=("state", "sums", "first_nonfinite_step"),
-    meta_fields=("step", "since"),  # the same for all lanes
+    meta_fields=("step", "since", "width"),  # the same for all lanes
 )
 @dataclass(frozen=True)
 class Carry:
@@ -26,6 +27,7 @@ class Carry:
     Attributes:
         step: the steps trained so far, the same in every lane.
         since: the step after which ``sums`` began.
+        width: the lanes of the tile that trained it, however many of them it has: only tiles of that width go on from it.
         state: the task's state.
         sums: of every training metric, the sum over the steps from ``since`` to ``step``.
         first_nonfinite_step: the first step with a training metric that was infinite or NaN, counted from 0; -1 for none.
@@ -33,9 +35,15 @@ class Carry:
 
     step: int
     since: int
+    width: int
     state: PyTree
     sums: Mapping[str, Float[ArrayLike, "*lanes"]]
     first_nonfinite_step: Int32[ArrayLike, "*lanes"]
+
+    @property
+    def position(self) -> Position:
+        """Where it stands."""
+        return Position(self.step, self.since, self.width)
 
     @property
     def lanes(self) -> int:
@@ -54,13 +62,13 @@ def split(carry: Carry) -> list[Carry]:
 
 
 def stack(carries: Sequence[Carry]) -> Carry:
-    """Single lanes, as `take` returns them, as one carry; ValueError where they stand at different steps."""
+    """Single lanes, as `take` returns them, as one carry; ValueError where their positions differ."""
     _check_alike(carries)
     return jax.tree.map(lambda *leaves: _numpy_or_jax(leaves).stack(leaves), *carries)
 
 
 def merge(carries: Sequence[Carry]) -> Carry:
-    """Carries one behind the other along their lanes; ValueError where they stand at different steps."""
+    """Carries one behind the other along their lanes; ValueError as of `stack`."""
     _check_alike(carries)
     return jax.tree.map(lambda *leaves: _numpy_or_jax(leaves).concatenate(leaves), *carries)
 
@@ -74,7 +82,7 @@ def clone(carry: Carry, lanes: Sequence[int]) -> Carry:
 def gather(lanes: Sequence[tuple[Carry, int]]) -> Carry:
     """A carry on the host whose lane i is a lane of another carry, given as (carry, its lane).
 
-    ValueError where they stand at different steps.
+    ValueError as of `stack`.
     """
     places: dict[int, list[int]] = {}
     for place, (carry, _) in enumerate(lanes):
@@ -103,14 +111,13 @@ def to_arrays(carry: Carry) -> dict[str, np.ndarray]:
 
 
 def from_arrays(
-    arrays: Mapping[str, np.ndarray], since: int, step: int, state: PyTree, metrics: Sequence[str]
+    arrays: Mapping[str, np.ndarray], position: Position, state: PyTree, metrics: Sequence[str]
 ) -> Carry | None:
     """The carry of which `to_arrays` gave ``arrays``; None if they are not those of the program.
 
     Args:
         arrays: the arrays by name.
-        since: the carry's ``since``.
-        step: the carry's ``step``.
+        position: where the carry stands.
         state: the shapes of one lane's state.
         metrics: the program's training metrics.
     """
@@ -127,13 +134,15 @@ def from_arrays(
         return None
     if any(len(leaf) != len(first) for leaf in jax.tree.leaves(restored)):
         return None
-    return Carry(step, since, restored, known, first)
+    return Carry(*position, restored, known, first)
 
 
 def _check_alike(carries: Sequence[Carry]) -> None:
-    positions = {(carry.step, carry.since) for carry in carries}
+    positions = {carry.position for carry in carries}
     if len(positions) != 1:
-        raise ValueError(f"lanes at {len(positions)} different positions cannot share a carry: {sorted(positions)}.")
+        raise ValueError(
+            f"lanes at {len(positions)} different positions cannot share a carry: {sorted(map(tuple, positions))}."
+        )
 
 
 def _numpy_or_jax(leaves: Sequence[Array | np.ndarray]) -> ModuleType:

@@ -29,7 +29,8 @@ class Parking:
         """What the tile goes on from."""
         with self._lock:
             lanes = [self._lanes[trial.id] for trial in tile.lanes if trial.id in self._lanes]
-        if len(lanes) == tile.width and len({(carry.step, carry.since) for carry, _ in lanes}) == 1:
+        positions = {carry.position for carry, _ in lanes}
+        if len(lanes) == tile.width and len(positions) == 1 and positions.pop().width == tile.width:
             return gather(lanes)
         return self.checkpointing.resume(group, tile)
 

@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int32, Num, PyTree, UInt32
 
 from jsweep._runtime.backend import compilation_cache, reductions_are_correct
-from jsweep._runtime.prng import step_key, trial_keys
+from jsweep._runtime.prng import GENERATOR, step_key
 from jsweep.data.arrays import count_examples
 from jsweep.data.splits import train_like
 from jsweep.engine.concurrency import Program, in_background, interruptible, must_run_alone
@@ -23,6 +23,8 @@ from jsweep.planning import Group
 from jsweep.task.task import Task
 
 STEPS_PER_CALL = 256  # the most steps that one call of the training program takes; its argument says how many
+
+FEW_EXAMPLES = 128  # of a split that each lane has a copy of; see `_sharing`. XLA was measured to need it below 64
 
 _Form = Callable[[Callable[..., PyTree]], Callable[..., PyTree]]  # what rewrites a function of all lanes
 
@@ -59,7 +61,7 @@ class Steps(NamedTuple):
 class TileProgram:
     """The three compiled programs of a tile, for one device.
 
-    - ``init(root, seeds, config_data, values) -> state, noise, order, watched``: which leaves of each lane's state are finite
+    - ``init(keys, values) -> state, watched``: which leaves of each lane's state are finite
     - ``train(lanes, state, tally, batches, steps) -> state, sums, first_nonfinite_step``
     - ``evaluate(values, state, watched, split) -> {metric: (C,)}, sound``, where ``sound`` says whether what is watched is
       finite still; where there are folds ``evaluate(values, state, watched, rows, split)``, with the rows of ``split`` that
@@ -93,9 +95,9 @@ class LoweredTile:
 
     def compile(self) -> TileProgram:
         """Compile all three programs, or load them from the compilation cache."""
-        train = in_background(lambda: compile_program(self.train, self.device))  # as long as the other two together
-        init, evaluate = compile_program(self.init, self.device), compile_program(self.evaluate, self.device)
-        return TileProgram(init, train.result(), evaluate, self.width)
+        init = in_background(lambda: compile_program(self.init, self.device))  # about as long as the other two together
+        train, evaluate = compile_program(self.train, self.device), compile_program(self.evaluate, self.device)
+        return TileProgram(init.result(), train, evaluate, self.width)
 
 
 def compile_program(lowered: jax.stages.Lowered, device: jax.Device) -> Program:
@@ -158,11 +160,9 @@ def _shardings_over_mesh(task: Task, group: Group, shapes: "_Shapes", device: ja
 
 
 def _lower_init(task: Task, group: Group, shapes: "_Shapes") -> jax.stages.Lowered:
-    where = (shapes.state_shardings, *[shapes.where] * 3)
+    where = (shapes.state_shardings, shapes.where)
     kept: dict[str, Any] = {} if task.mesh is None else {"out_shardings": where}
-    return jax.jit(_init(group, shapes.width), **kept).lower(
-        shapes.array((2,), jnp.uint32), shapes.array((shapes.width, 3), jnp.uint32), shapes.noise, shapes.values
-    )
+    return jax.jit(_init(group, shapes.width), **kept).lower(shapes.noise, shapes.values)
 
 
 def lower_train(
@@ -261,14 +261,31 @@ def over_lanes(function: Callable[..., PyTree], width: int, shared: int = 0) -> 
     return alone
 
 
-def _init(group: Group, width: int) -> Callable[..., PyTree]:
-    def init(root: Array, seeds: Array, config_data: Array, values: Mapping[str, Array]) -> PyTree:
-        def one(seeds: Array, data: Array, values: Mapping[str, Array]) -> PyTree:
-            for_init, order, noise = trial_keys(root, seeds, data)
-            state = group.traced.run_init(values, for_init)
-            return state, jax.random.key_data(noise), jax.random.key_data(order), _finite_leaves(state)
+def _sharing(function: Callable[..., PyTree], width: int, in_form: _Form) -> Callable[..., PyTree]:
+    """``function`` over the lane axis of all arguments but the last, of which each lane has a copy where bits are promised.
 
-        return over_lanes(one, width)(seeds, config_data, values)
+    The product of one array with the weights of all lanes would be a single one, with the lanes side by side in its columns.
+    XLA's CPU backend cuts these into pieces, and adds in another order in a piece that is shorter: a lane's bits would depend
+    on its place.
+    """
+    if in_form is _as_written or width == 1:
+        return in_form(over_lanes(function, width, shared=1))
+
+    def copied(*args: PyTree) -> PyTree:
+        own = jax.tree.map(lambda a: jnp.broadcast_to(a, (width, *a.shape)), args[-1])
+        own = jax.lax.optimization_barrier(own)  # else XLA makes it one product again
+        return in_form(over_lanes(function, width))(*args[:-1], own)
+
+    return copied
+
+
+def _init(group: Group, width: int) -> Callable[..., PyTree]:
+    def init(keys: Array, values: Mapping[str, Array]) -> PyTree:
+        def one(key: Array, values: Mapping[str, Array]) -> PyTree:
+            state = group.traced.run_init(values, jax.random.wrap_key_data(key, impl=GENERATOR))
+            return state, _finite_leaves(state)
+
+        return over_lanes(one, width)(keys, values)
 
     return init
 
@@ -288,7 +305,7 @@ def _train(group: Group, width: int, in_form: _Form) -> Callable[..., PyTree]:
 
             indices = jax.lax.dynamic_index_in_dim(batches.rows, i, axis=0, keepdims=False)
             seen = gather(indices) if group.shared else indices
-            all_lanes = in_form(over_lanes(one, width, shared=int(group.shared)))
+            all_lanes = _sharing(one, width, in_form) if group.shared else in_form(over_lanes(one, width))
             state, metrics = all_lanes(lanes.values, lanes.noise, state, seen)
             sums = {name: sums[name] + metrics[name].astype(sums[name].dtype) for name in sums}
             for value in metrics.values():
@@ -339,7 +356,8 @@ def _evaluate(
         def one(*args: PyTree) -> dict[str, Num[Array, ""]]:
             return {name: _recorded(jnp.asarray(value)) for name, value in function(*args).items()}
 
-        return in_form(over_lanes(one, width, shared=1))(*args)
+        few = count_examples(args[-1]) < FEW_EXAMPLES
+        return (_sharing(one, width, in_form) if few else in_form(over_lanes(one, width, shared=1)))(*args)
 
     return evaluate
 

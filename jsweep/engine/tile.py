@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, PyTree, UInt32
 
-from jsweep._runtime.prng import SOURCES, config_key_data
+from jsweep._runtime.prng import SOURCES, config_key_data, trial_keys
 from jsweep.engine.carry import Carry
 from jsweep.engine.input_pipeline import InputPipeline
 from jsweep.engine.placement import placement
@@ -113,6 +113,8 @@ def train_tile(
         begin: the carry of a checkpoint to resume from; None starts from the seeds. Trials that end where it stands are
             evaluated there.
     """
+    if begin is not None and begin.width != tile.width:  # other widths are other programs, and give other bits
+        raise ValueError(f"a tile of {tile.width} lanes cannot go on from one of {begin.width}.")
     for piece in tile.pieces(0 if begin is None else begin.step):
         for segment in train_tile(context, piece, begin):
             begin = segment.carry
@@ -120,7 +122,7 @@ def train_tile(
     if begin is not None:
         state = jax.tree.map(lambda leaf, begun: jax.device_put(leaf, begun.sharding), begin.state, carry.state)
         sums, first = jax.device_put((begin.sums, begin.first_nonfinite_step), context.where)
-        carry = Carry(begin.step, begin.since, state, sums, first)
+        carry = Carry(*begin.position, state, sums, first)
     every = context.setting.evaluate_every
     more = {step for trial in tile.trials for step in context.also.get(trial.id, ()) if step % every}
     ends_here = begin is not None and any(trial.steps == carry.step for trial in tile.trials)
@@ -151,13 +153,11 @@ def _start(context: TileContext, tile: Tile) -> _Start:
     folds = setting.task.data.folds
     seeds = np.array([trial.seed // (folds.count if folds else 1) for trial in tile.lanes], np.uint32)
     seeds = seeds[:, None] * np.array([source in setting.vary for source in SOURCES], np.uint32)
-    # The compiled program puts small arrays on its device.
-    state, noise, order, watched = context.program.init(setting.root, seeds, config_data, values)
-    pipeline = InputPipeline(
-        setting.task, group, tile.lanes, np.asarray(order), resident=context.data.train, window=context.window
-    )
-    carry = Carry(0, 0, state, _zero_sums(context), np.full(tile.width, -1, np.int32))
-    return _Start(Lanes(values, noise), watched, carry, pipeline)
+    for_init, order, noise = trial_keys(setting.root, seeds, config_data)
+    state, watched = context.program.init(jax.device_put(for_init, context.where), values)
+    pipeline = InputPipeline(setting.task, group, tile.lanes, order, resident=context.data.train, window=context.window)
+    carry = Carry(0, 0, tile.width, state, _zero_sums(context), np.full(tile.width, -1, np.int32))
+    return _Start(Lanes(values, jax.device_put(noise, context.where)), watched, carry, pipeline)
 
 
 def _train_to(stop: int, context: TileContext, lanes: Lanes, carry: Carry, pipeline: InputPipeline) -> Carry:
@@ -175,7 +175,7 @@ def _train_to(stop: int, context: TileContext, lanes: Lanes, carry: Carry, pipel
         jax.block_until_ready(before)  # while one call runs the next is prepared, and no more wait
         context.on_call()
         step += count
-    return Carry(step, since, state, sums, first)
+    return Carry(step, since, carry.width, state, sums, first)
 
 
 def _zero_sums(context: TileContext) -> dict[str, Float[np.ndarray, " lanes"]]:

@@ -52,7 +52,10 @@ class Checkpointing:
         return self.store.folder
 
     def resume(self, group: Group, tile: Tile) -> Carry | None:
-        """What a tile's trials resume from: the latest intact checkpoint of all of them, or None for their seeds."""
+        """What a tile's trials resume from: the latest intact checkpoint of all of them, or None for their seeds.
+
+        A checkpoint of tiles of another width is of another program.
+        """
         self._since[self._id(tile)] = time.monotonic()
         ends = {trial.id: trial.steps for trial in tile.trials}
         states = self.store.states(self.sweep, list(ends))
@@ -69,7 +72,7 @@ class Checkpointing:
             there = replace(tile, trials=tile.before(step))
             if all(trial.id in lanes for trial in there.trials):
                 found = [lanes[trial.id] for trial in there.lanes]
-                if len({lane.since for lane in found}) == 1:
+                if {(lane.since, lane.width) for lane in found} == {(found[0].since, tile.width)}:
                     return stack(found)
         return None
 
@@ -119,7 +122,7 @@ class Checkpointing:
 
     def _write(self, tile: str, carry: Carry, trials: list[str], arrays: Mapping[str, np.ndarray]) -> Checkpoint:
         name, step = file_name(self.owner, next(self._numbers)), carry.step
-        sha256 = write_checkpoint(self.folder, name, arrays, step=step, since=carry.since, trials=trials)
+        sha256 = write_checkpoint(self.folder, name, arrays, carry.position, trials)
         return Checkpoint(tile, step, name, sha256, trials, finished=False)
 
     def _lanes(self, rows: Sequence[Checkpoint], group: Group) -> dict[str, Carry]:
@@ -141,7 +144,7 @@ class Checkpointing:
                     stacklevel=2,
                 )
             return {}
-        carry = from_arrays(*found, row.step, group.traced.state, group.traced.train_metrics)
+        carry = from_arrays(*found, group.traced.state, group.traced.train_metrics)
         return {} if carry is None or carry.lanes < len(row.trials) else dict(zip(row.trials, split(carry)))
 
     def _id(self, tile: Tile) -> str:

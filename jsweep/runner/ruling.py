@@ -171,7 +171,9 @@ def make_ruling(
     widths = []
     for group in prepared.groups:
         recorded = next((known[t.id].width for t in group.trials if t.id in known and known[t.id].width), None)
-        widths.append(choose_width(setting.task, group, recorded, prepared.sweep.tile, workers))
+        if recorded is None:  # else lanes could not go on from what is recorded
+            recorded = choose_width(setting.task, group, None, prepared.sweep.tile, workers)
+        widths.append(recorded)
     starts: dict[str, int] = {}
     for checkpoint in store.checkpoints(record.key):  # those of the most steps first
         for trial in checkpoint.trials:

@@ -17,7 +17,7 @@ import ml_dtypes
 import numpy as np
 
 from jsweep.errors import StoreError
-from jsweep.storage.records import Checkpoint
+from jsweep.storage.records import Checkpoint, Position
 
 _NAME = re.compile(r"([0-9a-f]{32})-[0-9]{1,18}\.safetensors")  # whose it is, and a number: no name is used twice
 _DTYPE = "dtype of "  # metadata of arrays whose type safetensors does not know from NumPy: they are stored as bytes
@@ -41,7 +41,7 @@ def owner_of(name: str) -> str | None:
 
 
 def write_checkpoint(
-    folder: Path, name: str, arrays: Mapping[str, np.ndarray], *, step: int, since: int, trials: Sequence[str]
+    folder: Path, name: str, arrays: Mapping[str, np.ndarray], position: Position, trials: Sequence[str]
 ) -> str:
     """Write a checkpoint file, so that it is on the disk when this returns.
 
@@ -49,8 +49,7 @@ def write_checkpoint(
         folder: The folder of the store's checkpoints, created if it does not exist.
         name: A name from `file_name` that was not used before.
         arrays: The arrays by name, each with the trials on its leading axis.
-        step: The steps trained.
-        since: The step after which the sums of training metrics began.
+        position: Where its lanes stand.
         trials: The ids of the trials.
 
     Returns:
@@ -59,7 +58,10 @@ def write_checkpoint(
     Raises:
         StoreError: If the file cannot be written.
     """
-    content = to_bytes(arrays, {"step": str(step), "since": str(since), "trials": json.dumps(list(trials))})
+    content = to_bytes(
+        arrays,
+        {**{name: str(number) for name, number in position._asdict().items()}, "trials": json.dumps(list(trials))},
+    )
     try:
         if not folder.exists():
             folder.mkdir(exist_ok=True)
@@ -73,7 +75,7 @@ def write_checkpoint(
     return hashlib.sha256(content).hexdigest()
 
 
-def read_checkpoint(folder: Path, row: Checkpoint) -> tuple[dict[str, np.ndarray], int] | None:
+def read_checkpoint(folder: Path, row: Checkpoint) -> tuple[dict[str, np.ndarray], Position] | None:
     """Read a checkpoint file.
 
     Args:
@@ -81,8 +83,8 @@ def read_checkpoint(folder: Path, row: Checkpoint) -> tuple[dict[str, np.ndarray
         row: The row that names it; a name that `file_name` does not give is treated as missing.
 
     Returns:
-        Its arrays by name, and the step after which the sums began; None if it is missing, damaged or not a checkpoint, or
-        is not what the row says.
+        Its arrays by name, and where its lanes stand; None if it is missing, damaged or not a checkpoint, or is not what
+        the row says.
     """
     if owner_of(row.file) is None:
         return None  # a store from elsewhere must not name other files
@@ -94,10 +96,10 @@ def read_checkpoint(folder: Path, row: Checkpoint) -> tuple[dict[str, np.ndarray
         return None
     try:
         arrays, texts = from_bytes(content)
-        trials, since = json.loads(texts["trials"]), texts["since"]
-        agrees = texts["step"] == str(row.step) and len(trials) == len(row.trials) and len(since) < 19
+        trials, position = json.loads(texts["trials"]), Position(*(_number(texts[name]) for name in Position._fields))
+        agrees = position.step == row.step and len(trials) == len(row.trials)
         if agrees and all(own in ("", trial) for own, trial in zip(row.trials, trials)):  # "": it was dropped
-            return arrays, int(since)
+            return arrays, position
     except _INVALID:
         pass
     return None
@@ -150,6 +152,12 @@ def from_bytes(content: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     except (*_INVALID, SafetensorError) as error:
         raise ValueError(f"not a checkpoint: {error}") from error
     return arrays, texts
+
+
+def _number(text: str) -> int:
+    if len(text) > 18:
+        raise ValueError(f"a number of {len(text)} digits")
+    return int(text)
 
 
 def _dtype(name: str) -> np.dtype:

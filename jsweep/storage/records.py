@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from jsweep._runtime.types import Value
 
@@ -100,6 +100,18 @@ class Copy:
     config_id: str
     source: str  # a config's id
     values: Mapping[str, int | float]
+
+
+class Position(NamedTuple):
+    """Where the lanes of a tile stand, which those that go on in one tile have in common.
+
+    ``step`` are the steps trained, ``since`` the step after which the sums of training metrics began, and ``width`` the lanes
+    of the tile that trained them.
+    """
+
+    step: int
+    since: int
+    width: int
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from jsweep.engine.tile import OnDevice, Segment, Setting, TileContext, train_ti
 from jsweep.errors import JsweepError
 from jsweep.planning import Group, Tile
 from jsweep.planning.grouping import Traces
-from jsweep.storage.records import Score
+from jsweep.storage.records import Position, Score
 from jsweep.task.task import Task
 
 KEPT = 2  # tasks, and parts of sweeps, that a process keeps
@@ -55,8 +55,7 @@ Analyse = Callable[[Traces], tuple[Setting, Sequence[Group]]]
 class Saved:
     """A carry as arrays by name, as a checkpoint has it."""
 
-    step: int
-    since: int
+    position: Position
     arrays: Mapping[str, np.ndarray] = field(repr=False)
 
 
@@ -281,10 +280,10 @@ def _piece(segment: Segment, job: Job, out_of_time: bool) -> Piece:
     carry = segment.carry
     goes_on = carry.step == job.tile.until or (out_of_time and not segment.last)
     wanted = goes_on or (job.keeps_ended and any(score.finished for score in segment.scores))
-    saved = Saved(carry.step, carry.since, to_arrays(carry)) if wanted else None
+    saved = Saved(carry.position, to_arrays(carry)) if wanted else None
     return Piece(segment.scores, carry.step, carry.since, segment.last, segment.steps_done, saved)
 
 
 def from_saved(saved: Saved, group: Group) -> Carry | None:
     """A carry as it was; None where it is not of the group's program."""
-    return from_arrays(saved.arrays, saved.since, saved.step, group.traced.state, group.traced.train_metrics)
+    return from_arrays(saved.arrays, saved.position, group.traced.state, group.traced.train_metrics)

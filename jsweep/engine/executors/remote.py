@@ -171,7 +171,7 @@ class _Driver:
     def _begin(self, number: int, tile: Tile) -> None:
         share = self.work[number]
         carry = self.checkpointing.resume(share.group, tile)
-        begin = None if carry is None else Saved(carry.step, carry.since, to_arrays(carry))
+        begin = None if carry is None else Saved(carry.position, to_arrays(carry))
         if number not in self.names:
             self.names[number] = group_name(share.group)
         job = Job(
@@ -225,7 +225,7 @@ class _Driver:
         for piece in done.pieces:
             if self.claims.lost(tile.trials):
                 return
-            segment = self._segment(number, piece)
+            segment = self._segment(number, tile.width, piece)
             flight.finished |= {score.trial for score in piece.scores if score.finished}
             leaves = self.stop.is_set() and piece is done.pieces[-1]
             saved = () if piece.saved is None else self.checkpointing.save(tile, segment, leaves)
@@ -251,10 +251,10 @@ class _Driver:
                 "versions on all machines, and make the task depend on its config alone."
             )
 
-    def _segment(self, number: int, piece: Piece) -> Segment:
+    def _segment(self, number: int, width: int, piece: Piece) -> Segment:
         carry = None if piece.saved is None else from_saved(piece.saved, self.work[number].group)
         if carry is None:
-            carry = Carry(piece.step, piece.since, None, {}, np.zeros(0, np.int32))
+            carry = Carry(piece.step, piece.since, width, None, {}, np.zeros(0, np.int32))
         return Segment(piece.scores, carry, piece.last, piece.steps_done)
 
     def _failed(self, flight: _Flight, problem: Problem, compiled: bool) -> Iterator[Event]:
