@@ -13,10 +13,11 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int32, Num, PyTree, UInt32
 
 from jsweep._runtime.backend import compilation_cache, reductions_are_correct
+from jsweep._runtime.lapack import use_one_lapack_thread
 from jsweep._runtime.prng import step_key, trial_keys
 from jsweep.data.arrays import count_examples
 from jsweep.data.splits import train_like
-from jsweep.engine.concurrency import Program, in_background, interruptible, must_run_alone
+from jsweep.engine.concurrency import Program, in_background, interruptible, lapack_hangs, uses_lapack
 from jsweep.engine.layout import optimize_layout
 from jsweep.engine.placement import placement
 from jsweep.planning import Group
@@ -100,7 +101,10 @@ class LoweredTile:
 
 def compile_program(lowered: jax.stages.Lowered, device: jax.Device) -> Program:
     """Compile one program for ``device``, or load it from the compilation cache."""
-    return Program(interruptible(lambda: compile_lowered(lowered, device)), must_run_alone(lowered, device.platform))
+    lapack = uses_lapack(lowered, device.platform)
+    if lapack:
+        use_one_lapack_thread()
+    return Program(interruptible(lambda: compile_lowered(lowered, device)), runs_alone=lapack and lapack_hangs())
 
 
 def compile_lowered(lowered: jax.stages.Lowered, device: jax.Device) -> jax.stages.Compiled:
