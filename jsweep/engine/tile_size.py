@@ -110,12 +110,12 @@ def why_width(task: Task, group: Group, wanted: int | str, width: int) -> str:
         )
         why, found = f"guessed from the model, as {rule}; tile='measure' times it", guess_width(group)
     few = f"; fewer than {found}, so that {len(group.trials)} trials make {LEAST_TILES} tiles" if width < found else ""
-    return why + few + ("; of one seed, so that the lanes share their batches" if group.shared else "")
+    return why + few
 
 
 def for_few(width: int, group: Group) -> int:
-    """``width``, or the largest smaller power of two that makes `LEAST_TILES` tiles, of which one is more than half full."""
-    while width > 1 and (group.count_tiles(width) < LEAST_TILES or width >= 2 * group.most_lanes):
+    """``width``, or the largest smaller power of two that makes `LEAST_TILES` tiles of the group's trials."""
+    while width > 1 and width * (LEAST_TILES - 1) >= len(group.trials):
         width = 1 << ((width - 1).bit_length() - 1)
     return width
 

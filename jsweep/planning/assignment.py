@@ -32,7 +32,7 @@ class Annotations:
 class RecordedRoles:
     """What the record of a sweep has settled: each name's kind and reason, its lane types, and what sizes are padded to.
 
-    ``programs`` are the digests of the programs that it has, ``shared`` of those whose lanes share their batches.
+    ``programs`` are the digests of the programs that it has.
     """
 
     kinds: Mapping[str, str] = field(default_factory=dict)
@@ -40,7 +40,6 @@ class RecordedRoles:
     types: Mapping[str, Sequence[str]] = field(default_factory=dict)
     buckets: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     programs: frozenset[str] = frozenset()
-    shared: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

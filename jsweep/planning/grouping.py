@@ -24,7 +24,6 @@ from jsweep.planning.lane_types import INT, LaneType, exceeds
 from jsweep.planning.numbers import why_not_numbers
 from jsweep.planning.padding import why_rows_mix
 from jsweep.planning.roles import ENGINE_NAMES, Role, RoleKind, reason_of, user_frame
-from jsweep.planning.sharing import programs_that_share
 from jsweep.planning.traced import LaneFunctions, Traced, retracing, trace
 from jsweep.space import config_id, format_value
 from jsweep.storage.records import Trial
@@ -72,7 +71,7 @@ def make_groups(
     *,
     annotations: Annotations | None = None,
     recorded: RecordedRoles | None = None,
-    share_batches: bool | None = False,
+    share_batches: bool = False,
     traces: Traces | None = None,
 ) -> Grouped:
     """Split trials into compile groups by abstract tracing; nothing is compiled.
@@ -82,7 +81,7 @@ def make_groups(
         trials: the trials.
         annotations: what the space says of its names.
         recorded: what the record of the sweep holds, which is kept.
-        share_batches: whether the lanes of a tile share their batches; None where they are enough. See `programs_that_share`.
+        share_batches: the lanes of a tile share their batches, except where batch sizes are lanes.
         traces: those made for other trials of the task, to which this adds its own.
 
     Returns:
@@ -100,7 +99,8 @@ def make_groups(
         groups = []
         for draft in drafts:
             members = tuple(trial for number in draft.members for trial in planner.trials_of[number])
-            group = Group(draft.static, draft.lanes, members, draft.rows, draft.traced, varying=draft.varying)
+            shared = share_batches and "batch_size" not in draft.lanes
+            group = Group(draft.static, draft.lanes, members, draft.rows, draft.traced, shared, draft.varying)
             groups += _by_fold_size(task, group)
     untraceable = {t.id: error for number, error in failed.items() for t in planner.trials_of[number]}
     for number, error in failed.items():
@@ -109,12 +109,8 @@ def make_groups(
         raise next(iter(untraceable.values()))
     check_repeatable(task, groups, recorded.programs)
     order = {trial.id: place for place, trial in enumerate(trials)}
-    shared = programs_that_share(groups, share_batches, recorded)
-    ordered = tuple(
-        replace(g, trials=tuple(sorted(g.trials, key=lambda t: order[t.id])), shared=g.identity.digest in shared)
-        for g in groups
-    )
-    return Grouped(ordered, planner.roles(drafts), untraceable)
+    groups = [replace(g, trials=tuple(sorted(g.trials, key=lambda t: order[t.id]))) for g in groups]
+    return Grouped(tuple(groups), planner.roles(drafts), untraceable)
 
 
 def _by_fold_size(task: Task, group: Group) -> list[Group]:

@@ -127,10 +127,6 @@ class Group:
             tiles += [Tile(tuple(longest_first[k : k + width]), width) for k in cuts]
         return sorted(tiles, key=lambda tile: -tile.trials[0].steps)
 
-    def count_tiles(self, width: int) -> int:
-        """How many `tiles` of ``width`` lanes there are."""
-        return sum(-(-len(trials) // width) for trials in self._that_may_meet())
-
     @property
     def most_lanes(self) -> int:
         """The most trials that one tile can hold."""

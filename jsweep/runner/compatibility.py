@@ -209,7 +209,6 @@ def _merged(known: JsonObject, prepared: Prepared) -> JsonObject:
         "lane_types": {n: _union(types.get(n, []), mine) for n, mine in {**types, **now["lane_types"]}.items()},
         "buckets": {n: _by_value(pairs, buckets.get(n, [])) for n, pairs in {**buckets, **now["buckets"]}.items()},
         "programs": {**known.get("programs", {}), **now["programs"]},
-        "shared": _union(known.get("shared", []), now["shared"]),
     }
 
 
@@ -234,7 +233,6 @@ def _settings(prepared: Prepared) -> dict[str, Any]:
         "lane_types": {r.name: _union([], [kind_of_lane(lane) for lane in r.types]) for r in roles if r.types},
         "buckets": {r.name: sorted(map(list, r.buckets.items())) for r in roles if r.buckets is not None},
         "programs": {group.identity.digest: _programs(group.identity) for group in prepared.groups},
-        "shared": _union([], [group.identity.digest for group in prepared.groups if group.shared]),
         **describe_search(prepared),
         **_folds(prepared.sweep.task.data.folds),
     }

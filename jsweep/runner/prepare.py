@@ -19,7 +19,6 @@ from jsweep.planning.grouping import Grouped, Traces
 from jsweep.planning.identity import data_hash, test_hash
 from jsweep.planning.roles import ENGINE_NAMES
 from jsweep.planning.trained_hyperparameters import trained_hyperparameters
-from jsweep.planning.trials import seed_list
 from jsweep.results.objective import DEFAULT_METRIC, Objective, check_recorded
 from jsweep.runner.clones import with_clones
 from jsweep.runner.judge import check_rungs
@@ -158,23 +157,9 @@ def group_trials(
         trials,
         annotations=_annotations(configs),
         recorded=RecordedRoles() if record is None else recorded_roles(record),
-        share_batches=_share_batches(sweep),
+        share_batches=sweep.share_batches,
         traces=traces,
     )
-
-
-def _share_batches(sweep: Sweep) -> bool | None:
-    """Whether lanes are to share their batches; None where it is left to the planner.
-
-    A given width makes fresh records of a sweep equal to the bit however many trials it has, so there nothing is chosen; and
-    a rule or a search, which leave few trials of a seed at a time, would leave lanes of several seeds empty.
-    """
-    if sweep.share_batches is not None:
-        return sweep.share_batches
-    one_seed = len(seed_list(sweep.seeds)) == 1
-    few = not one_seed and (sweep.rule is not None or isinstance(sweep.configs, Search))
-    apart = isinstance(sweep.tile, int) or sweep.pairing != "common" or sweep.task.mesh is not None
-    return False if apart or few else None
 
 
 def setting_of(sweep: Sweep, trials: tuple[Trial, ...], record: SweepRecord | None) -> Setting:
@@ -196,7 +181,7 @@ def recorded_roles(record: SweepRecord) -> RecordedRoles:
         buckets = {
             str(name): {int(value): int(size) for value, size in pairs} for name, pairs in settings["buckets"].items()
         }
-        programs, shared = frozenset(map(str, settings["programs"])), frozenset(map(str, settings["shared"]))
+        programs = frozenset(map(str, settings["programs"]))
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise StoreError(
             f"the record's settings of the sweep {record.name!r} are damaged ({type(error).__name__}: {error}): "
@@ -209,7 +194,6 @@ def recorded_roles(record: SweepRecord) -> RecordedRoles:
         types,
         buckets,
         programs,
-        shared,
     )
 
 

@@ -53,10 +53,8 @@ class Sweep:
         vary: what the seed of a trial decides, some of ``("init", "order", "noise")``: its initialisation, the order of its
             examples and what its steps draw. What is left out is that of seed 0 in every trial, so that the spread over
             seeds is due to the others alone.
-        share_batches: True trains in tiles of one seed, whose lanes see the same batches, gathered once for all of them: up
-            to three times as fast where the first layer is most of the model, but with few configs a seed it leaves lanes
-            empty. None does so where there is one seed, or enough configs under each to fill tiles and no rule or search,
-            unless ``tile`` is a number, batch sizes are lanes, or the model convolves. A program stays as it was recorded.
+        share_batches: True trains in tiles of one seed, whose lanes see the same batches, gathered once for all of them.
+            It is faster for layers of fewer than 32 units and many configs a seed; with few it leaves lanes empty.
         rule: decides between evaluations which configs stop, from `jsweep.rules` or a function of your own; None trains all to
             their ends. A trial that stops has trained as it would have without the rule: its schedule sees its whole length
             and is cut. The rule judges by the objective, and its configs, seeds and lengths cannot change once it is run.
@@ -83,7 +81,7 @@ class Sweep:
     key: Key = 0
     pairing: Pairing = "common"
     vary: Source | Sequence[Source] = SOURCES
-    share_batches: bool | None = None
+    share_batches: bool = False
     rule: Rule | Decide | None = None
     tile: int | Literal["auto", "measure"] = "auto"
     checkpoints: CheckpointPolicy = "running"

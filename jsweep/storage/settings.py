@@ -88,7 +88,6 @@ _CHECKS: Mapping[str, Check] = {
     "lane_types": _dict(_list(_is_text)),
     "buckets": _dict(_list(_list(_is_whole, 2))),  # a size and what it is padded to
     "programs": _dict(_list(_is_function, 3)),  # init, step and evaluate
-    "shared": _list(_is_text),  # digests of programs
     "seconds": _is_number,
     "stop_requests": _is_whole,
     "copies": _list(_is_copy),
