@@ -143,7 +143,7 @@ def measure_width(task: Task, group: Group, workers: Sequence[jax.Device]) -> in
         if width > 1 and (width * group.lane_bytes > 64 * L2_BYTES or row_bytes > MOST_ROW_BYTES):
             break
         program = compile_program(lower_train(task, group, width, device, examples), device)
-        timed[width] = _timing(program, group, width, train, workers)
+        timed[width] = timing(program, group, width, train, workers)
         seconds[width] = min(timed[width]() for _ in range(ROUNDS))
         if min(list(seconds.values())[-2:]) > 1.25 * min(seconds.values()):
             break  # two widths past the best: wider tiles do not fit the cache, and one may be slow by chance
@@ -164,12 +164,17 @@ def measured_seconds(task: Task, group: Group) -> tuple[int, float] | None:
     return int(entry["width"]), float(entry["seconds_per_lane_step"][str(entry["width"])])
 
 
-def _timing(
-    program: Program, group: Group, width: int, train: PyTree, workers: Sequence[jax.Device]
+def timing(
+    program: Program,
+    group: Group,
+    width: int,
+    train: PyTree,
+    workers: Sequence[jax.Device],
+    steps_a_call: int | None = None,
 ) -> Callable[[], float]:
     """A function that times one round on all workers at once, as they contend for the cache and the memory.
 
-    It returns seconds for a lane's step; a round takes about `ROUND_SECONDS`.
+    It returns seconds for a lane's step; a round is one call, by default of about `ROUND_SECONDS`.
     """
     values = {name: jnp.ones(width, lane.dtype) for name, lane in group.lanes.items()}
     lanes = Lanes(values, jnp.zeros((width, 2), jnp.uint32))
@@ -185,7 +190,8 @@ def _timing(
     state = _sample_state(group, width)
     begun = time.perf_counter()
     once(state, 1)
-    count = int(np.clip(ROUND_SECONDS / max(time.perf_counter() - begun, 1e-6), 1, STEPS_PER_CALL))
+    fitting = int(np.clip(ROUND_SECONDS / max(time.perf_counter() - begun, 1e-6), 1, STEPS_PER_CALL))
+    count = steps_a_call or fitting
 
     def one_round() -> float:
         states = [_sample_state(group, width) for _ in workers]  # a call takes over the memory of its state
