@@ -35,7 +35,8 @@ NAMES = "mlp16,mlp64,mlp512,conv,attention,gru,linear,gaussian_process"
 WIDTHS = (1, 4, 16, 32)
 COLUMNS = ("level 1", "layout", "width 1", "width 32", "cores", "YNN", "flag", "LAPACK", "calls")
 PARTS = 3
-LEVEL_1, NO_YNN = {"xla_backend_optimization_level": "1"}, {"xla_cpu_experimental_ynn_fusion_type": ""}
+LEVEL_1: dict[str, str | bool] = {"xla_backend_optimization_level": "1"}
+NO_YNN: dict[str, str | bool] = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 Row = dict[str, float]  # by variant, seconds for a lane's step
 
@@ -69,7 +70,9 @@ def make(name: str, setting: str, width: int) -> tuple[Row, Callable[[], Row]]:
     train = jax.tree.map(jnp.asarray, train_like(task.data))
     about: Row = {}
 
-    def timed(variant: str, width: int, options: dict[str, str], plain: bool = False, **how) -> Callable[[], float]:
+    def timed(
+        variant: str, width: int, options: dict[str, str | bool], plain: bool = False, **how
+    ) -> Callable[[], float]:
         lowered = lower_train(task, group, width, device, len(family.y), plain=plain)
         lapack = uses_lapack(lowered, "cpu")
         about["lapack"] = lapack

@@ -46,7 +46,7 @@ class Batches(NamedTuple):
     """The batches of one call: examples, and the rows of them that each step and lane takes."""
 
     examples: PyTree
-    rows: Int32[ArrayLike, "steps *lanes rows"]
+    rows: Int32[ArrayLike, "steps lanes rows"]
 
 
 class Steps(NamedTuple):
@@ -180,7 +180,7 @@ def lower_train(
 def _lower_train(task: Task, group: Group, shapes: "_Shapes", in_form: _Form, window: int | None) -> jax.stages.Lowered:
     width = shapes.width
     sums = {name: shapes.array((width,), sums_dtype()) for name in group.traced.train_metrics}
-    rows = shapes.array((STEPS_PER_CALL, *([] if group.shared else [width]), group.rows), jnp.int32)
+    rows = shapes.array((STEPS_PER_CALL, width, group.rows), jnp.int32)
     scalar = shapes.array((), jnp.int32)
     kept: dict[str, Any] = (
         {} if task.mesh is None else {"out_shardings": (shapes.state_shardings, shapes.where, shapes.where)}
@@ -265,6 +265,22 @@ def over_lanes(function: Callable[..., PyTree], width: int, shared: int = 0) -> 
     return alone
 
 
+def in_turn(function: Callable[..., PyTree], width: int, shared: int = 0) -> Callable[..., PyTree]:
+    """The same, lane after lane: each is computed by the same instructions.
+
+    A product of what the lanes share and what they do not is one wide product for all of them under `jax.vmap`, and its
+    last columns may be summed in another order than the others, so that a lane's bits would depend on its place.
+    """
+    if width == 1:
+        return over_lanes(function, width, shared)
+
+    def mapped(*args: PyTree) -> PyTree:
+        with_lanes, rest = args[: len(args) - shared], args[len(args) - shared :]
+        return jax.lax.map(lambda own: function(*own, *rest), with_lanes)
+
+    return mapped
+
+
 def _init(group: Group, width: int) -> Callable[..., PyTree]:
     def init(root: Array, seeds: Array, config_data: Array, values: Mapping[str, Array]) -> PyTree:
         def one(seeds: Array, data: Array, values: Mapping[str, Array]) -> PyTree:
@@ -286,14 +302,11 @@ def _train(group: Group, width: int, in_form: _Form) -> Callable[..., PyTree]:
             state, sums, first_nonfinite_step = carry
             step = jnp.asarray(steps.start) + i
 
-            def one(values: Mapping[str, Array], noise: Array, state: PyTree, seen: PyTree) -> PyTree:
-                batch = seen if group.shared else gather(seen)
-                return group.traced.run_step(values, state, batch, step_key(noise, step))
+            def one(values: Mapping[str, Array], noise: Array, state: PyTree, indices: Int32[Array, " rows"]) -> PyTree:
+                return group.traced.run_step(values, state, gather(indices), step_key(noise, step))
 
             indices = jax.lax.dynamic_index_in_dim(batches.rows, i, axis=0, keepdims=False)
-            seen = gather(indices) if group.shared else indices
-            all_lanes = in_form(over_lanes(one, width, shared=int(group.shared)))
-            state, metrics = all_lanes(lanes.values, lanes.noise, state, seen)
+            state, metrics = in_form(over_lanes(one, width))(lanes.values, lanes.noise, state, indices)
             sums = {name: sums[name] + metrics[name].astype(sums[name].dtype) for name in sums}
             for value in metrics.values():
                 is_first = (first_nonfinite_step < 0) & ~jnp.isfinite(value)
@@ -343,7 +356,8 @@ def _evaluate(
         def one(*args: PyTree) -> dict[str, Num[Array, ""]]:
             return {name: _recorded(jnp.asarray(value)) for name, value in function(*args).items()}
 
-        return in_form(over_lanes(one, width, shared=1))(*args)
+        all_lanes = over_lanes if in_form is _as_written else in_turn
+        return in_form(all_lanes(one, width, shared=1))(*args)
 
     return evaluate
 

@@ -139,7 +139,7 @@ def measure_width(task: Task, group: Group, workers: Sequence[jax.Device]) -> in
     seconds: dict[int, float] = {}
     timed: dict[int, Callable[[], float]] = {}
     for width in WIDTHS:
-        row_bytes = 4 * STEPS_PER_CALL * group.rows * (1 if group.shared else width)
+        row_bytes = 4 * STEPS_PER_CALL * group.rows * width
         if width > 1 and (width * group.lane_bytes > 64 * L2_BYTES or row_bytes > MOST_ROW_BYTES):
             break
         program = compile_program(lower_train(task, group, width, device, examples), device)
@@ -180,7 +180,7 @@ def timing(
     lanes = Lanes(values, jnp.zeros((width, 2), jnp.uint32))
     sums = {name: jnp.zeros(width, sums_dtype()) for name in group.traced.train_metrics}
     tally = Tally(sums, jnp.full(width, -1, jnp.int32))
-    rows = jnp.zeros((STEPS_PER_CALL, *([] if group.shared else [width]), group.rows), jnp.int32)
+    rows = jnp.zeros((STEPS_PER_CALL, width, group.rows), jnp.int32)
 
     def once(state: PyTree, count: int) -> None:
         steps = Steps(np.int32(0), np.int32(count))
@@ -223,7 +223,7 @@ def _sample_state(group: Group, width: int) -> PyTree:
 
 def _width_on_accelerator(task: Task, group: Group, workers: Sequence[jax.Device]) -> int:
     """The width that trains all lanes of the group in as few equal waves as memory and the devices allow."""
-    lanes = group.most_lanes
+    lanes = len(group.trials)
     waves = len(workers)
     limit = (workers[0].memory_stats() or {}).get("bytes_limit")
     while True:
@@ -253,7 +253,6 @@ def _key(task: Task, group: Group) -> str:
         group.identity.digest,
         sorted(group.lanes),
         group.rows,
-        group.shared,
         str(shapes),
         cores(),
     ]
