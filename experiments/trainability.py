@@ -47,7 +47,7 @@ def sweep(side, steps, store, name, hidden=(LOW, HIGH), out=(LOW, HIGH), tile="a
         init, apply, loss=js.losses.squared_error, optimizer=optimizer, data=js.Splits((x, y), few), batch_size=BATCH
     )
     rates = {"hidden_rate": np.geomspace(*hidden, side), "out_rate": np.geomspace(*out, side)}
-    options = {"steps": steps, "evaluate_every": steps, "checkpoints": "off", "share_batches": True, "tile": tile}
+    options = {"steps": steps, "evaluate_every": steps, "checkpoints": "off", "tile": tile}
     return js.Sweep(
         task, js.grid({name: own.tolist() for name, own in rates.items()}), store=store, name=name, **options
     )

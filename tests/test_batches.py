@@ -52,9 +52,8 @@ def losses_of_a_plain_loop(data, rate, seed, steps):
     return losses
 
 
-@pytest.mark.parametrize("share", [False, True])
-def test_a_trial_trains_on_the_batches_of_its_seed(data, task, share):
-    result = js.sweep(task, CONFIGS, seeds=2, steps=24, evaluate_every=1, tile=4, share_batches=share)
+def test_a_trial_trains_on_the_batches_of_its_seed(data, task):
+    result = js.sweep(task, CONFIGS, seeds=2, steps=24, evaluate_every=1, tile=4)
     for trial in result.trials():
         expected = losses_of_a_plain_loop(data, trial.config["learning_rate"], trial.seed, 24)
         found = [value for _, value in result.curves("train/loss")[trial.id]]

@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+import jax
 import numpy as np
+import optax
 import pytest
-from small import make_task
+from small import make_task, rows_of
 
 import jsweep as js
 
@@ -67,3 +69,22 @@ def test_in_its_record_a_sweep_that_grows_is_equal_to_the_bit(data, tmp_path):
     more = losses(js.run(again))
     assert len(more) == 18
     assert {trial: found for trial, found in more.items() if trial in grown}.items() <= grown.items()
+
+
+@pytest.mark.parametrize(("inputs", "examples"), [(512, 16), (784, 32)])
+def test_the_place_in_a_tile_changes_no_bit_of_what_lanes_compute_from_shared_examples(inputs, examples):
+    """One product of the examples and the weights of all lanes sums its last columns in another order."""
+    draws = np.random.default_rng(0)
+    x, y = draws.normal(size=(128, inputs)).astype(np.float32), draws.integers(0, 10, 128).astype(np.int32)
+    task = js.supervised(
+        lambda config, key: jax.random.normal(key, (inputs, 10)) / 28,
+        lambda config, params, x, key: x @ params,
+        loss=js.losses.softmax_cross_entropy,
+        optimizer=lambda config: optax.sgd(config["learning_rate"]),
+        data=js.Splits((x, y), (x[:examples], y[:examples]), (x[-examples:], y[-examples:])),
+        batch_size=32,
+    )
+    configs = [{"learning_rate": 0.01 * number} for number in range(1, 17)]
+    one, other = (js.sweep(task, order, steps=4, tile=16) for order in (configs, configs[::-1]))
+    assert rows_of(one) == rows_of(other)
+    assert one.test().scores == other.test().scores

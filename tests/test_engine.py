@@ -2,7 +2,6 @@
 
 import os
 import random
-import re
 import subprocess
 import sys
 import threading
@@ -413,35 +412,3 @@ def test_data_on_disk_streams_and_trains_as_data_in_memory_does(data, tmp_path, 
     resident = js.sweep(make_task(data), configs, **options)
     assert rows_of(streamed) == rows_of(resident)
     assert streamed.test().scores == resident.test().scores
-
-
-def test_shared_batches_train_as_own_batches_do_whatever_the_other_lanes(task, whole):
-    options = {"steps": 60, "evaluate_every": 20, "tile": 4, "share_batches": True}
-    shared = js.sweep(task, CONFIGS, seeds=3, **options)
-    few = js.sweep(task, CONFIGS[3:5], seeds=[2, 1], **options)
-    assert rows_of(few).items() <= rows_of(shared).items()
-    stable = [
-        trial.id for trial in whole.trials() if trial.config["learning_rate"] <= 0.1
-    ]  # else rounding grows to chaos
-    for metric in ("train/loss", "validation/loss"):
-        own, mine = whole.curves(metric), shared.curves(metric)
-        for trial in stable:
-            np.testing.assert_allclose([v for _, v in mine[trial]], [v for _, v in own[trial]], rtol=1e-4)
-    assert (
-        len(shared.test().scores["test/loss"]) == 3
-    )  # which are checked against the record, each seed in its own tile
-
-
-def test_shared_batches_are_gathered_once_for_all_lanes(task):
-    def gathered(**options):
-        group = prepare(js.Sweep(task, CONFIGS, steps=1, **options)).groups[0]
-        text = lower_train(task, group, 4, jax.devices()[0]).as_text()
-        return set(re.findall(r"stablehlo.gather.*-> tensor<([0-9x]+x64)xf32>", text))
-
-    assert gathered() == {"4x32x64"}
-    assert gathered(share_batches=True) == {"32x64"}
-
-
-def test_shared_batches_need_common_pairing(task):
-    with pytest.raises(js.JsweepError, match="share_batches=True needs configs that see the same batches"):
-        js.Sweep(task, CONFIGS, steps=1, share_batches=True, pairing="independent")

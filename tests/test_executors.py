@@ -11,12 +11,14 @@ import jaxlib
 import numpy as np
 import pytest
 from small import apply, make_task
+from threadpoolctl import threadpool_info
 
 import jsweep as js
 from jsweep.engine.carry import Carry, clone, merge, split, stack, take
-from jsweep.engine.concurrency import Program, must_run_alone
+from jsweep.engine.concurrency import Program, lapack_hangs, uses_lapack
 from jsweep.engine.events import dispatch, dispatched
 from jsweep.engine.executors.watchdog import FIRST_SECONDS, LEAST_SECONDS, TIMES_LONGEST, Watchdog
+from jsweep.engine.program import compile_program
 from jsweep.engine.tile import Segment
 from jsweep.planning import Tile
 from jsweep.storage.records import Score, Trial
@@ -68,7 +70,7 @@ def test_programs_with_factorisations_end_with_two_workers(what, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("function", "uses_lapack"),
+    ("function", "calls"),
     [
         (jnp.linalg.cholesky, True),
         (jnp.linalg.eigh, True),
@@ -79,13 +81,23 @@ def test_programs_with_factorisations_end_with_two_workers(what, tmp_path):
         (lambda x: jnp.tanh(x @ x), False),
     ],
 )
-@pytest.mark.parametrize("version", ["0.10.2", "0.11.0", "0.11.1", "0.12.0.1"])
-def test_programs_with_lapack_run_alone_where_jaxlib_hangs(function, uses_lapack, version, monkeypatch):
-    monkeypatch.setattr(jaxlib, "__version__", version)
+def test_programs_with_lapack_are_found(function, calls):
     lowered = jax.jit(jax.vmap(function)).lower(jnp.ones((2, 3, 3)))
-    affected = version in ("0.10.2", "0.11.0")
-    assert must_run_alone(lowered, "cpu") == (uses_lapack and affected)
-    assert not must_run_alone(lowered, "gpu")
+    assert uses_lapack(lowered, "cpu") == calls
+    assert not uses_lapack(lowered, "gpu")
+
+
+@pytest.mark.parametrize("version", ["0.10.2", "0.11.0", "0.11.1", "0.12.0.1"])
+def test_lapack_hangs_in_jaxlib_before_0_11_1(version, monkeypatch):
+    monkeypatch.setattr(jaxlib, "__version__", version)
+    assert lapack_hangs() == (version in ("0.10.2", "0.11.0"))
+
+
+def test_programs_with_lapack_call_it_in_their_own_thread():
+    program = compile_program(jax.jit(jnp.linalg.cholesky).lower(jnp.eye(3)), jax.devices()[0])
+    program(jnp.eye(3))
+    threads = [library["num_threads"] for library in threadpool_info() if "/scipy.libs/" in library["filepath"]]
+    assert threads == [1] * len(threads)
 
 
 def test_programs_that_run_alone_never_overlap():

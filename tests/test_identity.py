@@ -363,9 +363,7 @@ def test_other_data_in_any_split_are_refused(few, store, part, column):
         js.attach(sweep_of(replace(few, **{part: tuple(arrays)}), BASE, store))
 
 
-@pytest.mark.parametrize(
-    "setting", [{"key": 1}, {"pairing": "independent"}, {"share_batches": True}, {"evaluate_every": 2}]
-)
+@pytest.mark.parametrize("setting", [{"key": 1}, {"pairing": "independent"}, {"evaluate_every": 2}])
 def test_other_settings_are_refused(few, store, setting):
     with pytest.raises(js.IncompatibleSweepError, match="was made with other"):
         js.attach(replace(sweep_of(few, BASE, store), **setting))

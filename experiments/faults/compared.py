@@ -148,7 +148,6 @@ def _prepare(drawn: DrawnTask, program: Mapping[str, Any], configs: js.Configs) 
         steps=None if own_length else drawn.steps,
         evaluate_every=drawn.every,
         pairing=drawn.pairing,
-        share_batches=drawn.share,
         key=drawn.key,
     )
     with warnings.catch_warnings():

@@ -62,7 +62,6 @@ class DrawnTask:
     steps: int = 4
     every: int = 2
     pairing: str = "common"
-    share: bool = False
     key: int = 0
     width: int = 4
     measured: str = ""
@@ -73,10 +72,9 @@ class DrawnTask:
     @property
     def sweep(self) -> str:
         """How the task is swept, in words."""
-        shared = ", share_batches=True" if self.share else ""
         return (
             f"seeds={self.seeds}, steps={self.steps}, evaluate_every={self.every}, key={self.key}, "
-            f"pairing={self.pairing!r}, tile={self.width}{shared}"
+            f"pairing={self.pairing!r}, tile={self.width}"
         )
 
     def source(self) -> str:
@@ -233,7 +231,6 @@ def tasks(draw: st.DrawFn) -> DrawnTask:
         steps=draw(st.integers(2, 4)),
         every=draw(st.integers(1, 3)),
         pairing=pairing,
-        share=pairing == "common" and pick(False, False, False, True),
         key=draw(st.integers(0, 3)),
         width=pick(4, 4, 1, 3),
         measured="" if padded else pick("", "", "", "", draw(numbers)),

@@ -161,7 +161,6 @@ KINDS: Mapping[str, Callable[[Path], tuple[js.Task, Mapping[str, Any], Mapping[s
     "mixed": lambda _: (mlp(optimizer=selected), MIXED, {"pairing": "independent"}),
     "lengths": lambda _: (mlp(), SPACE | {"steps": [3, 7, 10, STEPS]}, {"steps": None}),
     "folds": lambda _: (mlp(data=js.folds(*examples(), k=4, test=0.2)), SPACE, {"seeds": 4}),
-    "shared batches": lambda _: (mlp(), SPACE, {"share_batches": True}),
     "streamed": lambda folder: (streamed(folder), SPACE | {"dropout": js.uniform(0.0, 0.5)}, {"seeds": 3}),
     "diverging": lambda _: (diverging(), SPACE | {"from": [2, 5, 1000, 1001]}, {}),
     "convolution": lambda _: (convolution(), SPACE, {}),

@@ -38,10 +38,14 @@ class Program:
             return jax.block_until_ready(self.compiled(*args))
 
 
-def must_run_alone(lowered: jax.stages.Lowered, platform: str) -> bool:
-    """Whether calls of a program from two threads could hang: on CPU, with LAPACK, and in a jaxlib that has the fault."""
-    version = tuple(int(part) for part in jaxlib.__version__.split(".")[:3])
-    return platform == "cpu" and version < _FIRST_SAFE and _LAPACK_CALL in lowered.as_text()
+def uses_lapack(lowered: jax.stages.Lowered, platform: str) -> bool:
+    """Whether a program calls LAPACK, as JAX does on CPU alone."""
+    return platform == "cpu" and _LAPACK_CALL in lowered.as_text()
+
+
+def lapack_hangs() -> bool:
+    """Whether calls of programs with LAPACK from two threads could hang in this jaxlib."""
+    return tuple(int(part) for part in jaxlib.__version__.split(".")[:3]) < _FIRST_SAFE
 
 
 def in_background(function: Callable[[], R]) -> Future[R]:

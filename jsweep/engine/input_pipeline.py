@@ -66,25 +66,19 @@ class InputPipeline:
             lanes.setdefault(order, []).append(lane)
         self._distinct, self._width = list(lanes), len(trials)
         self._lanes = {order: slice(None) if len(lanes) == 1 else np.array(own) for order, own in lanes.items()}
-        self._rows, self._shared = group.rows, group.shared
+        self._rows = group.rows
         self._train, self._resident, self._window = task.data.train, resident, window
         self._streams: dict[_Order, tuple[int, Iterator[Arrays]]] = {}  # and the step of each one's next batch
         rows_a_step = sum(order.size for order in self._distinct)
         self.most_steps = STEPS_PER_CALL if window is None else min(STEPS_PER_CALL, window // rows_a_step)
 
-    def take(self, start: int, count: int) -> tuple[PyTree, Int32[np.ndarray, "steps *lanes rows"]]:
+    def take(self, start: int, count: int) -> tuple[PyTree, Int32[np.ndarray, "steps lanes rows"]]:
         """The examples of steps ``start`` to ``start + count``, and the row numbers into them.
 
-        The row numbers have `STEPS_PER_CALL` steps, and no lane axis where lanes share their batches. They are 0 past
-        ``count`` steps. Past a lane's own batch size they repeat its first row: a gradient that is infinite at a row of
-        another kind would reach the lane as 0 x inf.
+        The row numbers have `STEPS_PER_CALL` steps, and are 0 past ``count`` of them. Past a lane's own batch size they
+        repeat its first row: a gradient that is infinite at a row of another kind would reach the lane as 0 x inf.
         """
         examples, drawn = self._examples(start, count)
-        if self._shared:
-            (shared,) = drawn.values()
-            rows = np.zeros((STEPS_PER_CALL, self._rows), np.int32)
-            rows[:count] = shared
-            return examples, rows
         rows = np.zeros((STEPS_PER_CALL, self._width, self._rows), np.int32)
         for order, lanes in self._lanes.items():
             rows[:count, lanes, : order.size] = drawn[order][:, None]

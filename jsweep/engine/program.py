@@ -13,18 +13,17 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int32, Num, PyTree, UInt32
 
 from jsweep._runtime.backend import compilation_cache, reductions_are_correct
+from jsweep._runtime.lapack import use_one_lapack_thread
 from jsweep._runtime.prng import GENERATOR, step_key
 from jsweep.data.arrays import count_examples
 from jsweep.data.splits import train_like
-from jsweep.engine.concurrency import Program, in_background, interruptible, must_run_alone
+from jsweep.engine.concurrency import Program, in_background, interruptible, lapack_hangs, uses_lapack
 from jsweep.engine.layout import optimize_layout
 from jsweep.engine.placement import placement
 from jsweep.planning import Group
 from jsweep.task.task import Task
 
 STEPS_PER_CALL = 256  # the most steps that one call of the training program takes; its argument says how many
-
-FEW_EXAMPLES = 128  # of a split that each lane has a copy of; see `_sharing`. XLA was measured to need it below 64
 
 _Form = Callable[[Callable[..., PyTree]], Callable[..., PyTree]]  # what rewrites a function of all lanes
 
@@ -47,7 +46,7 @@ class Batches(NamedTuple):
     """The batches of one call: examples, and the rows of them that each step and lane takes."""
 
     examples: PyTree
-    rows: Int32[ArrayLike, "steps *lanes rows"]
+    rows: Int32[ArrayLike, "steps lanes rows"]
 
 
 class Steps(NamedTuple):
@@ -102,7 +101,10 @@ class LoweredTile:
 
 def compile_program(lowered: jax.stages.Lowered, device: jax.Device) -> Program:
     """Compile one program for ``device``, or load it from the compilation cache."""
-    return Program(interruptible(lambda: compile_lowered(lowered, device)), must_run_alone(lowered, device.platform))
+    lapack = uses_lapack(lowered, device.platform)
+    if lapack:
+        use_one_lapack_thread()
+    return Program(interruptible(lambda: compile_lowered(lowered, device)), runs_alone=lapack and lapack_hangs())
 
 
 def compile_lowered(lowered: jax.stages.Lowered, device: jax.Device) -> jax.stages.Compiled:
@@ -176,7 +178,7 @@ def lower_train(
 def _lower_train(task: Task, group: Group, shapes: "_Shapes", in_form: _Form, window: int | None) -> jax.stages.Lowered:
     width = shapes.width
     sums = {name: shapes.array((width,), sums_dtype()) for name in group.traced.train_metrics}
-    rows = shapes.array((STEPS_PER_CALL, *([] if group.shared else [width]), group.rows), jnp.int32)
+    rows = shapes.array((STEPS_PER_CALL, width, group.rows), jnp.int32)
     scalar = shapes.array((), jnp.int32)
     kept: dict[str, Any] = (
         {} if task.mesh is None else {"out_shardings": (shapes.state_shardings, shapes.where, shapes.where)}
@@ -261,22 +263,20 @@ def over_lanes(function: Callable[..., PyTree], width: int, shared: int = 0) -> 
     return alone
 
 
-def _sharing(function: Callable[..., PyTree], width: int, in_form: _Form) -> Callable[..., PyTree]:
-    """``function`` over the lane axis of all arguments but the last, of which each lane has a copy where bits are promised.
+def in_turn(function: Callable[..., PyTree], width: int, shared: int = 0) -> Callable[..., PyTree]:
+    """The same, lane after lane: each is computed by the same instructions.
 
-    The product of one array with the weights of all lanes would be a single one, with the lanes side by side in its columns.
-    XLA's CPU backend cuts these into pieces, and adds in another order in a piece that is shorter: a lane's bits would depend
-    on its place.
+    A product of what the lanes share and what they do not is one wide product for all of them under `jax.vmap`, and its
+    last columns may be summed in another order than the others, so that a lane's bits would depend on its place.
     """
-    if in_form is _as_written or width == 1:
-        return in_form(over_lanes(function, width, shared=1))
+    if width == 1:
+        return over_lanes(function, width, shared)
 
-    def copied(*args: PyTree) -> PyTree:
-        own = jax.tree.map(lambda a: jnp.broadcast_to(a, (width, *a.shape)), args[-1])
-        own = jax.lax.optimization_barrier(own)  # else XLA makes it one product again
-        return in_form(over_lanes(function, width))(*args[:-1], own)
+    def mapped(*args: PyTree) -> PyTree:
+        with_lanes, rest = args[: len(args) - shared], args[len(args) - shared :]
+        return jax.lax.map(lambda own: function(*own, *rest), with_lanes)
 
-    return copied
+    return mapped
 
 
 def _init(group: Group, width: int) -> Callable[..., PyTree]:
@@ -299,14 +299,11 @@ def _train(group: Group, width: int, in_form: _Form) -> Callable[..., PyTree]:
             state, sums, first_nonfinite_step = carry
             step = jnp.asarray(steps.start) + i
 
-            def one(values: Mapping[str, Array], noise: Array, state: PyTree, seen: PyTree) -> PyTree:
-                batch = seen if group.shared else gather(seen)
-                return group.traced.run_step(values, state, batch, step_key(noise, step))
+            def one(values: Mapping[str, Array], noise: Array, state: PyTree, indices: Int32[Array, " rows"]) -> PyTree:
+                return group.traced.run_step(values, state, gather(indices), step_key(noise, step))
 
             indices = jax.lax.dynamic_index_in_dim(batches.rows, i, axis=0, keepdims=False)
-            seen = gather(indices) if group.shared else indices
-            all_lanes = _sharing(one, width, in_form) if group.shared else in_form(over_lanes(one, width))
-            state, metrics = all_lanes(lanes.values, lanes.noise, state, seen)
+            state, metrics = in_form(over_lanes(one, width))(lanes.values, lanes.noise, state, indices)
             sums = {name: sums[name] + metrics[name].astype(sums[name].dtype) for name in sums}
             for value in metrics.values():
                 is_first = (first_nonfinite_step < 0) & ~jnp.isfinite(value)
@@ -356,8 +353,8 @@ def _evaluate(
         def one(*args: PyTree) -> dict[str, Num[Array, ""]]:
             return {name: _recorded(jnp.asarray(value)) for name, value in function(*args).items()}
 
-        few = count_examples(args[-1]) < FEW_EXAMPLES
-        return (_sharing(one, width, in_form) if few else in_form(over_lanes(one, width, shared=1)))(*args)
+        all_lanes = over_lanes if in_form is _as_written else in_turn
+        return in_form(all_lanes(one, width, shared=1))(*args)
 
     return evaluate
 

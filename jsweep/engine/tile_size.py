@@ -139,11 +139,11 @@ def measure_width(task: Task, group: Group, workers: Sequence[jax.Device]) -> in
     seconds: dict[int, float] = {}
     timed: dict[int, Callable[[], float]] = {}
     for width in WIDTHS:
-        row_bytes = 4 * STEPS_PER_CALL * group.rows * (1 if group.shared else width)
+        row_bytes = 4 * STEPS_PER_CALL * group.rows * width
         if width > 1 and (width * group.lane_bytes > 64 * L2_BYTES or row_bytes > MOST_ROW_BYTES):
             break
         program = compile_program(lower_train(task, group, width, device, examples), device)
-        timed[width] = _timing(program, group, width, train, workers)
+        timed[width] = timing(program, group, width, train, workers)
         seconds[width] = min(timed[width]() for _ in range(ROUNDS))
         if min(list(seconds.values())[-2:]) > 1.25 * min(seconds.values()):
             break  # two widths past the best: wider tiles do not fit the cache, and one may be slow by chance
@@ -164,18 +164,23 @@ def measured_seconds(task: Task, group: Group) -> tuple[int, float] | None:
     return int(entry["width"]), float(entry["seconds_per_lane_step"][str(entry["width"])])
 
 
-def _timing(
-    program: Program, group: Group, width: int, train: PyTree, workers: Sequence[jax.Device]
+def timing(
+    program: Program,
+    group: Group,
+    width: int,
+    train: PyTree,
+    workers: Sequence[jax.Device],
+    steps_a_call: int | None = None,
 ) -> Callable[[], float]:
     """A function that times one round on all workers at once, as they contend for the cache and the memory.
 
-    It returns seconds for a lane's step; a round takes about `ROUND_SECONDS`.
+    It returns seconds for a lane's step; a round is one call, by default of about `ROUND_SECONDS`.
     """
     values = {name: jnp.ones(width, lane.dtype) for name, lane in group.lanes.items()}
     lanes = Lanes(values, jnp.zeros((width, 2), jnp.uint32))
     sums = {name: jnp.zeros(width, sums_dtype()) for name in group.traced.train_metrics}
     tally = Tally(sums, jnp.full(width, -1, jnp.int32))
-    rows = jnp.zeros((STEPS_PER_CALL, *([] if group.shared else [width]), group.rows), jnp.int32)
+    rows = jnp.zeros((STEPS_PER_CALL, width, group.rows), jnp.int32)
 
     def once(state: PyTree, count: int) -> None:
         steps = Steps(np.int32(0), np.int32(count))
@@ -185,7 +190,8 @@ def _timing(
     state = _sample_state(group, width)
     begun = time.perf_counter()
     once(state, 1)
-    count = int(np.clip(ROUND_SECONDS / max(time.perf_counter() - begun, 1e-6), 1, STEPS_PER_CALL))
+    fitting = int(np.clip(ROUND_SECONDS / max(time.perf_counter() - begun, 1e-6), 1, STEPS_PER_CALL))
+    count = steps_a_call or fitting
 
     def one_round() -> float:
         states = [_sample_state(group, width) for _ in workers]  # a call takes over the memory of its state
@@ -217,7 +223,7 @@ def _sample_state(group: Group, width: int) -> PyTree:
 
 def _width_on_accelerator(task: Task, group: Group, workers: Sequence[jax.Device]) -> int:
     """The width that trains all lanes of the group in as few equal waves as memory and the devices allow."""
-    lanes = group.most_lanes
+    lanes = len(group.trials)
     waves = len(workers)
     limit = (workers[0].memory_stats() or {}).get("bytes_limit")
     while True:
@@ -247,7 +253,6 @@ def _key(task: Task, group: Group) -> str:
         group.identity.digest,
         sorted(group.lanes),
         group.rows,
-        group.shared,
         str(shapes),
         cores(),
     ]

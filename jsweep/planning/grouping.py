@@ -71,7 +71,6 @@ def make_groups(
     *,
     annotations: Annotations | None = None,
     recorded: RecordedRoles | None = None,
-    share_batches: bool = False,
     traces: Traces | None = None,
 ) -> Grouped:
     """Split trials into compile groups by abstract tracing; nothing is compiled.
@@ -81,7 +80,6 @@ def make_groups(
         trials: the trials.
         annotations: what the space says of its names.
         recorded: what the record of the sweep holds, which is kept.
-        share_batches: the lanes of a tile share their batches, except where batch sizes are lanes.
         traces: those made for other trials of the task, to which this adds its own.
 
     Returns:
@@ -99,8 +97,7 @@ def make_groups(
         groups = []
         for draft in drafts:
             members = tuple(trial for number in draft.members for trial in planner.trials_of[number])
-            shared = share_batches and "batch_size" not in draft.lanes
-            group = Group(draft.static, draft.lanes, members, draft.rows, draft.traced, shared, draft.varying)
+            group = Group(draft.static, draft.lanes, members, draft.rows, draft.traced, draft.varying)
             groups += _by_fold_size(task, group)
     untraceable = {t.id: error for number, error in failed.items() for t in planner.trials_of[number]}
     for number, error in failed.items():

@@ -61,9 +61,8 @@ class Group:
     """Trials that share a compiled program.
 
     ``static`` are the values compiled in, those included that no trial of the group depends on; ``varying`` names the
-    latter where trials differ in them. ``rows`` are the rows of a batch as compiled. Where it is ``shared`` the trials of a
-    tile are of one seed and see the same batches, which are then gathered once for all lanes. ``validation_rows`` are the
-    examples that validate each trial, where the data has folds.
+    latter where trials differ in them. ``rows`` are the rows of a batch as compiled. ``validation_rows`` are the examples that
+    validate each trial, where the data has folds.
     """
 
     static: Mapping[str, Value]
@@ -71,7 +70,6 @@ class Group:
     trials: tuple[Trial, ...]
     rows: int
     traced: Traced = field(compare=False, repr=False)
-    shared: bool = False
     varying: frozenset[str] = frozenset()
     validation_rows: int | None = None
 
@@ -120,24 +118,8 @@ class Group:
 
     def tiles(self, width: int) -> list[Tile]:
         """The trials in tiles of at most ``width``, those of like length together, so that few wait for the longest."""
-        tiles = []
-        for trials in self._that_may_meet():
-            longest_first = sorted(trials, key=lambda trial: -trial.steps)
-            cuts = range(0, len(longest_first), width)
-            tiles += [Tile(tuple(longest_first[k : k + width]), width) for k in cuts]
-        return sorted(tiles, key=lambda tile: -tile.trials[0].steps)
-
-    @property
-    def most_lanes(self) -> int:
-        """The most trials that one tile can hold."""
-        return max(len(trials) for trials in self._that_may_meet())
-
-    def _that_may_meet(self) -> list[list[Trial]]:
-        """The trials in parts that may share a tile."""
-        parts: dict[int | None, list[Trial]] = {}
-        for trial in self.trials:
-            parts.setdefault(trial.seed if self.shared else None, []).append(trial)
-        return list(parts.values())
+        longest_first = sorted(self.trials, key=lambda trial: -trial.steps)
+        return [Tile(tuple(longest_first[k : k + width]), width) for k in range(0, len(longest_first), width)]
 
 
 def seen_by_task(trial: Trial) -> dict[str, Value]:

@@ -84,7 +84,6 @@ def _identity(prepared: Prepared) -> dict[str, Any]:
         "key": [int(word) for word in prepared.setting.root],
         "pairing": sweep.pairing,
         "vary": list(sweep.vary),
-        "share_batches": sweep.share_batches,
         "evaluate_every": prepared.setting.evaluate_every,
         "batch_size": task.batch_size,
         "mesh": task.mesh and {name: int(size) for name, size in task.mesh.shape.items()},

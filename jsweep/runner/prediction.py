@@ -148,7 +148,7 @@ def _predict_group(
             f"one lane of [{group.label}] needs {lane / 1e9:.1f} GB beside the data, and the {accelerator.name} has "
             f"{accelerator.memory / 1e9:.0f} GB: make the model smaller, or shard it yourself."
         )
-    wanted = prepared.sweep.tile if isinstance(prepared.sweep.tile, int) else group.most_lanes
+    wanted = prepared.sweep.tile if isinstance(prepared.sweep.tile, int) else len(group.trials)
     lanes = min(wanted, fit)
     seconds_of = lambda cost: accelerator.seconds(lanes * cost.flops, lanes * cost.accessed)
     tiles = group.tiles(lanes)

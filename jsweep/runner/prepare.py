@@ -161,7 +161,6 @@ def group_trials(
         trials,
         annotations=_annotations(configs),
         recorded=RecordedRoles() if record is None else recorded_roles(record),
-        share_batches=sweep.share_batches,
         traces=traces,
     )
 

@@ -203,8 +203,6 @@ def _read_scores(judge: Judge, store: Store, record: SweepRecord, metric: str, k
 
 def _window(group: Group, width: int, data: Splits, pairing: str, copying: bool) -> int:
     """The rows of a window that serves whatever trials of a group a tile has."""
-    if group.shared:
-        return window_rows(group, group.tiles(width), data, pairing)
     orders = {(t.seed, t.config_id if pairing != "common" else "", group.batch_size(t)): t for t in group.trials}
     if copying and "batch_size" in group.lanes:  # copies may bring the largest to every trial
         most = max(map(group.batch_size, group.trials))

@@ -53,8 +53,6 @@ class Sweep:
         vary: what the seed of a trial decides, some of ``("init", "order", "noise")``: its initialisation, the order of its
             examples and what its steps draw. What is left out is that of seed 0 in every trial, so that the spread over
             seeds is due to the others alone.
-        share_batches: True trains in tiles of one seed, whose lanes see the same batches, gathered once for all of them.
-            It is faster for layers of fewer than 32 units and many configs a seed; with few it leaves lanes empty.
         rule: decides between evaluations which configs stop, from `jsweep.rules` or a function of your own; None trains all to
             their ends. A trial that stops has trained as it would have without the rule: its schedule sees its whole length
             and is cut. The rule judges by the objective, and its configs, seeds and lengths cannot change once it is run.
@@ -81,7 +79,6 @@ class Sweep:
     key: Key = 0
     pairing: Pairing = "common"
     vary: Source | Sequence[Source] = SOURCES
-    share_batches: bool = False
     rule: Rule | Decide | None = None
     tile: int | Literal["auto", "measure"] = "auto"
     checkpoints: CheckpointPolicy = "running"
@@ -103,11 +100,6 @@ class Sweep:
         if not vary or len(set(vary)) < len(vary) or not set(vary) <= set(SOURCES):
             raise ConfigError(f"vary={self.vary!r} is not valid: pass some of {', '.join(map(repr, SOURCES))}.")
         object.__setattr__(self, "vary", tuple(source for source in SOURCES if source in vary))
-        if self.share_batches and self.pairing != "common":
-            raise ConfigError(
-                f"share_batches=True needs configs that see the same batches, and pairing={self.pairing!r} gives each its "
-                "own: leave out one of the two."
-            )
         self._check_lengths()
         if not isinstance(self.seeds, str) and isinstance(self.seeds, Iterable):
             object.__setattr__(self, "seeds", tuple(self.seeds))  # an iterator can be read only once

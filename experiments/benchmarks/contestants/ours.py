@@ -23,8 +23,7 @@ def sweep(w: Workload, tile="measure"):
         name=w.name,
     )
     configs = [{"learning_rate": rate} for rate in w.rates]
-    small = w.model == "mlp" and w.width < 32  # which gain by batches gathered once, as the README says
-    return js.Sweep(task, configs, steps=w.steps, evaluate_every=w.steps, share_batches=small, tile=tile)
+    return js.Sweep(task, configs, steps=w.steps, evaluate_every=w.steps, tile=tile)
 
 
 def lanes(w: Workload):

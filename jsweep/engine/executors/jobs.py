@@ -153,7 +153,7 @@ _lock = threading.RLock()  # an executor of threads has its workers in one proce
 def group_name(group: Group) -> str:
     """Equal in two processes for compile groups that compute the same from the same lanes."""
     lanes = sorted((name, str(lane)) for name, lane in group.lanes.items())
-    return repr((group.key, group.identity.digest, lanes, group.rows, group.shared, group.validation_rows))
+    return repr((group.key, group.identity.digest, lanes, group.rows, group.validation_rows))
 
 
 def train_job(setup: Setup, names: tuple[str, str], task: Source, part: Source, job: bytes) -> Done | Missing | Refused:

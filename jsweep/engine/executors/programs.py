@@ -174,4 +174,4 @@ def _identity(share: Work, width: int, device: jax.Device) -> str:
     """Equal for programs that are the same, of one task."""
     group = share.group
     lanes = sorted((name, repr(lane)) for name, lane in group.lanes.items())
-    return repr((group.key, group.identity.digest, lanes, group.shared, width, share.window, device))
+    return repr((group.key, group.identity.digest, lanes, width, share.window, device))
