@@ -44,7 +44,7 @@ RULES = js.rules
 SWEEPS = {
     "programs": {"configs": KINDS, "checkpoints": "all"},
     "lengths": {"configs": LENGTHS, "steps": None, "checkpoints": "all"},
-    "failing": {"configs": [{"rate": rate, "kind": "called"} for rate in (0.1, 0.2, 0.8)], "tile": 3},
+    "failing": {"configs": [{"rate": rate, "kind": "called"} for rate in (0.1, 0.2, 0.8)], "tile": 4},
     "halving": {"configs": js.random(SPACE, 9, key=1), "rule": RULES.successive_halving(3)},
     "population": {
         "configs": js.random(SPACE | {"kind": ["plain"]}, 8, key=3),

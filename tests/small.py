@@ -10,11 +10,15 @@ from jsweep.data.shuffle import batch_indices
 
 
 def trial_keys(words, seed, config_data):
-    """The three keys of a trial as docs/design.md has them, by `jax.random.fold_in`."""
-    key = jax.random.fold_in(jax.random.wrap_key_data(words), 0x6A737701)
-    for number in (seed, *config_data):
-        key = jax.random.fold_in(key, number)
-    return tuple(jax.random.fold_in(key, tag) for tag in (0x6A737702, 0x6A737703, 0x6A737704))
+    """The three keys of a trial as docs/design.md has them, by `jax.random.fold_in`; ``seed`` may be one for each."""
+
+    def one(seed, tag):
+        key = jax.random.fold_in(jax.random.wrap_key_data(words), 0x6A737701)
+        for number in (seed, *config_data, tag):
+            key = jax.random.fold_in(key, number)
+        return key
+
+    return tuple(map(one, jnp.broadcast_to(seed, (3,)), (0x6A737702, 0x6A737703, 0x6A737704)))
 
 
 def init(config, key):

@@ -292,7 +292,7 @@ def test_rules_and_streams_know_folds(examples, tmp_path):
         mapped.append(np.load(tmp_path / f"{name}.npy", mmap_mode="r"))
     folded = js.folds(*examples, k=3, test=0)
     streamed = js.Splits(tuple(mapped), tuple(mapped), None, folded.folds)
-    options = {"seeds": 1, "steps": 9, "evaluate_every": 3, "tile": 3}
+    options = {"seeds": 1, "steps": 9, "evaluate_every": 3, "tile": 4}
     mine, plain = (
         js.sweep(make_task(data), js.grid({"learning_rate": [0.01, 0.02, 0.1, 0.2]}), **options)
         for data in (js.Splits(examples, examples, None, folded.folds), streamed)

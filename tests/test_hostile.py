@@ -87,7 +87,7 @@ def test_views_and_tables_of_the_users_own_do_no_harm(path):
 def test_a_cell_that_is_too_large_is_refused(capsys, path, column):
     change(path, f"UPDATE trials SET {column} = hex(zeroblob(5000000)) || key")
     with pytest.raises(js.StoreError, match="too big"):
-        js.best(path)
+        js.show(path)
     assert jsweep(capsys, "show", "--store", path)[0] == 2
 
 

@@ -118,7 +118,7 @@ def test_the_states_that_are_kept_are_the_same(threads, tmp_path, short_jobs):
 
 
 def test_jobs_of_workers_that_die_are_done_again(plain, threads, short_jobs):
-    assert record_of(run("halving", executor=Dying(threads, 2))) == plain("halving")
+    assert record_of(run("halving", executor=Dying(threads, 3))) == plain("halving")
 
 
 def test_a_job_whose_workers_always_die_ends_the_run_and_the_next_goes_on(plain, threads, tmp_path):

@@ -101,7 +101,7 @@ def test_asynchronous_halving_promotes_among_all_that_a_rung_has_seen(ruled):
 
 @pytest.mark.parametrize("name", ["halving", "asynchronous"])
 def test_neither_tiles_nor_workers_nor_the_order_of_seeds_change_anything(ruled, name):
-    session = js.run(sweep_of(RULES[name], tile=3, seeds=[1, 0]), workers=jax.local_devices()[:1])
+    session = js.run(sweep_of(RULES[name], tile=2, seeds=[1, 0]), workers=jax.local_devices()[:1])
     assert outcome(session)[1] == outcome(ruled[name])[1]
     assert [js.configs(b.configs).ids for b in batches_of(session)] == [
         js.configs(b.configs).ids for b in batches_of(ruled[name])

@@ -185,7 +185,7 @@ def _killed(method, after):
 
 
 def test_neither_tiles_nor_workers_nor_the_order_of_seeds_change_what_is_proposed(sessions):
-    other = js.run(sweep_of("tpe", tile=3, seeds=[1, 0]), workers=jax.local_devices()[:1], progress="plain")
+    other = js.run(sweep_of("tpe", tile=4, seeds=[1, 0]), workers=jax.local_devices()[:1], progress="plain")
     assert order_of(other) == order_of(sessions["tpe"][0])
 
 

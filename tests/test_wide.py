@@ -4,6 +4,7 @@ import sys
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from small import make_task, rows_of
@@ -55,7 +56,34 @@ def test_products_of_shared_examples_do_not_depend_on_the_place_of_a_lane(rows):
 
     task = make_task(splits, rows, init=init, apply=apply)
     configs = [{"learning_rate": 0.001 * (1 + number)} for number in range(100)]
-    options = {"steps": 2, "evaluate_every": 1, "tile": 100}
+    options = {"steps": 2, "evaluate_every": 1, "tile": 128}
+    assert rows_of(js.sweep(task, configs, **options)) == rows_of(js.sweep(task, configs[::-1], **options))
+
+
+def test_what_a_step_holds_itself_does_not_make_the_place_of_a_lane_matter():
+    """A product of 32 fixed examples and the weights of all lanes would, as one product."""
+    draws = np.random.default_rng(0)
+    x = draws.normal(size=(32, 300)).astype(np.float32)
+
+    def init(config, key):
+        first, second = jax.random.split(key)
+        return {"w": jax.random.normal(first, (300, 5)) / 17, "v": jax.random.normal(second, (5,))}
+
+    def loss(params):
+        hidden, _ = jax.lax.scan(lambda h, _: (jnp.tanh(x @ params["w"] + h), None), jnp.zeros((32, 5)), length=2)
+        return jnp.mean((hidden @ params["v"] + jnp.tanh(x @ params["w"]) @ params["v"] - x[:, 0]) ** 2)
+
+    def step(config, state, batch, key):
+        value, gradients = jax.value_and_grad(loss)(state)
+        return jax.tree.map(lambda p, g: p - config["learning_rate"] * g, state, gradients), {"loss": value}
+
+    nothing = np.zeros((8, 1), np.float32)
+    data = js.Splits((nothing, nothing), (nothing, nothing))
+    task = js.Task(
+        init, step, lambda config, state, split: {"loss": loss(state)}, data=data, batch_size=4, name="fixed"
+    )
+    configs = [{"learning_rate": 0.001 * (1 + number)} for number in range(128)]
+    options = {"steps": 10, "evaluate_every": 2, "tile": 128}
     assert rows_of(js.sweep(task, configs, **options)) == rows_of(js.sweep(task, configs[::-1], **options))
 
 

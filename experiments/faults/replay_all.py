@@ -49,7 +49,7 @@ def main():
         shuffled = list(sweep.configs)
         random.Random(0).shuffle(shuffled)
         third = len(shuffled) // 3
-        js.run(replace(sweep, configs=shuffled[:third], tile=5), progress="off", workers=jax.devices())
+        js.run(replace(sweep, configs=shuffled[:third], tile=4), progress="off", workers=jax.devices())
         interrupted(replace(sweep, configs=shuffled[: 2 * third], tile=16), 20)
         interrupted(sweep, 30, workers=jax.devices() * 3)
         result = js.run(sweep, progress="off")

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend import core
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int32, Num, PyTree, UInt32
 
@@ -19,6 +20,7 @@ from jsweep.data.arrays import count_examples
 from jsweep.data.splits import train_like
 from jsweep.engine.concurrency import Program, in_background, interruptible, lapack_hangs, uses_lapack
 from jsweep.engine.layout import optimize_layout
+from jsweep.engine.own_copies import with_own_copies
 from jsweep.engine.placement import placement
 from jsweep.planning import Group
 from jsweep.task.task import Task
@@ -291,6 +293,8 @@ def _init(group: Group, width: int) -> Callable[..., PyTree]:
 
 
 def _train(group: Group, width: int, in_form: _Form) -> Callable[..., PyTree]:
+    as_function = core.jaxpr_as_fun if in_form is _as_written or width == 1 else with_own_copies
+
     def train(lanes: Lanes, state: PyTree, tally: Tally, batches: Batches, steps: Steps) -> PyTree:
         def gather(indices: Int32[Array, " rows"]) -> PyTree:
             return jax.tree.map(lambda a: a.at[indices].get(mode="promise_in_bounds"), batches.examples)
@@ -300,7 +304,7 @@ def _train(group: Group, width: int, in_form: _Form) -> Callable[..., PyTree]:
             step = jnp.asarray(steps.start) + i
 
             def one(values: Mapping[str, Array], noise: Array, state: PyTree, indices: Int32[Array, " rows"]) -> PyTree:
-                return group.traced.run_step(values, state, gather(indices), step_key(noise, step))
+                return group.traced.run_step(values, state, gather(indices), step_key(noise, step), as_function)
 
             indices = jax.lax.dynamic_index_in_dim(batches.rows, i, axis=0, keepdims=False)
             state, metrics = in_form(over_lanes(one, width))(lanes.values, lanes.noise, state, indices)

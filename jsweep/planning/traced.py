@@ -1,6 +1,6 @@
 """One compile group traced: the jaxprs of init, step and evaluate at their shapes, which every decision reads."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,7 +11,7 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
 from jsweep._runtime.jax_internals import drop_traces, used_inputs, without_first_input
 from jsweep._runtime.prng import GENERATOR
@@ -91,10 +91,15 @@ class Traced:
         return jax.tree.unflatten(jax.tree.structure(self.state), leaves)
 
     def run_step(
-        self, values: Mapping[str, jax.Array], state: PyTree, batch: PyTree, key: jax.Array
+        self,
+        values: Mapping[str, jax.Array],
+        state: PyTree,
+        batch: PyTree,
+        key: jax.Array,
+        as_function: Callable[[core.ClosedJaxpr], Callable[..., Sequence[Array]]] = core.jaxpr_as_fun,
     ) -> tuple[PyTree, Mapping[str, jax.Array | np.ndarray]]:
         """One training step as it was traced: the new state's arrays, and the metrics."""
-        leaves = core.jaxpr_as_fun(self.step)(*jax.tree.leaves((values, state, batch, key)))
+        leaves = as_function(self.step)(*jax.tree.leaves((values, state, batch, key)))
         tree = jax.tree.structure((self.state, dict.fromkeys(self.train_metrics, 0)))
         return jax.tree.unflatten(tree, leaves)
 

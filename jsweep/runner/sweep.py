@@ -56,7 +56,7 @@ class Sweep:
         rule: decides between evaluations which configs stop, from `jsweep.rules` or a function of your own; None trains all to
             their ends. A trial that stops has trained as it would have without the rule: its schedule sees its whole length
             and is cut. The rule judges by the objective, and its configs, seeds and lengths cannot change once it is run.
-        tile: lanes trained together: a number, "measure" to time the candidates now, or "auto", which keeps what the record
+        tile: lanes trained together: a power of two, "measure" to time the candidates now, or "auto", which keeps what the record
             has for a program, or takes what was measured on this machine, or measures where that pays.
         checkpoints: "running" keeps the state of tiles at their last two segments, to resume from after a crash, until they
             end; "all" also keeps the state of every finished trial, for `Session.params` and for training it further; "off"
@@ -118,6 +118,12 @@ class Sweep:
             value = getattr(self, name)
             if value is not None and not (name == "tile" and value in ("auto", "measure")):
                 object.__setattr__(self, name, check_count(name, value))
+        if isinstance(self.tile, int) and self.tile & (self.tile - 1):
+            below = 1 << (self.tile.bit_length() - 1)
+            raise ConfigError(
+                f"tile={self.tile} is not a power of two, and in such tiles a trial's last bits would depend on its place: pass "
+                f"{below} or {2 * below}."
+            )
         if self.epochs is not None:
             object.__setattr__(self, "epochs", plain_number(self.epochs))
         if self.epochs is not None and not 0 < self.epochs < math.inf:
