@@ -55,7 +55,7 @@ class Sweep:
             seeds is due to the others alone.
         rule: decides between evaluations which configs stop, from `jsweep.rules` or a function of your own; None trains all to
             their ends. A trial that stops has trained as it would have without the rule: its schedule sees its whole length
-            and is cut. The rule judges by the objective. Once it is run its seeds and lengths cannot change; configs may be added.
+            and is cut. The rule judges by the objective. Once run, seeds and lengths cannot change; configs may be added.
         tile: lanes trained together: a power of two, "measure" to time the candidates now, or "auto", which keeps what the record
             has for a program, or takes what was measured on this machine, or measures where that pays.
         checkpoints: "running" keeps the state of tiles at their last two segments, to resume from after a crash, until they
