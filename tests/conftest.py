@@ -4,7 +4,6 @@ import inspect
 import os
 import re
 import signal
-import sys
 import tempfile
 from pathlib import Path
 
@@ -20,8 +19,8 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 
 import jaxtyping
 
-# Every signature is checked when the tests call it, on older Pythons (it takes a fifth of their time, and signatures are the
-# same on all), but for these modules:
+# With JSWEEP_CHECK_SIGNATURES=1, as `.ci/run` sets it once, every signature is checked when the tests call it, which takes half
+# as long again, but for these modules:
 UNCHECKED = (
     "jsweep.cli.",  # annotations name classes of the engine, which a command imports only when it runs
     "jsweep.__main__",
@@ -34,7 +33,7 @@ UNCHECKED = (
 ROOT = Path(__file__).parent.parent
 names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in (ROOT / "jsweep").rglob("*.py")]
 CHECKED = [name for name in names if not name.startswith(UNCHECKED) and not name.endswith("__init__")]
-if sys.version_info < (3, 13):
+if os.environ.get("JSWEEP_CHECK_SIGNATURES") == "1":
     jaxtyping.install_import_hook(CHECKED, "signatures.check")
 
 import jsweep
@@ -58,9 +57,15 @@ ANY_VERSION = re.compile(
 )
 
 
+# Tests of more than a few seconds of which others like them show most; `pytest -m long` runs them.
+LONG = frozenset((Path(__file__).parent / "long_tests.txt").read_text().splitlines())
+
+
 def pytest_collection_modifyitems(items):
-    """Mark the tests of `ANY_VERSION`, and those of what is refused: they pass wrong types on purpose, to see the sentence."""
+    """Mark those of `LONG` and `ANY_VERSION`, and those of what is refused: they pass wrong types on purpose, to see the sentence."""
     for item in items:
+        if item.nodeid in LONG:
+            item.add_marker(pytest.mark.long)
         if ANY_VERSION.fullmatch(item.path.stem):
             item.add_marker(pytest.mark.any_version)
         source = inspect.getsource(item.function) if isinstance(item, pytest.Function) else ""
