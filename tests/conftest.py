@@ -62,7 +62,7 @@ LONG = frozenset((Path(__file__).parent / "long_tests.txt").read_text().splitlin
 
 
 def pytest_collection_modifyitems(items):
-    """Mark those of `LONG` and `ANY_VERSION`, and those of what is refused: they pass wrong types on purpose, to see the sentence."""
+    """Mark `LONG`, `ANY_VERSION`, and tests of what is refused, which pass wrong types on purpose, to see the sentence."""
     for item in items:
         if item.nodeid in LONG:
             item.add_marker(pytest.mark.long)
