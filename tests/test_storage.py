@@ -161,7 +161,7 @@ def test_every_command_refuses_a_store_of_format_2_and_leaves_it_as_it_was(capsy
     for words in [*([*words, "--store", "old.db"] for words in commands), ["verify", "old.db"]]:
         code, _, err = jsweep(capsys, *words)
         assert code == 2, words
-        assert "has format 2, and this jsweep reads format 5: open it with the version of jsweep that wrote it" in err
+        assert "has format 2, and this jsweep reads format 6: open it with the version of jsweep that wrote it" in err
         assert err.count("\n") == 1
     assert Path("old.db").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".db") == ["old.db"]

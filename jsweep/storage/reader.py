@@ -29,9 +29,10 @@ from jsweep.storage.rows import (
 from jsweep.storage.settings import checked_settings
 from jsweep.storage.standing import TrialState
 from jsweep.storage.transitions import (
-    MOST_PARAMETERS,
     OF_SWEEP,
+    among,
     names,
+    programs,
     read_copies,
     read_states,
     span,
@@ -126,8 +127,8 @@ class StoreReader:
         """The trials of a sweep in the order in which they were added; what is recorded beyond their end does not count."""
         select = f"SELECT {TRIAL_COLUMNS} FROM trials WHERE {OF_SWEEP} AND extension = 0 ORDER BY key"
         rows = self._db.execute(select, span(self._db, sweep))
-        programs = names(self._db, "programs", "digest")
-        return [trial_from_row(row, programs) for row in rows]  # one by one: the table may have many rows
+        known = programs(self._db)
+        return [trial_from_row(row, known) for row in rows]  # one by one: the table may have many rows
 
     @_reads
     def ids(self, sweep: int) -> list[str]:
@@ -139,8 +140,8 @@ class StoreReader:
     def diverged(self, sweep: int) -> list[Trial]:
         """The trials of a sweep at whose end, or before it, something was not finite."""
         select = f"SELECT {TRIAL_COLUMNS} FROM trials WHERE sweep = ? AND extension = 0 AND nonfinite IS NOT NULL ORDER BY key"
-        programs = names(self._db, "programs", "digest")
-        return [trial_from_row(row, programs) for row in self._db.execute(select, (sweep,))]
+        known = programs(self._db)
+        return [trial_from_row(row, known) for row in self._db.execute(select, (sweep,))]
 
     @_reads
     def states(self, sweep: int, ids: Sequence[str] | None = None) -> dict[str, TrialState]:
@@ -158,9 +159,9 @@ class StoreReader:
     @_reads
     def program_of(self, sweep: int) -> dict[str, str]:
         """The fingerprint of the program that each trial was trained by, by id, where there is one."""
-        known = names(self._db, "programs", "digest")
+        known = programs(self._db)
         select = "SELECT id, program FROM trials WHERE sweep = ? AND extension = 0 AND program IS NOT NULL"
-        return {str(trial): known.get(program, "") for trial, program in self._db.execute(select, (sweep,))}
+        return {str(trial): known.get(program, ("",))[0] for trial, program in self._db.execute(select, (sweep,))}
 
     @_reads
     def failed(self, sweep: int) -> set[str]:
@@ -196,8 +197,8 @@ class StoreReader:
             f"SELECT {TRIAL_COLUMNS} FROM trials WHERE sweep = ? AND extension = 0 AND substr(id, 1, ?) = ? ORDER BY key",
             (sweep, len(start), start),
         )
-        programs = names(self._db, "programs", "digest")
-        return [trial_from_row(row, programs) for row in rows]
+        known = programs(self._db)
+        return [trial_from_row(row, known) for row in rows]
 
     @_reads
     def counts(self, sweep: int) -> dict[Status, int]:
@@ -288,6 +289,13 @@ class StoreReader:
         return [batch_from_row(row) for row in rows]
 
     @_reads
+    def has_checkpoints(self, sweep: int) -> bool:
+        """Whether a sweep has any checkpoint."""
+        return bool(
+            self._db.execute("SELECT EXISTS (SELECT 1 FROM checkpoints WHERE sweep = ?)", (sweep,)).fetchone()[0]
+        )
+
+    @_reads
     def checkpoints_of(self, sweep: int, trials: Iterable[str]) -> list[Checkpoint]:
         """The checkpoints that some trials may resume from; those of other trials at their ends are not read."""
         select = "SELECT tile, step, file, sha256, trials, finished FROM checkpoints "
@@ -350,26 +358,18 @@ class StoreReader:
 
     def _digests(self, keys: Sequence[int]) -> dict[int, bytes]:
         """The first 8 bytes of SHA-256 over each trial's row and its scores, by the trial's key."""
-        programs = names(self._db, "programs", "digest")
+        known, metrics = programs(self._db), names(self._db, "metrics", "name")
+        scores: dict[int, list[tuple[str, int, float | None]]] = {key: [] for key in keys}
+        select = "SELECT trial, metric, step, value FROM scores WHERE trial IN ({})"
+        for key, metric, step, value in among(self._db, select, keys):
+            scores[key].append((metrics.get(metric, ""), step, value))
         found: dict[int, bytes] = {}
-        for start in range(0, len(keys), MOST_PARAMETERS):
-            some = keys[start : start + MOST_PARAMETERS]
-            among = f"({', '.join('?' * len(some))})"
-            rows = self._db.execute(
-                "SELECT key, id, config_id, config, seed, steps, done, nonfinite, program, width FROM trials "
-                f"WHERE key IN {among}",
-                some,
-            ).fetchall()
-            scores: dict[int, list[tuple[str, int, float | None]]] = {key: [] for key in some}
-            for key, *score in self._db.execute(
-                f"SELECT trial, name, step, value FROM scores JOIN metrics ON id = metric WHERE trial IN {among} "
-                "ORDER BY trial, name, step",
-                some,
-            ):
-                scores[key].append(tuple(score))
-            for key, *row, program, width in rows:
-                described = (*row, programs.get(program), width), scores[key]
-                found[key] = hashlib.sha256(repr(described).encode()).digest()[:8]
+        select = (
+            "SELECT key, id, config_id, config, seed, steps, done, nonfinite, program FROM trials WHERE key IN ({})"
+        )
+        for key, *row, program in among(self._db, select, keys):
+            described = (*row, *known.get(program, (None, None))), sorted(scores[key])
+            found[key] = hashlib.sha256(repr(described).encode()).digest()[:8]
         return found
 
     @contextlib.contextmanager

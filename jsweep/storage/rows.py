@@ -14,7 +14,7 @@ Row: TypeAlias = Sequence[Any]
 """A row of a table: whatever types the file holds."""
 
 TRIAL_COLUMNS = (
-    "key, id, config_id, config, seed, steps, done, status, nonfinite, reason, traceback, program, width, environment"
+    "key, id, config_id, config, seed, steps, done, status, nonfinite, reason, traceback, program, environment"
 )
 OPENING_COLUMNS = (
     "id, data, look, sweep, config_id, config, metric, mode, rule, at, step, seeds, again, owner, opened, scores"
@@ -67,10 +67,11 @@ def sweep_from_row(row: Row) -> SweepRecord:
     return SweepRecord(int(key), str(name), str(task), load_object(identity), checked, str(created))
 
 
-def trial_from_row(row: Row, programs: Mapping[int, str]) -> Trial:
-    """A trial from `TRIAL_COLUMNS` and the fingerprints of programs by their numbers."""
+def trial_from_row(row: Row, programs: Mapping[int, tuple[str, int]]) -> Trial:
+    """A trial from `TRIAL_COLUMNS` and the fingerprints and widths of programs by their numbers."""
     key, trial, config_id, config, seed, steps, done, status, nonfinite, reason, traceback, *rest = row
-    program, width, environment = rest
+    program, environment = rest
+    fingerprint, width = programs.get(program, (None, None))
     return Trial(
         key=int(key),
         id=str(trial),
@@ -83,8 +84,8 @@ def trial_from_row(row: Row, programs: Mapping[int, str]) -> Trial:
         nonfinite=_whole(nonfinite),
         reason=_text(reason),
         traceback=_text(traceback),
-        program=None if program is None else programs.get(program),
-        width=_whole(width),
+        program=fingerprint,
+        width=width,
         environment=_whole(environment),
     )
 
