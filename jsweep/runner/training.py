@@ -1,13 +1,13 @@
 """The training of a run: what is free is claimed tile by tile, and each segment is recorded as it comes."""
 
 import contextlib
+import functools
 import threading
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import jax
@@ -134,11 +134,12 @@ class _Part:
         """Claims, and checkpoints where the store is a file, while ``stack`` is open."""
         prepared, folder, sweep = self.session.prepared, self.store.folder, self.record.key
         fixed = reads_length(prepared)
-        wanted = {trial.id: Wanted(trial.steps, trial.id in fixed) for trial in prepared.trials}
+        want = functools.cache(Wanted)  # equal ones are one
+        wanted = {trial.id: want(trial.steps, trial.id in fixed) for trial in prepared.trials}
         if self.store.file is None:
             return Claims(self.store, sweep, "this", lambda _: True, describe_environment(), wanted), None
         name = stack.enter_context(owner(folder))
-        alive = partial(is_alive, folder)
+        alive = functools.partial(is_alive, folder)
         claims = Claims(self.store, sweep, name, alive, describe_environment(), wanted)
         every = prepared.setting.evaluate_every
         checkpointing = Checkpointing(self.store, sweep, prepared.sweep.checkpoints, every, name)

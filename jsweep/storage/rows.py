@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from jsweep._runtime.types import Value
-from jsweep.space import decode, encode_config
+from jsweep.space import decode, encode_config, json_encoder
 from jsweep.storage.records import Batch, Checkpoint, Outcome, Status, SweepRecord, TestOpening, Trial
 from jsweep.storage.settings import checked_settings
 
@@ -20,7 +20,7 @@ OPENING_COLUMNS = (
     "id, data, look, sweep, config_id, config, metric, mode, rule, at, step, seeds, again, owner, opened, scores"
 )
 
-_STRICT = json.JSONEncoder(allow_nan=False, separators=(",", ":"))  # made once: there are many configs
+_config_json = json_encoder(sort_keys=False)
 _STATUS = {str(status): status for status in Status}
 
 
@@ -31,7 +31,7 @@ def dump(value: object) -> str:
 
 def dump_config(config: Mapping[str, Value]) -> str:
     """A config as JSON, with its names in their order."""
-    return _STRICT.encode(encode_config(config))
+    return _config_json(encode_config(config))
 
 
 def load_config(text: str) -> dict[str, Value]:

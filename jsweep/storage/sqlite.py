@@ -145,7 +145,7 @@ class Store(StoreReader):
             self._db.executemany(
                 "INSERT OR IGNORE INTO trials (sweep, id, config_id, config, seed, steps) "
                 "SELECT id, ?, ?, ?, ?, ? FROM sweeps WHERE id = ?",
-                ((t.id, t.config_id, dump_config(t.config), t.seed, t.steps, sweep) for t in trials),
+                ((t.id, t.config_id, text, t.seed, t.steps, sweep) for t, text in _with_configs(trials)),
             )
 
     def claim(
@@ -452,6 +452,15 @@ class Store(StoreReader):
                         "numbers less than 2**63."
                     ) from error
                 raise
+
+
+def _with_configs(trials: Iterable[Trial]) -> Iterator[tuple[Trial, str]]:
+    """Trials with their configs as JSON, made once for the trials of a config that follow one another."""
+    config, text = None, ""
+    for trial in trials:
+        if trial.config is not config:
+            config, text = trial.config, dump_config(trial.config)
+        yield trial, text
 
 
 def _one_config(name: str, start: str, known: Iterable[str]) -> str:
