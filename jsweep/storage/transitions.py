@@ -1,5 +1,6 @@
 """What becomes of a trial's rows: the parts of the transactions that docs/record.md lists, for `Store` to run in one each."""
 
+import math
 import operator
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -134,7 +135,7 @@ def record(
             owner,
         )
     ]
-    ids = {name: metric_id(name) for name in {name for score in scores.values() for name in score.metrics}}
+    ids = {name: metric_id(name) for name in dict.fromkeys(name for score in scores.values() for name in score.metrics)}
     db.executemany(
         "INSERT OR REPLACE INTO scores (trial, metric, step, value) VALUES (?, ?, ?, ?)",
         [(key, ids[name], scores[key].step, value) for key, *_ in mine for name, value in scores[key].metrics.items()],
@@ -145,13 +146,20 @@ def record(
     for (step, ends), keys in alike.items():
         outcome = "status = 'finished', owner = NULL" if ends else "status = 'running'"
         change(db, f"done = {step:d}, program = {program:d}, reason = NULL, traceback = NULL, {outcome}", keys)
-    wrong = [(scores[key].nonfinite, key) for key, *_ in mine if scores[key].nonfinite is not None]
+    wrong = [(at, key) for key, *_ in mine if (at := _first_nonfinite(scores[key])) is not None]
     db.executemany("UPDATE trials SET nonfinite = COALESCE(nonfinite, ?) WHERE key = ?", wrong)
     ended = [key for key, steps, extension in mine if scores[key].step >= steps and not extension]
     for key, steps, extension in mine:
         if extension:
             ended += _go_on(db, key, ends=scores[key].step >= steps)
     return {scores[key].trial for key, *_ in mine}, ended
+
+
+def _first_nonfinite(score: Score) -> int | None:
+    """The first step at which a metric was not finite: that of the score itself where one is not, and none was before."""
+    if score.nonfinite is None and not all(map(math.isfinite, score.metrics.values())):
+        return score.step
+    return score.nonfinite
 
 
 def _go_on(db: sqlite3.Connection, extension: int, ends: bool) -> list[int]:
