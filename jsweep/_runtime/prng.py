@@ -88,14 +88,10 @@ def trial_keys(
         seeds: of each lane, the seed for each of the three.
         config_data: what the lanes' configs add to their keys; see `config_key_data`.
     """
-    of_trials = _fold_in(root, np.uint32(_TRIAL))
-
-    def one(seed: UInt32[np.ndarray, " lanes"], purpose: int) -> UInt32[np.ndarray, "lanes 2"]:
-        distinct, lane = np.unique(np.column_stack([seed, config_data]), axis=0, return_inverse=True)
-        key = _fold_in(_fold_in(_fold_in(of_trials, distinct[:, 0]), distinct[:, 1]), distinct[:, 2])
-        return _fold_in(key, np.uint32(purpose))[lane.reshape(-1)]
-
-    return np.stack([one(seeds[:, 0], _INIT), one(seeds[:, 1], _ORDER), one(seeds[:, 2], _NOISE)])
+    key = _fold_in(root, np.uint32(_TRIAL))
+    for number in (seeds.T, config_data[:, 0], config_data[:, 1], np.array([[_INIT], [_ORDER], [_NOISE]], np.uint32)):
+        key = _fold_in(key, number)
+    return key
 
 
 def _fold_in(

@@ -17,7 +17,7 @@ Labels: TypeAlias = Callable[[Sequence[int]], Sequence[tuple[str, str, str]]]
 
 
 @dataclass(frozen=True, eq=False)
-class LastRanking(Sequence[ConfigScore]):
+class LastRanking(Sequence):  # of ConfigScore; said here, run-time type checkers would read one from the record
     """The configs of a sweep, best first. ``order`` are their numbers; the arrays have a row a config, in order of number.
 
     ``members`` are the rows of ``finals`` config by config, each config's in order of seed, and ``starts`` where a config's

@@ -290,7 +290,7 @@ class Result(RecordedSweep):
             page.save(path)
         return page
 
-    def _ranking(self, objective: Objective, at: Evaluation) -> Sequence[ConfigScore]:
+    def _ranking(self, objective: Objective, at: Evaluation) -> LastRanking | list[ConfigScore]:
         """As `ranking`; by the last evaluation, what the configs are is read when their scores are looked at."""
         if at == "last":
             return self._ranked_last(objective, self._finals(objective.metric))
@@ -300,11 +300,9 @@ class Result(RecordedSweep):
         )
         return [_as_trained_to(lineage, score) for score in ranked] if lineage.copies else ranked
 
-    def _ranked_last(self, objective: Objective, finals: Finals) -> Sequence[ConfigScore]:
-        ranked, lineage = (
-            rank_last(finals, objective, self._overlap, self._store.labels, self._config_of),
-            self.lineage(),
-        )
+    def _ranked_last(self, objective: Objective, finals: Finals) -> LastRanking | list[ConfigScore]:
+        ranked = rank_last(finals, objective, self._overlap, self._store.labels, self._config_of)
+        lineage = self.lineage()
         return [_as_trained_to(lineage, score) for score in ranked] if lineage.copies else ranked
 
     @property

@@ -39,7 +39,9 @@ def encode(value: object) -> Json:
 def encode_config(config: Mapping[str, Value]) -> dict[str, Json]:
     """A config as data for JSON: each value by `encode`, with its names in their order."""
     plain_or_encoded: dict[str, Any] = {
-        name: value if type(value) in _AS_THEY_ARE or (type(value) is float and isfinite(value)) else encode(value)
+        name: value
+        if type(value) in _AS_THEY_ARE or (type(value) is float and isfinite(cast(float, value)))
+        else encode(value)
         for name, value in config.items()
     }
     return plain_or_encoded
@@ -48,10 +50,11 @@ def encode_config(config: Mapping[str, Value]) -> dict[str, Json]:
 def json_encoder(sort_keys: bool) -> Callable[[Json], str]:
     """A function that writes JSON without spaces; what `json.dumps` makes anew for each text, which takes half its time."""
     made = json.JSONEncoder(sort_keys=sort_keys, separators=(",", ":"), allow_nan=False)
-    if json.encoder.c_make_encoder is None:
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
         return made.encode
     text = json.encoder.encode_basestring_ascii
-    encode_parts = json.encoder.c_make_encoder(None, made.default, text, None, ":", ",", sort_keys, False, False)
+    encode_parts = make(None, made.default, text, None, ":", ",", sort_keys, False, False)
     return lambda data: "".join(encode_parts(data, 0))
 
 
