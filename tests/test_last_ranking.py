@@ -90,3 +90,11 @@ def test_a_ranking_is_what_its_definition_says(tmp_path, seed):
                 assert score.seeds == tuple(trial.seed for trial, *_ in members)
                 assert score.config == members[0][0].config
             assert ranking[:2] == list(ranking)[:2] or any(math.isnan(score.mean) for score in ranking[:2])
+
+
+def test_a_ranking_outlives_its_record(tmp_path):
+    facts = drawn(tmp_path / "s.db", 3)
+    with js.open(tmp_path / "s.db", "drawn") as result:
+        ranking, best = result.ranking(), result.best()
+    assert ranking[0] == best
+    assert {trial for score in ranking for trial in score.trials} == facts.keys()

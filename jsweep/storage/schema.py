@@ -48,8 +48,8 @@ CREATE TABLE trials (
     program INTEGER REFERENCES programs,
     owner INTEGER REFERENCES owners,  -- the running process that trains it
     environment INTEGER REFERENCES environments,
-    -- of an ended trial's row and scores: SHA-256's first 8 bytes; before, 2 more, so that an ended row fits where it was
-    digest BLOB NOT NULL DEFAULT (zeroblob(10)),
+    -- of an ended trial's row and scores: SHA-256's first 8 bytes; before, 4 more, so that no row outgrows its page
+    digest BLOB NOT NULL DEFAULT (zeroblob(12)),
     UNIQUE (sweep, id, extension)
 );
 

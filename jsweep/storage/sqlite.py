@@ -142,11 +142,13 @@ class Store(StoreReader):
     def add_trials(self, sweep: int, trials: Iterable[Trial]) -> None:
         """Record trials as waiting; those that are recorded already stay as they are."""
         with self._transaction():
-            self._db.executemany(
-                "INSERT OR IGNORE INTO trials (sweep, id, config_id, config, seed, steps) "
-                "SELECT id, ?, ?, ?, ?, ? FROM sweeps WHERE id = ?",
-                ((t.id, t.config_id, text, t.seed, t.steps, sweep) for t, text in _with_configs(trials)),
-            )
+            if self._db.execute("SELECT EXISTS (SELECT 1 FROM sweeps WHERE id = ?)", (sweep,)).fetchone()[
+                0
+            ]:  # not dropped
+                self._db.executemany(
+                    "INSERT OR IGNORE INTO trials (sweep, id, config_id, config, seed, steps) VALUES (?, ?, ?, ?, ?, ?)",
+                    ((sweep, t.id, t.config_id, text, t.seed, t.steps) for t, text in _with_configs(trials)),
+                )
 
     def claim(
         self, sweep: int, wanted: Mapping[str, Wanted], owner: str, environment: JsonObject, alive: Alive

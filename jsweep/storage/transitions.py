@@ -145,7 +145,11 @@ def record(
         alike.setdefault((scores[key].step, scores[key].step >= steps), []).append(key)
     for (step, ends), keys in alike.items():
         outcome = "status = 'finished', owner = NULL" if ends else "status = 'running'"
-        change(db, f"done = {step:d}, program = {program:d}, reason = NULL, traceback = NULL, {outcome}", keys)
+        change(
+            db,
+            f"done = {step:d}, program = {program:d}, reason = NULL, traceback = NULL, digest = zeroblob(8), {outcome}",
+            keys,
+        )
     wrong = [(at, key) for key, *_ in mine if (at := _first_nonfinite(scores[key])) is not None]
     db.executemany("UPDATE trials SET nonfinite = COALESCE(nonfinite, ?) WHERE key = ?", wrong)
     ended = [key for key, steps, extension in mine if scores[key].step >= steps and not extension]
