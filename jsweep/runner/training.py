@@ -21,7 +21,7 @@ from jsweep.engine.executors.threads import More, Work
 from jsweep.engine.executors.threads import run as run_tiles
 from jsweep.engine.parking import Parking
 from jsweep.engine.persistence import NoCheckpointing
-from jsweep.errors import ConfigError, StoreError
+from jsweep.errors import ConfigError, IncompatibleSweepError, StoreError
 from jsweep.planning.grouping import Traces
 from jsweep.runner.audience import Audience
 from jsweep.runner.checkpointing import Checkpointing, tidy, tidy_ended
@@ -77,8 +77,12 @@ class Run:
             if known is not None:
                 check_same(store, known, prepared)
                 check_lengths(store, known, prepared)
-                if not self.any_environment and not _ended(store, known, prepared):
-                    check_environment(store, known)
+                if not self.any_environment:
+                    try:
+                        check_environment(store, known)
+                    except IncompatibleSweepError:
+                        if not _ended(store, known, prepared):
+                            raise
             record = enter_sweep(store, prepared, known)
             if record is not None:
                 return record, prepared

@@ -4,13 +4,14 @@ import math
 import operator
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from jsweep.storage.records import STOPPED_BY_USER, Checkpoint, Copy, Score, Status, Stop
 from jsweep.storage.rows import checkpoint_from_row, dump, load_object
 from jsweep.storage.settings import checked_settings
 from jsweep.storage.standing import ENDED, Row, Standing, TrialState, Wanted, begins_again, standing
 
+T = TypeVar("T")
 Alive = Callable[[str], bool]
 """Whether the process of that name is running."""
 
@@ -59,10 +60,13 @@ def number_of(db: sqlite3.Connection, table: str, **columns: str | int) -> int:
 
 
 def among(db: sqlite3.Connection, query: str, keys: Sequence[int], *others: Any) -> Iterator[tuple[Any, ...]]:
-    """The rows of a query, or of a change that returns rows, whose ``{}`` is a list of keys and comes before ``others``."""
-    for start in range(0, len(keys), MOST_PARAMETERS):
-        some = keys[start : start + MOST_PARAMETERS]
+    """The rows of a query whose ``{}`` is a list of keys and comes before ``others``."""
+    for some in _parts(keys):
         yield from db.execute(query.format(", ".join("?" * len(some))), (*some, *others)).fetchall()
+
+
+def _parts(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (values[start : start + MOST_PARAMETERS] for start in range(0, len(values), MOST_PARAMETERS))
 
 
 def claim(
@@ -73,13 +77,17 @@ def claim(
     A finished trial gets an extension. What its open row has recorded is forgotten where it is no part of what is wanted.
     """
     states = read_states(db, sweep, list(wanted))
-    free = [trial for trial in wanted if standing(states.get(trial), wanted[trial], owner, alive) == Standing.FREE]
-    again = [trial for trial in free if begins_again(states[trial], wanted[trial])]
-    _begin_again(db, sweep, {trial: states[trial] for trial in again})
+    free = {
+        trial: states[trial]
+        for trial, want in wanted.items()
+        if standing(states.get(trial), want, owner, alive) == Standing.FREE
+    }
+    begun = {trial: state for trial, state in free.items() if state.open.done}
+    _begin_again(db, sweep, {trial: state for trial, state in begun.items() if begins_again(state, wanted[trial])})
     place, claimed = number_of(db, "owners", name=owner), {}
     lengths: dict[int, list[int]] = {}
-    for trial in free:
-        row, steps = states[trial].open, wanted[trial].steps
+    for trial, state in free.items():
+        row, steps = state.open, wanted[trial].steps
         claimed[trial] = row.key
         if row.status in ENDED:
             claimed[trial] = db.execute(
@@ -90,14 +98,16 @@ def claim(
         else:
             lengths.setdefault(steps, []).append(row.key)
     for steps, keys in lengths.items():
-        change(db, f"steps = {steps:d}, owner = {place:d}, environment = {environment:d}", keys)
+        change(db, keys, steps=steps, owner=place, environment=environment)
     return claimed
 
 
-def change(db: sqlite3.Connection, columns: str, keys: Sequence[int]) -> None:
+def change(db: sqlite3.Connection, keys: Sequence[int], **columns: int | str | bytes | None) -> None:
     """Set columns of many trials to what is the same for all of them."""
-    for _ in among(db, f"UPDATE trials SET {columns} WHERE key IN ({{}})", keys):
-        pass
+    assigned = ", ".join(f"{name} = ?" for name in columns)
+    for some in _parts(keys):
+        marks = ", ".join("?" * len(some))
+        db.execute(f"UPDATE trials SET {assigned} WHERE key IN ({marks})", (*columns.values(), *some))
 
 
 def open_keys(db: sqlite3.Connection, sweep: int, ids: Sequence[str], claimed: Mapping[str, int]) -> dict[str, int]:
@@ -143,13 +153,10 @@ def record(
     alike: dict[tuple[int, bool], list[int]] = {}
     for key, steps, _ in mine:
         alike.setdefault((scores[key].step, scores[key].step >= steps), []).append(key)
+    trained = {"program": program, "reason": None, "traceback": None, "digest": bytes(8)}
     for (step, ends), keys in alike.items():
-        outcome = "status = 'finished', owner = NULL" if ends else "status = 'running'"
-        change(
-            db,
-            f"done = {step:d}, program = {program:d}, reason = NULL, traceback = NULL, digest = zeroblob(8), {outcome}",
-            keys,
-        )
+        outcome = {"status": "finished", "owner": None} if ends else {"status": "running"}
+        change(db, keys, done=step, **trained, **outcome)
     wrong = [(at, key) for key, *_ in mine if (at := _first_nonfinite(scores[key])) is not None]
     db.executemany("UPDATE trials SET nonfinite = COALESCE(nonfinite, ?) WHERE key = ?", wrong)
     ended = [key for key, steps, extension in mine if scores[key].step >= steps and not extension]
@@ -173,7 +180,7 @@ def _go_on(db: sqlite3.Connection, extension: int, ends: bool) -> list[int]:
         "AND own.extension = 0 WHERE extended.key = ?",
         (extension,),
     ).fetchone()[0]
-    change(db, "reason = NULL, traceback = NULL", [own])
+    change(db, [own], reason=None, traceback=None)
     if ends:
         _replace(db, own, extension)
     return [own] if ends else []
@@ -363,8 +370,7 @@ def _rows(db: sqlite3.Connection, sweep: int, ids: Sequence[str] | None) -> Iter
         rows = db.execute(f"{select} {OF_SWEEP} ORDER BY key", span(db, sweep)).fetchall()
         yield from sorted(rows, key=operator.itemgetter(1))  # extensions last, else in their order
         return
-    for start in range(0, len(ids), MOST_PARAMETERS):
-        some = ids[start : start + MOST_PARAMETERS]
+    for some in _parts(ids):
         marks = ", ".join("?" * len(some))
         yield from db.execute(
             f"{select} sweep = ? AND id IN ({marks}) ORDER BY extension, key", (sweep, *some)
