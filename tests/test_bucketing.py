@@ -10,6 +10,7 @@ from test_hyperparameters import final_losses
 from test_widths import task_of
 
 import jsweep as js
+from jsweep.planning.assignment import Annotations, RecordedRoles, first_assignment
 
 SPACE = {"learning_rate": [0.01, 0.03], "width": js.lane([4, 8, 16])}
 
@@ -187,3 +188,16 @@ def test_batch_sizes_of_a_record_keep_their_program(data, tmp_path):
     grown = js.run(sweep)
     assert len({trial.program for trial in grown.trials()}) == 2
     assert js.replay(sweep, first.trials()[0].id).difference is None
+
+
+def test_configs_have_equal_signatures_where_they_have_equal_programs(data):
+    rows = [
+        {"rate": rate, "flag": flag, "shape": shape, "width": width}
+        for rate in (0.1, 0.25, 1, 2**1030, -0.0)
+        for flag in (0.0, -0.0, 1, True, "1")
+        for shape in ((1, 2), [1, 2])
+        for width in (1, 1.0)
+    ]
+    assignment = first_assignment(make_task(data), rows, Annotations({"width": "static"}), RecordedRoles())
+    assert list(assignment.signatures(rows)) == [assignment.signature(row) for row in rows]
+    assert len(set(assignment.signatures(rows))) > 10

@@ -33,9 +33,11 @@ def drawn(path, seed):
         for trial in trials:
             status = rng.choice(("finished",) * 6 + ("stopped", "running", "failed", "waiting"))
             done = {"finished": trial.steps, "waiting": 0}.get(status, 10)
-            db.execute("UPDATE trials SET status = ?, done = ? WHERE id = ?", (status, done, trial.id))
             scores = {name: rng.choice(VALUES[: rng.choice((6, 7, 9))]) for name in METRICS if rng.random() < 0.95}
             facts[trial.id] = (trial, status, done, scores)
+            nonfinite = done if done and not all(map(math.isfinite, scores.values())) else None  # as a store enters it
+            row = (status, done, nonfinite, trial.id)
+            db.execute("UPDATE trials SET status = ?, done = ?, nonfinite = ? WHERE id = ?", row)
             for name, value in scores.items() if done else ():
                 db.execute(
                     "INSERT INTO scores SELECT (SELECT key FROM trials WHERE id = ?), "
@@ -88,3 +90,11 @@ def test_a_ranking_is_what_its_definition_says(tmp_path, seed):
                 assert score.seeds == tuple(trial.seed for trial, *_ in members)
                 assert score.config == members[0][0].config
             assert ranking[:2] == list(ranking)[:2] or any(math.isnan(score.mean) for score in ranking[:2])
+
+
+def test_a_ranking_outlives_its_record(tmp_path):
+    facts = drawn(tmp_path / "s.db", 3)
+    with js.open(tmp_path / "s.db", "drawn") as result:
+        ranking, best = result.ranking(), result.best()
+    assert ranking[0] == best
+    assert {trial for score in ranking for trial in score.trials} == facts.keys()

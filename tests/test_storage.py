@@ -25,9 +25,11 @@ from test_faults import without_privileges
 
 import jsweep as js
 from jsweep.errors import JsweepError
+from jsweep.space import config_id, encode_config, json_encoder
 from jsweep.storage import Checkpoint, Score, Status, Trial, open_store, records
 from jsweep.storage.checkpoints import file_name, folder_of, from_bytes, read_checkpoint, to_bytes
 from jsweep.storage.paths import pin, resolve
+from jsweep.storage.rows import dump_config
 
 RATES = [{"learning_rate": rate} for rate in (0.01, 0.1)]
 
@@ -161,7 +163,7 @@ def test_every_command_refuses_a_store_of_format_2_and_leaves_it_as_it_was(capsy
     for words in [*([*words, "--store", "old.db"] for words in commands), ["verify", "old.db"]]:
         code, _, err = jsweep(capsys, *words)
         assert code == 2, words
-        assert "has format 2, and this jsweep reads format 5: open it with the version of jsweep that wrote it" in err
+        assert "has format 2, and this jsweep reads format 6: open it with the version of jsweep that wrote it" in err
         assert err.count("\n") == 1
     assert Path("old.db").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".db") == ["old.db"]
@@ -426,3 +428,54 @@ def test_reading_a_store_does_not_load_jax():
     code = "import sys, jsweep.storage.integrity; print('jax' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_digest_does_not_depend_on_the_order_in_which_a_record_met_its_metrics(tmp_path):
+    found = []
+    for names in (["train/loss", "validation/loss", "a"], ["validation/loss", "a", "train/loss"]):
+        with open_store(tmp_path / f"{names[0][:5]}.db") as store:
+            row = store.add_sweep("made", "task", {}, {"metrics": names})
+            store.add_trials(row.key, trials(2))
+            for step, finished in ((5, False), (10, True)):
+                scores = {name: float(len(name) + step) for name in names} | {"a": math.nan}
+                store.record_segment(row.key, "p", 4, [Score(t.id, step, scores, None, finished) for t in trials(2)])
+            found.append(dict(store._db.execute("SELECT id, digest FROM trials")))
+            assert store.damaged(row.key) == []
+            store._db.execute("UPDATE scores SET value = value + 4e-15 WHERE step = 5 AND metric = 1")
+            assert store.damaged(row.key) == [trial.id for trial in trials(2)]
+    assert found[0] == found[1]
+
+
+def test_a_score_that_is_not_finite_is_noted_of_its_trial(tmp_path):
+    with open_store(tmp_path / "s.db") as store:
+        row = store.add_sweep("made", "task", {}, {"metrics": ["validation/loss"]})
+        store.add_trials(row.key, trials())
+        values = (0.5, math.nan, -math.inf)
+        for step, finished in ((5, False), (10, True)):
+            scores = [
+                Score(t.id, step, {"validation/loss": v}, None, finished) for t, v in zip(trials(), values, strict=True)
+            ]
+            store.record_segment(row.key, "p", 1, scores)
+        assert [trial.nonfinite for trial in store.trials(row.key)] == [None, 5, 5]
+
+
+def test_a_program_is_one_with_its_tiles_width(tmp_path):
+    with open_store(tmp_path / "s.db") as store:
+        row = store.add_sweep("made", "task", {}, {"metrics": ["validation/loss"]})
+        store.add_trials(row.key, trials())
+        for trial, width in zip(trials(), (8, 16, 8), strict=True):
+            store.record_segment(row.key, "p", width, [Score(trial.id, 10, {"validation/loss": 0.5}, None, True)])
+        assert [(trial.program, trial.width) for trial in store.trials(row.key)] == [("p", 8), ("p", 16), ("p", 8)]
+        assert [state.width for state in store.states(row.key).values()] == [8, 16, 8]
+
+
+@pytest.mark.parametrize(
+    "config", [{"b": 0.1, "a": -0.0}, {"é\n": '"\u2028'}, {"x": (1, [2.5, None], {"k": True})}, {}]
+)
+def test_configs_are_written_as_json_writes_them(config):
+    encoded = encode_config(config)
+    assert dump_config(config) == json.dumps(encoded, separators=(",", ":"))
+    text = json.dumps(encoded, separators=(",", ":"), sort_keys=True)
+    assert config_id(config) == hashlib.sha256(text.encode()).hexdigest()[:16]
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        json_encoder(sort_keys=False)({"x": math.nan})

@@ -146,7 +146,7 @@ def test_a_store_of_a_future_format_is_refused(data, tmp_path):
     js.sweep(make_task(data), GOOD, steps=5, store=store)
     with contextlib.closing(sqlite3.connect(store)) as db, db:
         db.execute("UPDATE meta SET value = '99' WHERE name = 'version'")
-    with pytest.raises(js.JsweepError, match="has format 99, and this jsweep reads format 5"):
+    with pytest.raises(js.JsweepError, match="has format 99, and this jsweep reads format 6"):
         js.sweep(make_task(data), GOOD, steps=5, store=store)
 
 

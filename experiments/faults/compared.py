@@ -295,7 +295,7 @@ class PlainLoop:
     def train(self, seed: int, data: js.Splits) -> Trained:
         """The trial of one seed."""
         x, y = data.train
-        own = config_key_data(config_id(self.given), self.drawn.pairing)
+        (own,) = config_key_data([config_id(self.given)], self.drawn.pairing)
         init, order, noise = keys_of(root_key_data(self.drawn.key), seed, own)
         words = tuple(int(word) for word in jax.random.key_data(order))
         state, losses, curves = self.init(init), [], {}

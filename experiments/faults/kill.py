@@ -91,7 +91,7 @@ def contents(store):
     """A store as comparable rows: trials, scores, and every array of every final state."""
     with contextlib.closing(sqlite3.connect(store)) as db:
         trials = db.execute(
-            "SELECT sweeps.name, trials.id, config, seed, steps, done, status, nonfinite, programs.digest, width, "
+            "SELECT sweeps.name, trials.id, config, seed, steps, done, status, nonfinite, programs.digest, programs.width, "
             "trials.digest FROM trials JOIN sweeps ON sweeps.id = sweep JOIN programs ON programs.id = program ORDER BY 1, 2"
         ).fetchall()
         scores = db.execute(

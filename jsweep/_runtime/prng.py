@@ -6,6 +6,7 @@ positions would collide with a user's own splits of the same key.
 
 import hashlib
 import operator
+from collections.abc import Sequence
 from typing import Literal, SupportsIndex
 
 import jax
@@ -87,13 +88,10 @@ def trial_keys(
         seeds: of each lane, the seed for each of the three.
         config_data: what the lanes' configs add to their keys; see `config_key_data`.
     """
-    of_trials = _fold_in(root, np.uint32(_TRIAL))
-
-    def one(seed: UInt32[np.ndarray, " lanes"], purpose: int) -> UInt32[np.ndarray, "lanes 2"]:
-        key = _fold_in(_fold_in(_fold_in(of_trials, seed), config_data[:, 0]), config_data[:, 1])
-        return _fold_in(key, np.uint32(purpose))
-
-    return np.stack([one(seeds[:, 0], _INIT), one(seeds[:, 1], _ORDER), one(seeds[:, 2], _NOISE)])
+    key = _fold_in(root, np.uint32(_TRIAL))
+    for number in (seeds.T, config_data[:, 0], config_data[:, 1], np.array([[_INIT], [_ORDER], [_NOISE]], np.uint32)):
+        key = _fold_in(key, number)
+    return key
 
 
 def _fold_in(
@@ -111,11 +109,11 @@ def _fold_in(
     return np.stack(np.broadcast_arrays(high, low), -1)
 
 
-def config_key_data(config_id: str, pairing: str) -> UInt32[np.ndarray, "2"]:
-    """What a config adds to its trials' keys: zeros when ``pairing`` is "common", the 64 bits of its id otherwise."""
+def config_key_data(config_ids: Sequence[str], pairing: str) -> UInt32[np.ndarray, "lanes 2"]:
+    """What configs add to their trials' keys: zeros when ``pairing`` is "common", the 64 bits of their ids otherwise."""
     if pairing == "common":
-        return np.zeros(2, np.uint32)
-    return np.array([int(config_id[:8], 16), int(config_id[8:16], 16)], np.uint32)
+        return np.zeros((len(config_ids), 2), np.uint32)
+    return np.frombuffer(bytes.fromhex("".join(config_ids)), ">u4").astype(np.uint32).reshape(-1, 2)
 
 
 def step_key(noise: UInt32[Array, "2"], step: Int32[Array, ""]) -> Array:

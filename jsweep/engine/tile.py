@@ -149,7 +149,7 @@ def _start(context: TileContext, tile: Tile) -> _Start:
     """The tile at step 0, from its trials' seeds."""
     setting, group = context.setting, context.group
     values = jax.device_put(group.lane_values(tile.lanes), context.where)
-    config_data = np.stack([config_key_data(trial.config_id, setting.pairing) for trial in tile.lanes])
+    config_data = config_key_data([trial.config_id for trial in tile.lanes], setting.pairing)
     folds = setting.task.data.folds
     seeds = np.array([trial.seed // (folds.count if folds else 1) for trial in tile.lanes], np.uint32)
     seeds = seeds[:, None] * np.array([source in setting.vary for source in SOURCES], np.uint32)

@@ -1,6 +1,6 @@
 """Which names are lanes and of which types, which are static and why, and what sizes are padded to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 
@@ -80,6 +80,18 @@ class Assignment:
         """Equal for configs of one program, whatever the program reads."""
         lanes, static, rows = self.parts(config)
         return frozenset(config), tuple(sorted(lanes.items())), rows, self.encoded(static)
+
+    def signatures(self, configs: Iterable[Config]) -> Iterator[Signature]:
+        """The signature of each config. A float in a lane of floats does not tell two apart, and is most of what differs."""
+        floats = {name for name, types in self.types.items() if types and types[0].dtype.kind == "f"}
+        floats -= self.static.keys() | self.buckets.keys()
+        known: dict[tuple[tuple[str, object], ...], Signature] = {}
+        for config in configs:
+            told = [(n, None if type(v) is float and n in floats else _told(v)) for n, v in config.items()]
+            key = tuple(told)
+            if key not in known:
+                known[key] = self.signature(config)
+            yield known[key]
 
     def same_program(self, one: Signature, other: Signature, reads: frozenset[str]) -> bool:
         """Whether two signatures differ at most in static values that are not among ``reads``."""
@@ -205,6 +217,12 @@ def describe_buckets(buckets: Mapping[int, int]) -> str:
     single = [format_value(size) for size, part in parts.items() if len(part) == 1]
     apart = f"; {', '.join(single)} static" if single and shared else ""
     return f"{'; '.join(shared)} and masked{apart}" if shared else "the number of rows of a batch"
+
+
+def _told(value: Value) -> tuple[object, type]:
+    """Equal for equal values alone."""
+    scalar = isinstance(value, bool | int | str)
+    return value if scalar else config_id({"": value}), type(value)
 
 
 def _whole(value: Value) -> int:

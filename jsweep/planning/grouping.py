@@ -96,17 +96,16 @@ def make_groups(
         drafts, failed = planner.settle()
         groups = []
         for draft in drafts:
-            members = tuple(trial for number in draft.members for trial in planner.trials_of[number])
+            places = sorted(place for number in draft.members for place in planner.places[number])
+            members = tuple(trials[place] for place in places)
             group = Group(draft.static, draft.lanes, members, draft.rows, draft.traced, draft.varying)
             groups += _by_fold_size(task, group)
-    untraceable = {t.id: error for number, error in failed.items() for t in planner.trials_of[number]}
+    untraceable = {trials[place].id: error for number, error in failed.items() for place in planner.places[number]}
     for number, error in failed.items():
         _note_config(error, planner.configs[number])
     if not groups:
         raise next(iter(untraceable.values()))
     check_repeatable(task, groups, recorded.programs)
-    order = {trial.id: place for place, trial in enumerate(trials)}
-    groups = [replace(g, trials=tuple(sorted(g.trials, key=lambda t: order[t.id]))) for g in groups]
     return Grouped(tuple(groups), planner.roles(drafts), untraceable)
 
 
@@ -134,19 +133,19 @@ def _note_config(error: Exception, config: Config) -> None:
 
 
 class _Planner:
-    """One planning: the distinct configs, the assignment as it stands, and the traces made so far."""
+    """One planning: the distinct configs, the places of their trials, the assignment as it stands, and the traces so far."""
 
     def __init__(self, task: Task, trials: Sequence[Trial], annotations: Annotations, recorded: RecordedRoles):
-        self.task, self.annotations, self.recorded = task, annotations, recorded
+        self.task, self.trials, self.annotations, self.recorded = task, trials, annotations, recorded
         numbers: dict[tuple[str, int], int] = {}
         self.configs: list[Config] = []
-        self.trials_of: list[list[Trial]] = []
-        for trial in trials:
+        self.places: list[list[int]] = []
+        for place, trial in enumerate(trials):
             number = numbers.setdefault((trial.config_id, trial.steps), len(self.configs))
             if number == len(self.configs):
                 self.configs.append(seen_by_task(trial))
-                self.trials_of.append([])
-            self.trials_of[number].append(trial)
+                self.places.append([])
+            self.places[number].append(place)
         self.assignment = first_assignment(task, self.configs, annotations, recorded)
         self.traces: Traces = {}
         self._made: tuple[Assignment, tuple[list[Draft], dict[int, Exception]]] | None = None
@@ -168,7 +167,7 @@ class _Planner:
             if bucketed or not drafts:
                 self._check_range()
                 return _merged(drafts), failed
-            steps = [sum(t.steps for t in trials) for trials in self.trials_of]
+            steps = [self.trials[places[0]].steps * len(places) for places in self.places]
             self.assignment = decide_buckets(self.task, self.configs, steps, drafts, self.assignment)
             bucketed = True
 
@@ -180,8 +179,8 @@ class _Planner:
 
     def _make_drafts(self) -> tuple[list[Draft], dict[int, Exception]]:
         waiting: dict[Signature, list[int]] = {}
-        for number, config in enumerate(self.configs):
-            waiting.setdefault(self.assignment.signature(config), []).append(number)
+        for number, signature in enumerate(self.assignment.signatures(self.configs)):
+            waiting.setdefault(signature, []).append(number)
         failed: dict[int, Exception] = {}
         drafts: list[Draft] = []
         while waiting:

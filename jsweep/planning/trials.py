@@ -14,6 +14,7 @@ from jsweep.storage.records import Trial
 from jsweep.task.config import check_count
 from jsweep.task.task import Task
 
+_PLAIN = frozenset({bool, int, float, str})  # what `resolved` leaves as it is and nobody can change
 _LENGTH_NAMES = frozenset({"steps", "epochs", "batch_size"})
 
 
@@ -45,7 +46,7 @@ def make_trials(
     trials: list[Trial] = []
     common: int | None = None  # the length of configs that say nothing about it
     for identity, given in zip(chosen.ids, chosen.rows, strict=True):
-        config = {name: resolved(value) for name, value in given.items()}
+        config = given if _PLAIN.issuperset(map(type, given.values())) else {n: resolved(v) for n, v in given.items()}
         if not _LENGTH_NAMES.isdisjoint(config):
             length = _steps_of(task, config, steps, epochs, examples)
         else:

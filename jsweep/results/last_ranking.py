@@ -1,8 +1,8 @@
 """A ranking by what each trial ended with, from columns: a config's score is made when it is looked at."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, overload
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
@@ -10,20 +10,24 @@ from jaxtyping import Bool, Float64, Int64
 from jsweep.results.objective import Objective
 from jsweep.results.ranking import ConfigScore, mean_of, spread_of
 from jsweep.storage import Status
-from jsweep.storage.finals import Finals
+from jsweep.storage.finals import STATES, Finals
+
+Labels: TypeAlias = Callable[[Sequence[int]], Sequence[tuple[str, str, str]]]
+"""Trials' ids, their configs' ids and their configs as JSON, by the trials' keys."""
 
 
 @dataclass(frozen=True, eq=False)
-class LastRanking(Sequence[ConfigScore]):
+class LastRanking(Sequence):  # of ConfigScore; said here, run-time type checkers would read one from the record
     """The configs of a sweep, best first. ``order`` are their numbers; the arrays have a row a config, in order of number.
 
     ``members`` are the rows of ``finals`` config by config, each config's in order of seed, and ``starts`` where a config's
-    begin among them.
+    begin among them. ``labels`` are read when a score is looked at, ``config_of`` gives a config by its id and its JSON.
     """
 
     finals: Finals
     objective: Objective
     overlap: float
+    labels: Labels
     config_of: Callable[[str, str], Mapping[str, Any]]
     order: Int64[np.ndarray, " configs"]
     members: Int64[np.ndarray, " trials"]
@@ -33,6 +37,12 @@ class LastRanking(Sequence[ConfigScore]):
     complete: Bool[np.ndarray, " configs"]
     stopped: Bool[np.ndarray, " configs"]
     values: Float64[np.ndarray, " trials"]
+
+    def detached(self) -> "LastRanking":
+        """The same with all labels read, for which the record need not be there any more."""
+        keys = self.finals.keys.tolist()
+        known = dict(zip(keys, self.labels(keys), strict=True))
+        return replace(self, labels=lambda some: [known[key] for key in some])
 
     def __len__(self) -> int:
         return len(self.order)
@@ -57,18 +67,19 @@ class LastRanking(Sequence[ConfigScore]):
         return map(self._score, self.order.tolist())
 
     def _score(self, config: int) -> ConfigScore:
-        rows = [int(row) for row in self.members[self.starts[config] : self.starts[config + 1]]]
-        values, mean, first = tuple(self.values[rows].tolist()), float(self.means[config]), rows[0]
-        identity = self.finals.config_ids[first]
+        rows = self.members[self.starts[config] : self.starts[config + 1]]
+        values, mean = tuple(self.values[rows].tolist()), float(self.means[config])
+        labels = self.labels(self.finals.keys[rows].tolist())
+        _, config_id, text = labels[0]
         return ConfigScore(
-            config_id=identity,
-            config=self.config_of(identity, self.finals.configs[first]),
+            config_id=config_id,
+            config=self.config_of(config_id, text),
             metric=self.objective.metric,
             mean=mean,
             std=spread_of(values) if np.isfinite(mean) else np.nan,
             values=values,
             seeds=tuple(self.finals.seeds[rows].tolist()),
-            trials=tuple(self.finals.ids[row] for row in rows),
+            trials=tuple(trial for trial, _, _ in labels),
             complete=bool(self.complete[config]),
             step=int(self.steps[config]),
             mode=self.objective.mode or "min",
@@ -78,25 +89,26 @@ class LastRanking(Sequence[ConfigScore]):
 
 
 def rank_last(
-    finals: Finals, objective: Objective, overlap: float, config_of: Callable[[str, str], Mapping[str, Any]]
-) -> Sequence[ConfigScore]:
+    finals: Finals,
+    objective: Objective,
+    overlap: float,
+    labels: Labels,
+    config_of: Callable[[str, str], Mapping[str, Any]],
+) -> LastRanking:
     """What `jsweep.results.ranking.rank` gives for the last evaluation.
 
     Args:
         finals: the last scores.
         objective: the metric, with its direction.
         overlap: as in `ConfigScore`.
+        labels: see `LastRanking`, as for ``config_of``.
         config_of: a config by its id and its JSON.
     """
-    if not len(finals.ids):
-        return ()
-    numbers: dict[str, int] = {}
-    config = np.array([numbers.setdefault(identity, len(numbers)) for identity in finals.config_ids], np.int64)
+    config, status = finals.configs, finals.status
     members = np.lexsort((finals.seeds, config))
-    starts = np.searchsorted(config[members], np.arange(len(numbers) + 1))
-    status = np.array(finals.status)
-    each = lambda operation, column: operation.reduceat(column[members], starts[:-1])
-    was_stopped = status == str(Status.STOPPED)
+    starts = np.searchsorted(config[members], np.arange(config.max(initial=-1) + 2))
+    each = lambda operation, column: operation.reduceat(column[members], starts[:-1]) if len(column) else column
+    was_stopped = status == STATES.index(Status.STOPPED)
     stopped = each(np.logical_or, was_stopped)
     steps = np.where(stopped, each(np.minimum, finals.done), each(np.maximum, finals.steps))
     # Where a seed was stopped, all are looked at where the first was, and those that are elsewhere have no value there.
@@ -104,11 +116,11 @@ def rank_last(
     values = np.where(there, finals.values, np.nan)
     finite = each(np.logical_and, np.isfinite(values))
     healthy = ~each(np.logical_or, finals.diverged)
-    complete = finite & healthy & each(np.logical_and, status == str(Status.FINISHED))
+    complete = finite & healthy & each(np.logical_and, status == STATES.index(Status.FINISHED))
     means = _means(values[members], starts, finite)
     order = _order(means, steps, complete, complete | (stopped & np.isfinite(means)), objective)
     return LastRanking(
-        finals, objective, overlap, config_of, order, members, starts, means, steps, complete, stopped, values
+        finals, objective, overlap, labels, config_of, order, members, starts, means, steps, complete, stopped, values
     )
 
 

@@ -17,7 +17,7 @@ from jsweep.results.diagnostics.evidence import evidence_of
 from jsweep.results.filters import matching
 from jsweep.results.importance import Importance, Method, common_step, importance_of
 from jsweep.results.incomplete import divergences, why_nothing_is_complete
-from jsweep.results.last_ranking import rank_last
+from jsweep.results.last_ranking import LastRanking, rank_last
 from jsweep.results.lineage import Lineage, lineage_of
 from jsweep.results.moment import of_one_moment
 from jsweep.results.objective import Objective
@@ -26,6 +26,7 @@ from jsweep.results.ranking import (
     LOSSES,
     At,
     ConfigScore,
+    Evaluation,
     Rule,
     Scores,
     Selection,
@@ -122,15 +123,8 @@ class Result(RecordedSweep):
         Raises:
             ConfigError: The metric is not recorded, its direction is not known, or nothing was evaluated at that step.
         """
-        objective, checked = self._directions().resolve(metric, self.name), check_at(at)
-        overlap, lineage = float(self._row.settings.get("fold_overlap", 0.0)), self.lineage()
-        if checked == "last":
-            ranked = rank_last(self._finals(objective.metric), objective, overlap, self._config_of)
-        else:
-            trials = self.trials()
-            scores = self._scores(objective.metric, checked, trials)
-            ranked = rank(self._with_own_configs(trials), objective, checked, scores, overlap)
-        return [_as_trained_to(lineage, score) for score in ranked] if lineage.copies else ranked
+        ranked = self._ranking(self._directions().resolve(metric, self.name), check_at(at))
+        return ranked.detached() if isinstance(ranked, LastRanking) else ranked
 
     @of_one_moment
     def pareto(self, *objectives: str | Objective, at: At = "last") -> list[ParetoPoint]:
@@ -192,7 +186,8 @@ class Result(RecordedSweep):
             raise ConfigError(
                 f"metric={objective.metric!r} is measured on the training examples: select by one of {choosable}."
             )
-        ranking = self.ranking(objective, at=selection.at)
+        looks_at_all = selection.rule != "mean"
+        ranking = (self.ranking if looks_at_all else self._ranking)(objective, at=check_at(selection.at))
         if not ranking or not ranking[0].complete:
             trials = self.trials()
             scores = self._curves_of(objective.metric, trials)
@@ -295,6 +290,25 @@ class Result(RecordedSweep):
             page.save(path)
         return page
 
+    def _ranking(self, objective: Objective, at: Evaluation) -> LastRanking | list[ConfigScore]:
+        """As `ranking`; by the last evaluation, what the configs are is read when their scores are looked at."""
+        if at == "last":
+            return self._ranked_last(objective, self._finals(objective.metric))
+        trials, lineage = self.trials(), self.lineage()
+        ranked = rank(
+            self._with_own_configs(trials), objective, at, self._scores(objective.metric, at, trials), self._overlap
+        )
+        return [_as_trained_to(lineage, score) for score in ranked] if lineage.copies else ranked
+
+    def _ranked_last(self, objective: Objective, finals: Finals) -> LastRanking | list[ConfigScore]:
+        ranked = rank_last(finals, objective, self._overlap, self._store.labels, self._config_of)
+        lineage = self.lineage()
+        return [_as_trained_to(lineage, score) for score in ranked] if lineage.copies else ranked
+
+    @property
+    def _overlap(self) -> float:
+        return float(self._row.settings.get("fold_overlap", 0.0))
+
     def _finals(self, metric: str) -> Finals:
         return self._store.finals(self._row.key, metric, LOSSES, self._ids)
 
@@ -334,15 +348,16 @@ class Result(RecordedSweep):
 
     @of_one_moment
     def _summary(self) -> Summary:
-        top, note, objective = [], "", None
+        top, note, objective, finals = [], "", None, None
         try:
             objective = self.objective
-            top = [score for score in self.ranking(objective)[:3] if score.complete]
+            finals = self._finals(objective.metric)
+            top = [score for score in self._ranked_last(objective, finals)[:3] if score.complete]
             note = "" if top else f"no config has finished with a finite {objective.metric} under all its seeds"
         except ConfigError as error:
             note = str(error)
-        finals = self._finals(objective.metric if objective else "")
-        beside = len(self._store.ids(self._row.key)) - len(finals.ids) if self.label == self.name else 0
+        finals = finals or self._finals("")
+        beside = sum(self._store.counts(self._row.key).values()) - len(finals.keys) if self.label == self.name else 0
         notes = [
             note,
             divergences(self._own(self._store.diverged(self._row.key)), self.recorded),
@@ -350,7 +365,7 @@ class Result(RecordedSweep):
         ]
         time = time_of(self._row.created, self._row.settings.get("seconds"))
         shown = "\n".join(note for note in notes if note)
-        counts = counts_of(finals.status, finals.config_ids)
+        counts = counts_of(finals.counts(), int(finals.configs.max(initial=-1)) + 1)
         return Summary(self.label, counts, time, objective, top, shown, self.path)
 
 

@@ -2,7 +2,7 @@
 
 import html
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jsweep._runtime.text import clean
@@ -54,16 +54,16 @@ class Summary:
         return f"best by {clean(self.top[0].metric)}{goal}, mean ± std over {runs}:"
 
 
-def counts_of(status: Sequence[str], config_ids: Iterable[str]) -> str:
+def counts_of(states: Counter[str], configs: int) -> str:
     """How many configs and trials there are, and how they stand: "4 configs, 12 trials (10 finished, 2 failed)"."""
-    stands = ", ".join(f"{count} {state}" for state, count in Counter(status).items())
-    configs, trials = plural(len(set(config_ids)), "config"), plural(len(status), "trial")
-    return f"{configs}, {trials}" + (f" ({stands})" if stands else "")
+    stands = ", ".join(f"{count} {state}" for state, count in states.items())
+    return f"{plural(configs, 'config')}, {plural(states.total(), 'trial')}" + (f" ({stands})" if stands else "")
 
 
 def counts_of_trials(trials: Sequence[Trial]) -> str:
     """`counts_of` trials."""
-    return counts_of([str(trial.status) for trial in trials], [trial.config_id for trial in trials])
+    states = Counter(str(trial.status) for trial in trials)
+    return counts_of(states, len({trial.config_id for trial in trials}))
 
 
 def time_of(created: str, seconds: object) -> str:

@@ -58,6 +58,8 @@ class Checkpointing:
         """
         self._since[self._id(tile)] = time.monotonic()
         ends = {trial.id: trial.steps for trial in tile.trials}
+        if not self.store.has_checkpoints(self.sweep):
+            return None
         states = self.store.states(self.sweep, list(ends))
         if states.keys() < ends.keys():
             return None  # one was dropped

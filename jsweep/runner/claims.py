@@ -41,6 +41,9 @@ class Claims:
     environment: JsonObject
     wanted: dict[str, Wanted]
     _held: set[str] = field(default_factory=set, init=False, repr=False)
+    _ended: set[str] = field(
+        default_factory=set, init=False, repr=False
+    )  # by this process, at the length that is wanted
     _counts: dict[str, int] = field(default_factory=lambda: {"claimed": 0, "recorded": 0}, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
@@ -50,7 +53,9 @@ class Claims:
             self.wanted[trial] = self.wanted[trial]._replace(retry=True)
 
     def look(self) -> View:
-        """How the trials stand now."""
+        """How the trials stand now; there is nothing to look at where this process has ended all of them."""
+        if self._ended.issuperset(self.wanted):
+            return View({}, (), (), (), ())
         states = self.store.states(self.sweep)
         found: dict[Standing, list[str]] = {kind: [] for kind in Standing}
         alive = functools.cache(self.alive)
@@ -117,7 +122,9 @@ class Claims:
             self.sweep, program, width, scores, checkpoints, outdated, self.owner, self.alive
         )
         with self._lock:
-            self._held.difference_update(lost, (score.trial for score in scores if score.finished))
+            ended = {score.trial for score in scores if score.finished}
+            self._held.difference_update(lost, ended)
+            self._ended.update(ended.difference(lost))
             self._counts["recorded"] += 1
         return lost
 

@@ -1,13 +1,13 @@
 """The training of a run: what is free is claimed tile by tile, and each segment is recorded as it comes."""
 
 import contextlib
+import functools
 import threading
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import jax
@@ -21,7 +21,7 @@ from jsweep.engine.executors.threads import More, Work
 from jsweep.engine.executors.threads import run as run_tiles
 from jsweep.engine.parking import Parking
 from jsweep.engine.persistence import NoCheckpointing
-from jsweep.errors import ConfigError, StoreError
+from jsweep.errors import ConfigError, IncompatibleSweepError, StoreError
 from jsweep.planning.grouping import Traces
 from jsweep.runner.audience import Audience
 from jsweep.runner.checkpointing import Checkpointing, tidy, tidy_ended
@@ -77,8 +77,12 @@ class Run:
             if known is not None:
                 check_same(store, known, prepared)
                 check_lengths(store, known, prepared)
-                if not self.any_environment and not _ended(store, known, prepared):
-                    check_environment(store, known)
+                if not self.any_environment:
+                    try:
+                        check_environment(store, known)
+                    except IncompatibleSweepError:
+                        if not _ended(store, known, prepared):
+                            raise
             record = enter_sweep(store, prepared, known)
             if record is not None:
                 return record, prepared
@@ -134,11 +138,12 @@ class _Part:
         """Claims, and checkpoints where the store is a file, while ``stack`` is open."""
         prepared, folder, sweep = self.session.prepared, self.store.folder, self.record.key
         fixed = reads_length(prepared)
-        wanted = {trial.id: Wanted(trial.steps, trial.id in fixed) for trial in prepared.trials}
+        want = functools.cache(Wanted)  # equal ones are one
+        wanted = {trial.id: want(trial.steps, trial.id in fixed) for trial in prepared.trials}
         if self.store.file is None:
             return Claims(self.store, sweep, "this", lambda _: True, describe_environment(), wanted), None
         name = stack.enter_context(owner(folder))
-        alive = partial(is_alive, folder)
+        alive = functools.partial(is_alive, folder)
         claims = Claims(self.store, sweep, name, alive, describe_environment(), wanted)
         every = prepared.setting.evaluate_every
         checkpointing = Checkpointing(self.store, sweep, prepared.sweep.checkpoints, every, name)

@@ -38,6 +38,7 @@ def connect(file: Path | None, shown: str, *, write: bool = True) -> sqlite3.Con
             _check_structure(connection, shown)
             _use_write_ahead_log(connection)
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA cache_size = -65536")
     except BaseException as error:
         if connection is not None:
             connection.close()

@@ -17,7 +17,7 @@ from jsweep.storage.records import SweepRecord
 from jsweep.storage.rows import dump, load_object
 from jsweep.storage.sqlite import Store, open_store
 
-_ROW = "id, extension, config_id, config, seed, steps, done, status, nonfinite, reason, traceback, width, digest"
+_ROW = "id, extension, config_id, config, seed, steps, done, status, nonfinite, reason, traceback, digest"
 _OF_PROCESSES = ("seconds", "merged_seconds", "stop_requests")  # settings counted anew, or of running processes
 _ENDED = ("finished", "stopped", "failed")
 
@@ -101,7 +101,7 @@ def _take_in(into: Store, part: Store, db: sqlite3.Connection) -> tuple[int, ...
     """Take in a record that is attached as ``part``; the counts of `Merged`."""
     db.execute("INSERT OR IGNORE INTO metrics (name) SELECT name FROM part.metrics")
     db.execute("INSERT OR IGNORE INTO environments (described) SELECT described FROM part.environments")
-    db.execute("INSERT OR IGNORE INTO programs (digest) SELECT digest FROM part.programs")
+    db.execute("INSERT OR IGNORE INTO programs (digest, width) SELECT digest, width FROM part.programs")
     db.execute("CREATE TEMP TABLE IF NOT EXISTS taken (old INTEGER PRIMARY KEY, new INTEGER NOT NULL)")
     _take_ledger(db)
     counts = (0, 0, 0, 0, 0)
@@ -231,7 +231,8 @@ def _is_continued(db: sqlite3.Connection, key: int, its_key: int) -> bool:
     """
     described = [
         db.execute(
-            f"SELECT done, nonfinite, program, status, EXISTS (SELECT 1 FROM {schema}.trials open WHERE open.sweep = own.sweep "
+            f"SELECT done, nonfinite, (SELECT digest FROM {schema}.programs WHERE id = program), status, "
+            f"EXISTS (SELECT 1 FROM {schema}.trials open WHERE open.sweep = own.sweep "
             f"AND open.id = own.id AND open.extension = 1) FROM {schema}.trials own WHERE own.key = ?",
             (own,),
         ).fetchone()
@@ -254,7 +255,7 @@ def _take_trials(db: sqlite3.Connection, place: int, sweep: int) -> int:
         f"INSERT OR IGNORE INTO trials (sweep, environment, program, {_ROW}) "
         "SELECT ?, (SELECT mine.id FROM environments mine JOIN part.environments its ON its.described = mine.described "
         "WHERE its.id = given.environment), (SELECT mine.id FROM programs mine JOIN part.programs its "
-        f"ON its.digest = mine.digest WHERE its.id = given.program), {_ROW} FROM part.trials given WHERE sweep = ? "
+        f"USING (digest, width) WHERE its.id = given.program), {_ROW} FROM part.trials given WHERE sweep = ? "
         "AND NOT EXISTS (SELECT 1 FROM trials mine WHERE mine.sweep = ? AND mine.id = given.id "
         "AND mine.extension = given.extension)",
         (place, sweep, place),

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import hashlib
 import sqlite3
 import threading
 import weakref
@@ -15,6 +14,7 @@ from jsweep.errors import StoreError
 from jsweep.storage import ledger
 from jsweep.storage.checkpoints import folder_of
 from jsweep.storage.connection import explain
+from jsweep.storage.digests import digests
 from jsweep.storage.finals import Finals, read_finals
 from jsweep.storage.records import Batch, Checkpoint, Copy, Status, SweepRecord, TestOpening, Trial
 from jsweep.storage.rows import (
@@ -29,9 +29,9 @@ from jsweep.storage.rows import (
 from jsweep.storage.settings import checked_settings
 from jsweep.storage.standing import TrialState
 from jsweep.storage.transitions import (
-    MOST_PARAMETERS,
     OF_SWEEP,
-    names,
+    among,
+    programs,
     read_copies,
     read_states,
     span,
@@ -126,8 +126,8 @@ class StoreReader:
         """The trials of a sweep in the order in which they were added; what is recorded beyond their end does not count."""
         select = f"SELECT {TRIAL_COLUMNS} FROM trials WHERE {OF_SWEEP} AND extension = 0 ORDER BY key"
         rows = self._db.execute(select, span(self._db, sweep))
-        programs = names(self._db, "programs", "digest")
-        return [trial_from_row(row, programs) for row in rows]  # one by one: the table may have many rows
+        known = programs(self._db)
+        return [trial_from_row(row, known) for row in rows]  # one by one: the table may have many rows
 
     @_reads
     def ids(self, sweep: int) -> list[str]:
@@ -138,9 +138,9 @@ class StoreReader:
     @_reads
     def diverged(self, sweep: int) -> list[Trial]:
         """The trials of a sweep at whose end, or before it, something was not finite."""
-        select = f"SELECT {TRIAL_COLUMNS} FROM trials WHERE sweep = ? AND extension = 0 AND nonfinite IS NOT NULL ORDER BY key"
-        programs = names(self._db, "programs", "digest")
-        return [trial_from_row(row, programs) for row in self._db.execute(select, (sweep,))]
+        select = f"SELECT {TRIAL_COLUMNS} FROM trials WHERE {OF_SWEEP} AND extension = 0 AND nonfinite IS NOT NULL ORDER BY key"
+        known = programs(self._db)
+        return [trial_from_row(row, known) for row in self._db.execute(select, span(self._db, sweep))]
 
     @_reads
     def states(self, sweep: int, ids: Sequence[str] | None = None) -> dict[str, TrialState]:
@@ -151,41 +151,44 @@ class StoreReader:
     def programs(self, sweep: int) -> set[str]:
         """The fingerprints of the programs that trials of a sweep were trained by."""
         select = (
-            "SELECT digest FROM programs WHERE id IN (SELECT program FROM trials WHERE sweep = ? AND extension = 0)"
+            f"SELECT digest FROM programs WHERE id IN (SELECT program FROM trials WHERE {OF_SWEEP} AND extension = 0)"
         )
-        return {str(digest) for (digest,) in self._db.execute(select, (sweep,))}
+        return {str(digest) for (digest,) in self._db.execute(select, span(self._db, sweep))}
 
     @_reads
     def program_of(self, sweep: int) -> dict[str, str]:
         """The fingerprint of the program that each trial was trained by, by id, where there is one."""
-        known = names(self._db, "programs", "digest")
-        select = "SELECT id, program FROM trials WHERE sweep = ? AND extension = 0 AND program IS NOT NULL"
-        return {str(trial): known.get(program, "") for trial, program in self._db.execute(select, (sweep,))}
+        known = programs(self._db)
+        select = f"SELECT id, program FROM trials WHERE {OF_SWEEP} AND extension = 0 AND program IS NOT NULL"
+        return {
+            str(trial): known.get(program, ("",))[0]
+            for trial, program in self._db.execute(select, span(self._db, sweep))
+        }
 
     @_reads
     def failed(self, sweep: int) -> set[str]:
         """The trials of a sweep that have failed, or failed on their way to more steps."""
-        select = "SELECT DISTINCT id FROM trials WHERE sweep = ? AND status = 'failed'"
-        return {str(trial) for (trial,) in self._db.execute(select, (sweep,))}
+        select = f"SELECT DISTINCT id FROM trials WHERE {OF_SWEEP} AND status = 'failed'"
+        return {str(trial) for (trial,) in self._db.execute(select, span(self._db, sweep))}
 
     @_reads
     def count_ended(self, sweep: int) -> int:
         """How many trials of a sweep have a result."""
-        select = "SELECT COUNT(*) FROM trials WHERE sweep = ? AND extension = 0 AND status IN ('finished', 'stopped')"
-        return int(self._db.execute(select, (sweep,)).fetchone()[0])
+        select = f"SELECT COUNT(*) FROM trials WHERE {OF_SWEEP} AND extension = 0 AND status IN ('finished', 'stopped')"
+        return int(self._db.execute(select, span(self._db, sweep)).fetchone()[0])
 
     @_reads
     def environments_of(self, sweep: int) -> set[int]:
         """The numbers of the environments that trials of a sweep were trained in."""
-        select = "SELECT DISTINCT environment FROM trials WHERE sweep = ? AND extension = 0 AND done > 0"
-        return {int(number) for (number,) in self._db.execute(select, (sweep,)) if number is not None}
+        select = f"SELECT DISTINCT environment FROM trials WHERE {OF_SWEEP} AND extension = 0 AND done > 0"
+        return {int(number) for (number,) in self._db.execute(select, span(self._db, sweep)) if number is not None}
 
     @_reads
     def has_trouble(self, sweep: int) -> bool:
         """Whether some trial has failed, diverged, or could not be trained further."""
-        select = "SELECT EXISTS (SELECT 1 FROM trials WHERE sweep = ? AND extension = 0 AND "
+        select = f"SELECT EXISTS (SELECT 1 FROM trials WHERE {OF_SWEEP} AND extension = 0 AND "
         select += "(status = 'failed' OR reason IS NOT NULL OR nonfinite IS NOT NULL))"
-        return bool(self._db.execute(select, (sweep,)).fetchone()[0])
+        return bool(self._db.execute(select, span(self._db, sweep)).fetchone()[0])
 
     @_reads
     def trials_starting(self, sweep: int, start: str) -> list[Trial]:
@@ -196,14 +199,14 @@ class StoreReader:
             f"SELECT {TRIAL_COLUMNS} FROM trials WHERE sweep = ? AND extension = 0 AND substr(id, 1, ?) = ? ORDER BY key",
             (sweep, len(start), start),
         )
-        programs = names(self._db, "programs", "digest")
-        return [trial_from_row(row, programs) for row in rows]
+        known = programs(self._db)
+        return [trial_from_row(row, known) for row in rows]
 
     @_reads
     def counts(self, sweep: int) -> dict[Status, int]:
         """How many trials of a sweep there are in each state."""
-        select = "SELECT status, COUNT(*) FROM trials WHERE sweep = ? AND extension = 0 GROUP BY status"
-        return {Status(status): int(count) for status, count in self._db.execute(select, (sweep,))}
+        select = f"SELECT status, COUNT(*) FROM trials WHERE {OF_SWEEP} AND extension = 0 GROUP BY status"
+        return {Status(status): int(count) for status, count in self._db.execute(select, span(self._db, sweep))}
 
     @_reads
     def metrics(self, sweep: int) -> list[str]:
@@ -259,9 +262,18 @@ class StoreReader:
         return found
 
     @_reads
-    def finals(self, sweep: int, metric: str, losses: Sequence[str], among: Container[str] | None = None) -> Finals:
-        """A metric after each trial's last step, as columns; ``among``: the ids of the trials that count (None: all)."""
-        return read_finals(self._db, sweep, metric, losses, among)
+    def finals(self, sweep: int, metric: str, losses: Sequence[str], ids: Container[str] | None = None) -> Finals:
+        """A metric after each trial's last step, as columns; ``ids``: those of the trials that count (None: all)."""
+        return read_finals(self._db, sweep, metric, losses, ids)
+
+    @_reads
+    def labels(self, keys: Sequence[int]) -> list[tuple[str, str, str]]:
+        """The id, the config's id and the config's JSON of the trials with these keys, in their order."""
+        select = "SELECT key, id, config_id, config FROM trials WHERE key IN ({})"
+        found = {
+            key: (str(trial), str(config), str(text)) for key, trial, config, text in among(self._db, select, keys)
+        }
+        return [found[key] for key in keys]
 
     @_reads
     def count_scores(self, sweep: int) -> int:
@@ -286,6 +298,13 @@ class StoreReader:
             "SELECT configs, told FROM batches WHERE sweep = ? ORDER BY number", (sweep,)
         ).fetchall()
         return [batch_from_row(row) for row in rows]
+
+    @_reads
+    def has_checkpoints(self, sweep: int) -> bool:
+        """Whether a sweep has any checkpoint."""
+        return bool(
+            self._db.execute("SELECT EXISTS (SELECT 1 FROM checkpoints WHERE sweep = ?)", (sweep,)).fetchone()[0]
+        )
 
     @_reads
     def checkpoints_of(self, sweep: int, trials: Iterable[str]) -> list[Checkpoint]:
@@ -334,7 +353,8 @@ class StoreReader:
     def damaged(self, sweep: int) -> list[str]:
         """The trials whose rows are not what was written when they finished or were stopped."""
         rows = self._db.execute(
-            "SELECT key, id, digest FROM trials WHERE sweep = ? AND status IN ('finished', 'stopped')", (sweep,)
+            f"SELECT key, id, digest FROM trials WHERE {OF_SWEEP} AND status IN ('finished', 'stopped')",
+            span(self._db, sweep),
         ).fetchall()
         digests = self._digests([key for key, _, _ in rows])
         return [str(trial) for key, trial, digest in rows if digests[key] != digest]
@@ -350,27 +370,7 @@ class StoreReader:
 
     def _digests(self, keys: Sequence[int]) -> dict[int, bytes]:
         """The first 8 bytes of SHA-256 over each trial's row and its scores, by the trial's key."""
-        programs = names(self._db, "programs", "digest")
-        found: dict[int, bytes] = {}
-        for start in range(0, len(keys), MOST_PARAMETERS):
-            some = keys[start : start + MOST_PARAMETERS]
-            among = f"({', '.join('?' * len(some))})"
-            rows = self._db.execute(
-                "SELECT key, id, config_id, config, seed, steps, done, nonfinite, program, width FROM trials "
-                f"WHERE key IN {among}",
-                some,
-            ).fetchall()
-            scores: dict[int, list[tuple[str, int, float | None]]] = {key: [] for key in some}
-            for key, *score in self._db.execute(
-                f"SELECT trial, name, step, value FROM scores JOIN metrics ON id = metric WHERE trial IN {among} "
-                "ORDER BY trial, name, step",
-                some,
-            ):
-                scores[key].append(tuple(score))
-            for key, *row, program, width in rows:
-                described = (*row, programs.get(program), width), scores[key]
-                found[key] = hashlib.sha256(repr(described).encode()).digest()[:8]
-        return found
+        return digests(self._db, keys)
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from jsweep._runtime.types import Value
-from jsweep.space import decode, encode_config
+from jsweep.space import decode, encode_config, json_encoder
 from jsweep.storage.records import Batch, Checkpoint, Outcome, Status, SweepRecord, TestOpening, Trial
 from jsweep.storage.settings import checked_settings
 
@@ -14,13 +14,13 @@ Row: TypeAlias = Sequence[Any]
 """A row of a table: whatever types the file holds."""
 
 TRIAL_COLUMNS = (
-    "key, id, config_id, config, seed, steps, done, status, nonfinite, reason, traceback, program, width, environment"
+    "key, id, config_id, config, seed, steps, done, status, nonfinite, reason, traceback, program, environment"
 )
 OPENING_COLUMNS = (
     "id, data, look, sweep, config_id, config, metric, mode, rule, at, step, seeds, again, owner, opened, scores"
 )
 
-_STRICT = json.JSONEncoder(allow_nan=False, separators=(",", ":"))  # made once: there are many configs
+_config_json = json_encoder(sort_keys=False)
 _STATUS = {str(status): status for status in Status}
 
 
@@ -31,7 +31,7 @@ def dump(value: object) -> str:
 
 def dump_config(config: Mapping[str, Value]) -> str:
     """A config as JSON, with its names in their order."""
-    return _STRICT.encode(encode_config(config))
+    return _config_json(encode_config(config))
 
 
 def load_config(text: str) -> dict[str, Value]:
@@ -67,10 +67,11 @@ def sweep_from_row(row: Row) -> SweepRecord:
     return SweepRecord(int(key), str(name), str(task), load_object(identity), checked, str(created))
 
 
-def trial_from_row(row: Row, programs: Mapping[int, str]) -> Trial:
-    """A trial from `TRIAL_COLUMNS` and the fingerprints of programs by their numbers."""
+def trial_from_row(row: Row, programs: Mapping[int, tuple[str, int]]) -> Trial:
+    """A trial from `TRIAL_COLUMNS` and the fingerprints and widths of programs by their numbers."""
     key, trial, config_id, config, seed, steps, done, status, nonfinite, reason, traceback, *rest = row
-    program, width, environment = rest
+    program, environment = rest
+    fingerprint, width = programs.get(program, (None, None))
     return Trial(
         key=int(key),
         id=str(trial),
@@ -83,8 +84,8 @@ def trial_from_row(row: Row, programs: Mapping[int, str]) -> Trial:
         nonfinite=_whole(nonfinite),
         reason=_text(reason),
         traceback=_text(traceback),
-        program=None if program is None else programs.get(program),
-        width=_whole(width),
+        program=fingerprint,
+        width=width,
         environment=_whole(environment),
     )
 

@@ -1,6 +1,6 @@
 """The tables of a store. Scores are one row per trial, metric and step, so that any SQLite tool can query them."""
 
-VERSION = 5
+VERSION = 6
 
 TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -21,7 +21,9 @@ CREATE TABLE environments (      -- versions, device and flags that trials were 
 
 CREATE TABLE programs (          -- tile programs that trials were trained by
     id INTEGER PRIMARY KEY,
-    digest TEXT NOT NULL UNIQUE  -- its fingerprint
+    digest TEXT NOT NULL,        -- its fingerprint
+    width INTEGER NOT NULL,      -- lanes of a tile
+    UNIQUE (digest, width)
 );
 
 CREATE TABLE owners (            -- processes that hold trials
@@ -44,10 +46,10 @@ CREATE TABLE trials (
     reason TEXT,                 -- why it failed or was stopped, in one line
     traceback TEXT,              -- of the error that it failed with
     program INTEGER REFERENCES programs,
-    width INTEGER,               -- lanes of the tile
     owner INTEGER REFERENCES owners,  -- the running process that trains it
     environment INTEGER REFERENCES environments,
-    digest BLOB NOT NULL DEFAULT (zeroblob(8)),  -- of an ended trial's row and scores: SHA-256's first 8 bytes
+    -- of an ended trial's row and scores: SHA-256's first 8 bytes; before, 4 more, so that no row outgrows its page
+    digest BLOB NOT NULL DEFAULT (zeroblob(12)),
     UNIQUE (sweep, id, extension)
 );
 

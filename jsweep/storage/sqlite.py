@@ -4,7 +4,6 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -58,7 +57,10 @@ class Store(StoreReader):
 
     def __init__(self, connection: sqlite3.Connection, path: str, file: Path | None):
         super().__init__(connection, path, file)
-        self._numbers: dict[tuple[str, str], int] = {}
+        self._numbers: dict[tuple[str | int, ...], int] = {}
+        self._claimed: dict[
+            int, dict[str, int]
+        ] = {}  # of trials that were claimed here: the open row's key, by sweep and id
         opened = os.stat(file) if file is not None else None
         self._identity = opened and (opened.st_dev, opened.st_ino)
 
@@ -140,11 +142,13 @@ class Store(StoreReader):
     def add_trials(self, sweep: int, trials: Iterable[Trial]) -> None:
         """Record trials as waiting; those that are recorded already stay as they are."""
         with self._transaction():
-            self._db.executemany(
-                "INSERT OR IGNORE INTO trials (sweep, id, config_id, config, seed, steps) "
-                "SELECT id, ?, ?, ?, ?, ? FROM sweeps WHERE id = ?",
-                ((t.id, t.config_id, dump_config(t.config), t.seed, t.steps, sweep) for t in trials),
-            )
+            if self._db.execute("SELECT EXISTS (SELECT 1 FROM sweeps WHERE id = ?)", (sweep,)).fetchone()[
+                0
+            ]:  # not dropped
+                self._db.executemany(
+                    "INSERT OR IGNORE INTO trials (sweep, id, config_id, config, seed, steps) VALUES (?, ?, ?, ?, ?, ?)",
+                    ((sweep, t.id, t.config_id, text, t.seed, t.steps) for t, text in _with_configs(trials)),
+                )
 
     def claim(
         self, sweep: int, wanted: Mapping[str, Wanted], owner: str, environment: JsonObject, alive: Alive
@@ -162,13 +166,17 @@ class Store(StoreReader):
             The ids that were claimed, in the order of ``wanted``.
         """
         with self._transaction():
-            place = transitions.number_of(self._db, "environments", "described", dump(environment))
-            return transitions.claim(self._db, sweep, wanted, owner, place, alive)
+            place = transitions.number_of(self._db, "environments", described=dump(environment))
+            claimed = transitions.claim(self._db, sweep, wanted, owner, place, alive)
+        with self._lock:
+            self._claimed.setdefault(sweep, {}).update(claimed)
+        return [*claimed]
 
     def release(self, owner: str) -> None:
         """Give up the trials that ``owner`` holds, and extensions of which it has trained nothing."""
         with self._transaction():
             transitions.release(self._db, owner)
+            self._claimed.clear()
 
     def record_segment(
         self,
@@ -205,14 +213,19 @@ class Store(StoreReader):
                     f"the lock file {owner}.owner of this process was removed from {str(self.folder)!r}, so other processes "
                     "take it for dead and nothing more is recorded: leave such files alone, and run the sweep again."
                 )
-            states = transitions.read_states(self._db, sweep, [score.trial for score in scores])
-            trained = (self._number("programs", "digest", program), width)
-            metric_id = partial(self._number, "metrics", "name")
-            ended, lost = transitions.record(self._db, states, owner, scores, trained, metric_id)
+            claimed = self._claimed.setdefault(sweep, {})
+            keys = transitions.open_keys(self._db, sweep, [score.trial for score in scores], claimed)
+            by_key = {keys[score.trial]: score for score in scores if score.trial in keys}
+            number = self._number("programs", digest=program, width=width)
+            metric_id = lambda name: self._number("metrics", name=name)
+            entered, ended = transitions.record(self._db, by_key, owner, number, metric_id)
+            lost = [score.trial for score in scores if score.trial not in entered]
             self._seal(ended)
             if not lost or len(lost) < len(scores):
                 transitions.name_checkpoints(self._db, sweep, checkpoints)
             transitions.forget_checkpoints(self._db, sweep, outdated)
+        for trial in (*lost, *(score.trial for score in scores if score.finished)):
+            claimed.pop(trial, None)
         return lost
 
     def record_stops(self, sweep: int, stops: Sequence[Stop], owner: str, alive: Alive) -> None:
@@ -416,11 +429,12 @@ class Store(StoreReader):
         digests = self._digests(keys)
         self._db.executemany("UPDATE trials SET digest = ? WHERE key = ?", ((d, key) for key, d in digests.items()))
 
-    def _number(self, table: str, column: str, text: str) -> int:
-        """As `transitions.number_of`, of texts that are never removed."""
-        if (table, text) not in self._numbers:
-            self._numbers[table, text] = transitions.number_of(self._db, table, column, text)
-        return self._numbers[table, text]
+    def _number(self, table: str, **columns: str | int) -> int:
+        """As `transitions.number_of`, of rows that are never removed."""
+        described = (table, *columns.values())
+        if described not in self._numbers:
+            self._numbers[described] = transitions.number_of(self._db, table, **columns)
+        return self._numbers[described]
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -440,6 +454,15 @@ class Store(StoreReader):
                         "numbers less than 2**63."
                     ) from error
                 raise
+
+
+def _with_configs(trials: Iterable[Trial]) -> Iterator[tuple[Trial, str]]:
+    """Trials with their configs as JSON, made once for the trials of a config that follow one another."""
+    config, text = None, ""
+    for trial in trials:
+        if trial.config is not config:
+            config, text = trial.config, dump_config(trial.config)
+        yield trial, text
 
 
 def _one_config(name: str, start: str, known: Iterable[str]) -> str:

@@ -1,15 +1,17 @@
 """What becomes of a trial's rows: the parts of the transactions that docs/record.md lists, for `Store` to run in one each."""
 
+import math
 import operator
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from jsweep.storage.records import STOPPED_BY_USER, Checkpoint, Copy, Score, Status, Stop
 from jsweep.storage.rows import checkpoint_from_row, dump, load_object
 from jsweep.storage.settings import checked_settings
 from jsweep.storage.standing import ENDED, Row, Standing, TrialState, Wanted, begins_again, standing
 
+T = TypeVar("T")
 Alive = Callable[[str], bool]
 """Whether the process of that name is running."""
 
@@ -20,10 +22,10 @@ MOST_PARAMETERS = 500  # ids in one query, which SQLite limits
 def read_states(db: sqlite3.Connection, sweep: int, ids: Sequence[str] | None = None) -> dict[str, TrialState]:
     """The rows of trials by id (None: of all trials of the sweep); those that have none are left out."""
     owners = names(db, "owners", "name")
+    widths = {number: width for number, (_, width) in programs(db).items()}
     found: dict[str, TrialState] = {}
-    for trial, extension, key, status, steps, done, owner, width in _rows(db, sweep, ids):
-        holder = None if owner is None else owners.get(owner)
-        row = Row(int(key), _STATUS[status], int(steps), int(done), holder, None if width is None else int(width))
+    for trial, extension, key, status, steps, done, owner, program in _rows(db, sweep, ids):
+        row = Row(int(key), _STATUS[status], int(steps), int(done), owners.get(owner), widths.get(program))
         found[trial] = TrialState(found[trial].own, row) if extension else TrialState(row)
     return found
 
@@ -43,87 +45,145 @@ def names(db: sqlite3.Connection, table: str, column: str) -> dict[int, str]:
     return {int(number): str(text) for number, text in db.execute(f"SELECT id, {column} FROM {table}")}
 
 
-def number_of(db: sqlite3.Connection, table: str, column: str, text: str) -> int:
-    """The number of a text in a table of texts, which enters it if it is new."""
-    db.execute(f"INSERT OR IGNORE INTO {table} ({column}) VALUES (?)", (text,))
-    return int(db.execute(f"SELECT id FROM {table} WHERE {column} = ?", (text,)).fetchone()[0])
+def programs(db: sqlite3.Connection) -> dict[int, tuple[str, int]]:
+    """The fingerprint of each tile program and the lanes of its tiles, by the number under which trials have it."""
+    rows = db.execute("SELECT id, digest, width FROM programs")
+    return {int(number): (str(digest), int(width)) for number, digest, width in rows}
+
+
+def number_of(db: sqlite3.Connection, table: str, **columns: str | int) -> int:
+    """The number of a row in a table of descriptions, which enters it if it is new."""
+    marks, same = ", ".join("?" * len(columns)), " AND ".join(f"{name} = ?" for name in columns)
+    described = tuple(columns.values())
+    db.execute(f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) VALUES ({marks})", described)
+    return int(db.execute(f"SELECT id FROM {table} WHERE {same}", described).fetchone()[0])
+
+
+def among(db: sqlite3.Connection, query: str, keys: Sequence[int], *others: Any) -> Iterator[tuple[Any, ...]]:
+    """The rows of a query whose ``{}`` is a list of keys and comes before ``others``."""
+    for some in _parts(keys):
+        yield from db.execute(query.format(", ".join("?" * len(some))), (*some, *others)).fetchall()
+
+
+def _parts(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (values[start : start + MOST_PARAMETERS] for start in range(0, len(values), MOST_PARAMETERS))
 
 
 def claim(
     db: sqlite3.Connection, sweep: int, wanted: Mapping[str, Wanted], owner: str, environment: int, alive: Alive
-) -> list[str]:
-    """Make ``owner`` the owner of the free ones among trials; returns their ids.
+) -> dict[str, int]:
+    """Make ``owner`` the owner of the free ones among trials; returns the keys of their open rows by id.
 
     A finished trial gets an extension. What its open row has recorded is forgotten where it is no part of what is wanted.
     """
     states = read_states(db, sweep, list(wanted))
-    free = [trial for trial in wanted if standing(states.get(trial), wanted[trial], owner, alive) == Standing.FREE]
-    again = [trial for trial in free if begins_again(states[trial], wanted[trial])]
-    _begin_again(db, sweep, {trial: states[trial] for trial in again})
-    place = number_of(db, "owners", "name", owner)
-    rows = [(wanted[trial].steps, place, environment, states[trial].open) for trial in free]
-    db.executemany(
-        "INSERT INTO trials (sweep, id, config_id, config, seed, extension, steps, owner, environment) "
-        "SELECT sweep, id, config_id, config, seed, 1, ?, ?, ? FROM trials WHERE key = ?",
-        [(*what, row.key) for *what, row in rows if row.status in ENDED],
-    )
-    db.executemany(
-        "UPDATE trials SET steps = ?, owner = ?, environment = ? WHERE key = ?",
-        [(*what, row.key) for *what, row in rows if row.status not in ENDED],
-    )
-    return free
+    free = {
+        trial: states[trial]
+        for trial, want in wanted.items()
+        if standing(states.get(trial), want, owner, alive) == Standing.FREE
+    }
+    begun = {trial: state for trial, state in free.items() if state.open.done}
+    _begin_again(db, sweep, {trial: state for trial, state in begun.items() if begins_again(state, wanted[trial])})
+    place, claimed = number_of(db, "owners", name=owner), {}
+    lengths: dict[int, list[int]] = {}
+    for trial, state in free.items():
+        row, steps = state.open, wanted[trial].steps
+        claimed[trial] = row.key
+        if row.status in ENDED:
+            claimed[trial] = db.execute(
+                "INSERT INTO trials (sweep, id, config_id, config, seed, extension, steps, owner, environment) "
+                "SELECT sweep, id, config_id, config, seed, 1, ?, ?, ? FROM trials WHERE key = ?",
+                (steps, place, environment, row.key),
+            ).lastrowid
+        else:
+            lengths.setdefault(steps, []).append(row.key)
+    for steps, keys in lengths.items():
+        change(db, keys, steps=steps, owner=place, environment=environment)
+    return claimed
+
+
+def change(db: sqlite3.Connection, keys: Sequence[int], **columns: int | str | bytes | None) -> None:
+    """Set columns of many trials to what is the same for all of them."""
+    assigned = ", ".join(f"{name} = ?" for name in columns)
+    for some in _parts(keys):
+        marks = ", ".join("?" * len(some))
+        db.execute(f"UPDATE trials SET {assigned} WHERE key IN ({marks})", (*columns.values(), *some))
+
+
+def open_keys(db: sqlite3.Connection, sweep: int, ids: Sequence[str], claimed: Mapping[str, int]) -> dict[str, int]:
+    """The keys of the open rows of trials by id; those that ``claimed`` has are not looked for. Some may be gone."""
+    unknown = [trial for trial in ids if trial not in claimed]
+    states = read_states(db, sweep, unknown) if unknown else {}
+    return {trial: claimed[trial] for trial in ids if trial in claimed} | {t: s.open.key for t, s in states.items()}
 
 
 def record(
     db: sqlite3.Connection,
-    states: Mapping[str, TrialState],
+    scores: Mapping[int, Score],
     owner: str | None,
-    scores: Sequence[Score],
-    program: tuple[int, int],
+    program: int,
     metric_id: Callable[[str], int],
-) -> tuple[list[int], list[str]]:
-    """Enter scores in the open rows of trials that are ``owner``'s and have not ended, and finish those that end.
+) -> tuple[set[str], list[int]]:
+    """Enter scores in rows of trials that are ``owner``'s and have not ended, and finish those that end.
 
     Args:
         db: the connection.
-        states: the trials' rows, by id; those that are gone have none.
+        scores: the metrics of one evaluation of each trial, by the key of its open row.
         owner: who trained them.
-        scores: their metrics, one evaluation of each trial.
-        program: the number of the program, and the lanes of the tile.
+        program: the number of the program.
         metric_id: the number of a metric by its name.
 
     Returns:
-        The keys of the trials that finished, and the ids of those whose scores are not entered.
+        The ids of the trials whose scores are entered, and the keys of those that finished.
     """
-    found = ((score, states.get(score.trial)) for score in scores)
-    mine = [(s, state) for s, state in found if state and state.open.owner == owner and state.open.status not in ENDED]
+    mine = [
+        *among(
+            db,
+            "SELECT key, steps, extension FROM trials WHERE key IN ({}) AND status NOT IN ('finished', 'stopped') "
+            "AND owner IS (SELECT id FROM owners WHERE name = ?)",
+            [*scores],
+            owner,
+        )
+    ]
+    ids = {name: metric_id(name) for name in dict.fromkeys(name for score in scores.values() for name in score.metrics)}
     db.executemany(
         "INSERT OR REPLACE INTO scores (trial, metric, step, value) VALUES (?, ?, ?, ?)",
-        [
-            (state.open.key, metric_id(name), score.step, value)
-            for score, state in mine
-            for name, value in score.metrics.items()
-        ],
+        [(key, ids[name], scores[key].step, value) for key, *_ in mine for name, value in scores[key].metrics.items()],
     )
-    db.executemany(
-        "UPDATE trials SET done = ?, nonfinite = COALESCE(nonfinite, ?), program = ?, width = ?, reason = NULL, "
-        "traceback = NULL, status = ?, owner = CASE WHEN ? THEN NULL ELSE owner END WHERE key = ?",
-        [(score.step, score.nonfinite, *program, *_outcome_of(score, state), state.open.key) for score, state in mine],
-    )
-    for score, state in mine:
-        if state.extension is not None:
-            db.execute("UPDATE trials SET reason = NULL, traceback = NULL WHERE key = ?", (state.own.key,))
-            if score.step >= state.open.steps:
-                _replace(db, state.own.key, state.extension.key)
-    entered = {score.trial for score, _ in mine}
-    ended = [state.own.key for score, state in mine if score.step >= state.open.steps]
-    return ended, [score.trial for score in scores if score.trial not in entered]
+    alike: dict[tuple[int, bool], list[int]] = {}
+    for key, steps, _ in mine:
+        alike.setdefault((scores[key].step, scores[key].step >= steps), []).append(key)
+    trained = {"program": program, "reason": None, "traceback": None, "digest": bytes(8)}
+    for (step, ends), keys in alike.items():
+        outcome = {"status": "finished", "owner": None} if ends else {"status": "running"}
+        change(db, keys, done=step, **trained, **outcome)
+    wrong = [(at, key) for key, *_ in mine if (at := _first_nonfinite(scores[key])) is not None]
+    db.executemany("UPDATE trials SET nonfinite = COALESCE(nonfinite, ?) WHERE key = ?", wrong)
+    ended = [key for key, steps, extension in mine if scores[key].step >= steps and not extension]
+    for key, steps, extension in mine:
+        if extension:
+            ended += _go_on(db, key, ends=scores[key].step >= steps)
+    return {scores[key].trial for key, *_ in mine}, ended
 
 
-def _outcome_of(score: Score, state: TrialState) -> tuple[str, bool]:
-    """The state that a trial is in after a score, and whether it has ended."""
-    finishes = score.step >= state.open.steps
-    return "finished" if finishes else "running", finishes
+def _first_nonfinite(score: Score) -> int | None:
+    """The first step at which a metric was not finite: that of the score itself where one is not, and none was before."""
+    if score.nonfinite is None and not all(map(math.isfinite, score.metrics.values())):
+        return score.step
+    return score.nonfinite
+
+
+def _go_on(db: sqlite3.Connection, extension: int, ends: bool) -> list[int]:
+    """Tell a finished trial that its extension goes on; the trial's key where that ``ends`` and takes its place."""
+    own = db.execute(
+        "SELECT own.key FROM trials extended JOIN trials own ON own.sweep = extended.sweep AND own.id = extended.id "
+        "AND own.extension = 0 WHERE extended.key = ?",
+        (extension,),
+    ).fetchone()[0]
+    change(db, [own], reason=None, traceback=None)
+    if ends:
+        _replace(db, own, extension)
+    return [own] if ends else []
 
 
 def fail(
@@ -276,8 +336,8 @@ def _replace(db: sqlite3.Connection, own: int, extension: int) -> None:
     """Put an extension that has ended in the place of the finished trial: the scores it lacks are those before it."""
     db.execute("UPDATE OR REPLACE scores SET trial = ? WHERE trial = ?", (own, extension))
     db.execute(
-        "UPDATE trials SET (steps, done, program, width, environment) = "
-        "(SELECT steps, done, program, width, environment FROM trials WHERE key = ?), "
+        "UPDATE trials SET (steps, done, program, environment) = "
+        "(SELECT steps, done, program, environment FROM trials WHERE key = ?), "
         "nonfinite = COALESCE(nonfinite, (SELECT nonfinite FROM trials WHERE key = ?)) WHERE key = ?",
         (extension, extension, own),
     )
@@ -293,7 +353,7 @@ def _begin_again(db: sqlite3.Connection, sweep: int, states: Mapping[str, TrialS
         db.execute("DELETE FROM scores WHERE trial = ?", (state.open.key,))
         db.execute(
             "UPDATE trials SET done = 0, status = 'waiting', nonfinite = NULL, reason = NULL, traceback = NULL, "
-            "program = NULL, width = NULL WHERE key = ?",
+            "program = NULL WHERE key = ?",
             (state.open.key,),
         )
     leave_checkpoints(db, sweep, kept)
@@ -305,13 +365,12 @@ def _remove(db: sqlite3.Connection, key: int) -> None:
 
 
 def _rows(db: sqlite3.Connection, sweep: int, ids: Sequence[str] | None) -> Iterator[tuple[Any, ...]]:
-    select = "SELECT id, extension, key, status, steps, done, owner, width FROM trials WHERE"
+    select = "SELECT id, extension, key, status, steps, done, owner, program FROM trials WHERE"
     if ids is None:
         rows = db.execute(f"{select} {OF_SWEEP} ORDER BY key", span(db, sweep)).fetchall()
         yield from sorted(rows, key=operator.itemgetter(1))  # extensions last, else in their order
         return
-    for start in range(0, len(ids), MOST_PARAMETERS):
-        some = ids[start : start + MOST_PARAMETERS]
+    for some in _parts(ids):
         marks = ", ".join("?" * len(some))
         yield from db.execute(
             f"{select} sweep = ? AND id IN ({marks}) ORDER BY extension, key", (sweep, *some)
