@@ -9,36 +9,31 @@ import pytest
 from small import make_task
 
 import jsweep as js
+from jsweep.engine import compiling
 from jsweep.engine.compilation_cache import CacheMonitor
-from jsweep.engine.concurrency import BackgroundPool
+from jsweep.engine.compiling import CompiledPart, Part, TileCompiler
 from jsweep.engine.executors import programs as module
 from jsweep.engine.executors.programs import AHEAD, Programs, Work
-from jsweep.engine.program import LoweredTile, TileProgram
+from jsweep.engine.program import TileProgram
 from jsweep.planning import Tile
 from jsweep.runner.prepare import prepare
 
 TILES = 3  # of each group
 
 
-class Lowered:
-    """A tile that compiles at once, to a program that can be watched."""
-
-    fingerprint = "0"
-
-    def __init__(self, made):
-        self.made = made
-
-    def compile(self):
-        program = TileProgram(print, print, print, 1)
-        self.made.append(weakref.ref(program))
-        return program
-
-
 @pytest.fixture
 def made(monkeypatch):
-    """References to the programs that were compiled."""
+    """References to the programs that were compiled, each at once and of no parts."""
     found = []
-    monkeypatch.setattr(module, "lower_tile", lambda *_: Lowered(found))
+
+    def assembled(width, parts):
+        program = TileProgram(print, print, print, width)
+        found.append(weakref.ref(program))
+        return program, "0"
+
+    monkeypatch.setattr(module, "parts_of_tile", lambda *_: [Part(lambda: None, jax.devices()[0])])
+    monkeypatch.setattr(compiling, "_compile_part", lambda *_: CompiledPart(print, "0"))
+    monkeypatch.setattr(module, "assembled", assembled)
     monkeypatch.setattr(CacheMonitor, "compiled", lambda *_: None)
     gc.collect()
     gc.freeze()  # collections look at what this test makes alone
@@ -48,9 +43,9 @@ def made(monkeypatch):
 
 @contextmanager
 def compilers():
-    pool = BackgroundPool(1)
-    yield pool
-    pool.close(wait=True)
+    compiler = TileCompiler(1)
+    yield compiler
+    compiler.close(wait=True)
 
 
 def alive(made):
@@ -110,13 +105,13 @@ def test_nothing_more_is_compiled_for_a_run_that_ends(made, prepared):
 def test_a_run_leaves_no_program_behind(data, monkeypatch):
     found = []
 
-    def compiled(self, compile=LoweredTile.compile):
-        program = compile(self)
-        found.append(weakref.ref(program))
-        return program
+    def assembled(width, parts, assemble=module.assembled):
+        program, fingerprint = assemble(width, parts)
+        found.extend(weakref.ref(each) for each in (program, *parts))
+        return program, fingerprint
 
-    monkeypatch.setattr(LoweredTile, "compile", compiled)
+    monkeypatch.setattr(module, "assembled", assembled)
     session = js.sweep(make_task(data), [{"learning_rate": 0.1, "width": width} for width in (4, 8)], steps=2)
-    assert len(found) == 2
+    assert len(found) == 2 * 4
     assert alive(found) == 0
     assert len(session.trials()) == 2

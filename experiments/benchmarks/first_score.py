@@ -56,7 +56,7 @@ def work(name: str, groups: int) -> None:
         counts["hits"] += event == "/jax/compilation_cache/cache_hits"
 
     _note(at, "planned", clock, "jsweep.runner.training", "run_tiles", before=True)
-    _note(at, "compiled", clock, "jsweep.engine.executors.programs", "compiled_for")
+    _note(at, "compiled", clock, "jsweep.engine.executors.programs", "assembled")
     _note(at, "first score", clock, "jsweep.storage", "Store.record_segment")
     jax.monitoring.register_event_duration_secs_listener(on_duration)
     jax.monitoring.register_event_listener(on_event)
