@@ -1,17 +1,20 @@
 """Compiled programs: a few ahead of the workers, and gone when their tiles are done, so that a sweep's memory is bounded."""
 
 import gc
+import itertools
+import threading
 import weakref
 from contextlib import contextmanager
 
 import jax
 import pytest
-from small import make_task
+from small import init, make_task, rows_of
 
 import jsweep as js
 from jsweep.engine import compiling
 from jsweep.engine.compilation_cache import CacheMonitor
-from jsweep.engine.compiling import CompiledPart, Part, TileCompiler
+from jsweep.engine.compiling import Part, TileCompiler
+from jsweep.engine.concurrency import Program
 from jsweep.engine.executors import programs as module
 from jsweep.engine.executors.programs import AHEAD, Programs, Work
 from jsweep.engine.program import TileProgram
@@ -32,7 +35,7 @@ def made(monkeypatch):
         return program, "0"
 
     monkeypatch.setattr(module, "parts_of_tile", lambda *_: [Part(lambda: None, jax.devices()[0])])
-    monkeypatch.setattr(compiling, "_compile_part", lambda *_: CompiledPart(print, "0"))
+    monkeypatch.setattr(compiling, "compile_program", lambda *_: Program(print, digest="0"))
     monkeypatch.setattr(module, "assembled", assembled)
     monkeypatch.setattr(CacheMonitor, "compiled", lambda *_: None)
     gc.collect()
@@ -115,3 +118,69 @@ def test_a_run_leaves_no_program_behind(data, monkeypatch):
     assert len(found) == 2 * 4
     assert alive(found) == 0
     assert len(session.trials()) == 2
+
+
+def test_groups_that_differ_in_one_function_share_the_others_compiled(data, monkeypatch):
+    def scaled(config, key):
+        return jax.tree.map(lambda leaf: config["scale"] * leaf, init(config, key))
+
+    def swept(*scales):
+        space = {"scale": js.static(list(scales)), "learning_rate": [0.1, 0.3]}
+        return js.sweep(make_task(data, init=scaled), js.grid(space), seeds=2, steps=10, tile=4)
+
+    compiled, lowered_tiles, both_lowered = [], itertools.count(1), threading.Event()
+
+    def compile(lowered, device, compile=compiling.compile_program):
+        compiled.append(lowered.as_text())
+        both_lowered.wait()
+        return compile(lowered, device)
+
+    def gather(*arguments, gather=compiling.gather):
+        if next(lowered_tiles) == 2:
+            both_lowered.set()
+        gather(*arguments)
+
+    alone = [swept(0.5), swept(2.0)]
+    monkeypatch.setattr(compiling, "compile_program", compile)
+    monkeypatch.setattr(compiling, "gather", gather)
+    both = swept(0.5, 2.0)
+    assert len(both.prepared.groups) == 2
+    assert len(compiled) == len(set(compiled)) == 4  # two initialisations, one training step and one evaluation
+    assert rows_of(both) == rows_of(alone[0]) | rows_of(alone[1])
+
+
+def test_the_first_tile_is_compiled_before_those_after_it_and_what_is_cancelled_is_not(monkeypatch):
+    begun, go = [], threading.Event()
+
+    def compile(name, device):
+        begun.append(name)
+        go.wait()
+        return Program(print, digest=name)
+
+    def parts(*names):
+        return lambda: [Part(lambda name=name: name, jax.devices()[0], name) for name in names]
+
+    monkeypatch.setattr(compiling, "compile_program", compile)
+    compiler = TileCompiler(1)
+    tiles = [compiler.submit(parts(*names), list) for names in ("abc", "ade", "cfg")]
+    tiles[2].cancel()
+    go.set()
+    assert [[part.digest for part in tile.result()] for tile in tiles[:2]] == [list("abc"), list("ade")]
+    compiler.close(wait=True)
+    assert begun == list("abcde")
+
+
+def test_an_error_of_one_part_is_that_of_every_tile_that_has_it(monkeypatch):
+    def compile(name, device):
+        if name == "bad":
+            raise ValueError(name)
+        return Program(print, digest=name)
+
+    monkeypatch.setattr(compiling, "compile_program", compile)
+    compiler = TileCompiler(1)
+    tiles = [
+        compiler.submit(lambda kinds=kinds: [Part(lambda k=k: k, jax.devices()[0], k) for k in kinds], len)
+        for kinds in (("bad", "a"), ("b", "bad"), ("a", "b"))
+    ]
+    assert [type(tile.exception()) for tile in tiles] == [ValueError, ValueError, type(None)]
+    compiler.close(wait=True)

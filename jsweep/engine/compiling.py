@@ -36,20 +36,13 @@ class Part:
     key: Hashable | None = None
 
 
-@dataclass(frozen=True)
-class CompiledPart:
-    """One compiled program of a tile, and 16 hex digits over its text."""
-
-    program: Program
-    digest: str
-
-
 def compile_program(lowered: jax.stages.Lowered, device: jax.Device) -> Program:
     """Compile one program for ``device``, or load it from the compilation cache."""
     lapack = uses_lapack(lowered, device.platform)
     if lapack:
         use_one_lapack_thread()
-    return Program(interruptible(lambda: compile_lowered(lowered, device)), runs_alone=lapack and lapack_hangs())
+    compiled = interruptible(lambda: compile_lowered(lowered, device))
+    return Program(compiled, lapack and lapack_hangs(), digest_of(lowered))
 
 
 def compile_lowered(lowered: jax.stages.Lowered, device: jax.Device) -> jax.stages.Compiled:
@@ -78,18 +71,9 @@ def digest_of(lowered: jax.stages.Lowered) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def fingerprint_of(parts: Sequence[CompiledPart]) -> str:
-    """16 hex digits over all parts of a tile."""
-    return hashlib.sha256(" ".join(part.digest for part in parts).encode()).hexdigest()[:16]
-
-
-def _compile_part(lowered: jax.stages.Lowered, device: jax.Device) -> CompiledPart:
-    return CompiledPart(compile_program(lowered, device), digest_of(lowered))
-
-
-def compile_side_by_side(parts: Sequence[Part]) -> list[CompiledPart]:
+def compile_side_by_side(parts: Sequence[Part]) -> list[Program]:
     """Compile the parts of one tile; each is compiled while those after it are lowered."""
-    compiling = [in_background(partial(_compile_part, part.lower(), part.device)) for part in parts]
+    compiling = [in_background(partial(compile_program, part.lower(), part.device)) for part in parts]
     return [future.result() for future in compiling]
 
 
@@ -98,7 +82,7 @@ class _Begun:
     """A part that is waiting to be compiled or is being compiled, and the tiles that wait for it."""
 
     users: list[Future]
-    future: "Future[CompiledPart]" = field(default_factory=Future)
+    future: "Future[Program]" = field(default_factory=Future)
 
 
 class TileCompiler:
@@ -112,9 +96,9 @@ class TileCompiler:
         self._lowering, self._compiling = BackgroundPool(1), BackgroundPool(threads)
         self._lock = threading.Lock()
         self._begun: dict[Hashable, _Begun] = {}
-        self._made: WeakValueDictionary[Hashable, CompiledPart] = WeakValueDictionary()
+        self._made: WeakValueDictionary[Hashable, Program] = WeakValueDictionary()
 
-    def submit(self, parts: Callable[[], Sequence[Part]], make: Callable[[Sequence[CompiledPart]], R]) -> Future[R]:
+    def submit(self, parts: Callable[[], Sequence[Part]], make: Callable[[Sequence[Program]], R]) -> Future[R]:
         """Compile a tile's programs in the background.
 
         Args:
@@ -134,7 +118,7 @@ class TileCompiler:
         self._compiling.close(wait)
 
     def _lower(
-        self, future: Future[R], parts: Callable[[], Sequence[Part]], make: Callable[[Sequence[CompiledPart]], R]
+        self, future: Future[R], parts: Callable[[], Sequence[Part]], make: Callable[[Sequence[Program]], R]
     ) -> None:
         if future.cancelled():
             return
@@ -144,7 +128,7 @@ class TileCompiler:
             if future.set_running_or_notify_cancel():
                 future.set_exception(error)
 
-    def _begin(self, part: Part, user: Future) -> Future[CompiledPart]:
+    def _begin(self, part: Part, user: Future) -> Future[Program]:
         """The compiled part, sooner or later; only the thread that lowers begins one, so none is begun twice."""
         key = object() if part.key is None else part.key
         with self._lock:
@@ -167,7 +151,7 @@ class TileCompiler:
                 del self._begun[key]
                 return
         try:
-            made = _compile_part(lowered, device)
+            made = compile_program(lowered, device)
         except BaseException as error:
             with self._lock:
                 del self._begun[key]

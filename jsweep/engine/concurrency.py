@@ -27,10 +27,14 @@ _alone = threading.Lock()
 
 @dataclass(frozen=True)
 class Program:
-    """A compiled program; with ``runs_alone`` one call at a time of all such programs, which then ends before it returns."""
+    """A compiled program; with ``runs_alone`` one call at a time of all such programs, which then ends before it returns.
+
+    ``digest`` is of its text: 16 hex digits.
+    """
 
     compiled: Callable[..., PyTree]
     runs_alone: bool = False
+    digest: str = ""
 
     def __call__(self, *args: PyTree) -> PyTree:
         if not self.runs_alone:

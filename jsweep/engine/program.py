@@ -1,5 +1,6 @@
 """The tile program: initialisation, training and evaluation of C lanes on one device, compiled ahead of time."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +16,8 @@ from jaxtyping import Array, Bool, Float, Int32, Num, PyTree, UInt32
 from jsweep._runtime.prng import GENERATOR, step_key
 from jsweep.data.arrays import count_examples
 from jsweep.data.splits import train_like
-from jsweep.engine.compiling import CompiledPart, Part, compile_lowered, compile_side_by_side, fingerprint_of
+from jsweep.engine.compiling import Part, compile_lowered, compile_side_by_side
+from jsweep.engine.concurrency import Program
 from jsweep.engine.layout import optimize_layout
 from jsweep.engine.own_copies import with_own_copies
 from jsweep.engine.placement import placement
@@ -114,10 +116,11 @@ def _shared_key(task: Task, group: Group, width: int, device: jax.Device) -> tup
     return (structure, state, tuple(sorted((name, repr(lane)) for name, lane in group.lanes.items())), width, device)
 
 
-def assembled(width: int, parts: Sequence[CompiledPart]) -> tuple[TileProgram, str]:
-    """A tile's programs from its compiled parts, and their fingerprint."""
-    init, train, evaluate = (part.program for part in parts)
-    return TileProgram(init, train, evaluate, width), fingerprint_of(parts)
+def assembled(width: int, parts: Sequence[Program]) -> tuple[TileProgram, str]:
+    """A tile's programs, and their fingerprint: 16 hex digits that change when what one of them computes does."""
+    init, train, evaluate = parts
+    fingerprint = hashlib.sha256(" ".join(part.digest for part in parts).encode()).hexdigest()[:16]
+    return TileProgram(init, train, evaluate, width), fingerprint
 
 
 def compile_tile(

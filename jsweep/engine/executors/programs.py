@@ -11,7 +11,8 @@ from functools import partial
 import jax
 
 from jsweep.engine.compilation_cache import CacheMonitor
-from jsweep.engine.compiling import CompiledPart, TileCompiler, compiler_options
+from jsweep.engine.compiling import TileCompiler, compiler_options
+from jsweep.engine.concurrency import Program
 from jsweep.engine.events import Compiled, Event
 from jsweep.engine.program import TileProgram, assembled, compile_tile, parts_of_tile
 from jsweep.engine.tile import Setting
@@ -139,7 +140,7 @@ class Programs:
             found.set_result(kept[name])
             return found
 
-        def make(parts: Sequence[CompiledPart]) -> tuple[TileProgram, str]:
+        def make(parts: Sequence[Program]) -> tuple[TileProgram, str]:
             program, fingerprint = assembled(width, parts)
             if self._setting.task.mesh is None:  # programs of several devices are not always cached
                 self._monitor.compiled(fingerprint, compiler_options(device))
