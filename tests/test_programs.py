@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import re
 import threading
 import weakref
 from contextlib import contextmanager
@@ -24,6 +25,20 @@ from jsweep.runner.prepare import prepare
 TILES = 3  # of each group
 
 
+def named(name):
+    """A program of that name before it is compiled."""
+
+    def function():
+        return 0
+
+    function.__name__ = name
+    return jax.jit(function).lower()
+
+
+def name_of(lowered):
+    return re.findall(r"@jit_(\w+)", lowered.as_text())[0]
+
+
 @pytest.fixture
 def made(monkeypatch):
     """References to the programs that were compiled, each at once and of no parts."""
@@ -34,7 +49,7 @@ def made(monkeypatch):
         found.append(weakref.ref(program))
         return program, "0"
 
-    monkeypatch.setattr(module, "parts_of_tile", lambda *_: [Part(lambda: None, jax.devices()[0])])
+    monkeypatch.setattr(module, "parts_of_tile", lambda *_: [Part(lambda: named("part"), jax.devices()[0])])
     monkeypatch.setattr(compiling, "compile_program", lambda *_: Program(print, digest="0"))
     monkeypatch.setattr(module, "assembled", assembled)
     monkeypatch.setattr(CacheMonitor, "compiled", lambda *_: None)
@@ -152,13 +167,13 @@ def test_groups_that_differ_in_one_function_share_the_others_compiled(data, monk
 def test_the_first_tile_is_compiled_before_those_after_it_and_what_is_cancelled_is_not(monkeypatch):
     begun, go = [], threading.Event()
 
-    def compile(name, device):
-        begun.append(name)
+    def compile(lowered, device):
+        begun.append(name_of(lowered))
         go.wait()
-        return Program(print, digest=name)
+        return Program(print, digest=begun[-1])
 
     def parts(*names):
-        return lambda: [Part(lambda name=name: name, jax.devices()[0], name) for name in names]
+        return lambda: [Part(lambda name=name: named(name), jax.devices()[0], name) for name in names]
 
     monkeypatch.setattr(compiling, "compile_program", compile)
     compiler = TileCompiler(1)
@@ -171,15 +186,15 @@ def test_the_first_tile_is_compiled_before_those_after_it_and_what_is_cancelled_
 
 
 def test_an_error_of_one_part_is_that_of_every_tile_that_has_it(monkeypatch):
-    def compile(name, device):
-        if name == "bad":
-            raise ValueError(name)
-        return Program(print, digest=name)
+    def compile(lowered, device):
+        if name_of(lowered) == "bad":
+            raise ValueError("bad")
+        return Program(print)
 
     monkeypatch.setattr(compiling, "compile_program", compile)
     compiler = TileCompiler(1)
     tiles = [
-        compiler.submit(lambda kinds=kinds: [Part(lambda k=k: k, jax.devices()[0], k) for k in kinds], len)
+        compiler.submit(lambda kinds=kinds: [Part(lambda k=k: named(k), jax.devices()[0], k) for k in kinds], len)
         for kinds in (("bad", "a"), ("b", "bad"), ("a", "b"))
     ]
     assert [type(tile.exception()) for tile in tiles] == [ValueError, ValueError, type(None)]
