@@ -16,7 +16,8 @@ from small import apply, init, make_task, plain_loop, rows_of
 import jsweep as js
 from jsweep import schedules
 from jsweep._runtime.backend import JAXLIB_VERSION
-from jsweep.engine.program import compiler_options, lower_tile, lower_train
+from jsweep.engine.compiling import compiler_options
+from jsweep.engine.program import compile_tile, lower_train, parts_of_tile
 from jsweep.planning import make_groups, make_trials, trial_id
 from jsweep.runner.prepare import prepare
 from jsweep.space import config_id
@@ -218,7 +219,7 @@ def test_the_engine_asks_the_device_of_a_tile_and_not_the_default_backend(task, 
     monkeypatch.setattr(jax, "default_backend", lambda: pytest.fail("asked for the default backend"))
     device = jax.devices()[0]
     group = prepare(js.Sweep(task, CONFIGS, steps=1, tile=4)).groups[0]
-    lower_tile(task, group, 4, device).compile()
+    compile_tile(task, group, 4, device)
     assert compiler_options(device)["xla_backend_optimization_level"] == "1"
     assert (
         rows_of(js.sweep(task, CONFIGS[:4], seeds=1, steps=60, evaluate_every=20, tile=4)).items()
@@ -229,8 +230,8 @@ def test_the_engine_asks_the_device_of_a_tile_and_not_the_default_backend(task, 
 def test_tile_programs_mix_no_types_and_leak_no_tracers(task):
     group = prepare(js.Sweep(task, CONFIGS, steps=1, tile=4)).groups[0]
     with jax.checking_leaks(), jax.numpy_dtype_promotion("strict"):
-        strict = lower_tile(task, group, 4, jax.devices()[0])
-    assert strict.fingerprint == lower_tile(task, group, 4, jax.devices()[0]).fingerprint
+        strict = [part.lower().as_text() for part in parts_of_tile(task, group, 4, jax.devices()[0])]
+    assert strict == [part.lower().as_text() for part in parts_of_tile(task, group, 4, jax.devices()[0])]
 
 
 REDUCTION = """
@@ -244,7 +245,7 @@ from jsweep._runtime.backend import JAXLIB_VERSION
 fixed = JAXLIB_VERSION >= (0, 11)
 assert jsweep.configure(cache=False) == (fixed or sys.argv[1] == "early")
 assert ("XLA_FLAGS" in os.environ) == (not fixed and sys.argv[1] == "early")
-from jsweep.engine.program import compile_program
+from jsweep.engine.compiling import compile_program
 rows = np.random.default_rng(0).normal(size=(32769, 3)).astype(np.float32)
 function = jax.jit(jax.vmap(lambda r: jnp.sum((jnp.eye(3) @ r) ** 2)))
 right = (rows.astype(np.float64) ** 2).sum(axis=1)

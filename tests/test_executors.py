@@ -15,10 +15,10 @@ from threadpoolctl import threadpool_info
 
 import jsweep as js
 from jsweep.engine.carry import Carry, clone, merge, split, stack, take
+from jsweep.engine.compiling import compile_program
 from jsweep.engine.concurrency import Program, lapack_hangs, uses_lapack
 from jsweep.engine.events import dispatch, dispatched
 from jsweep.engine.executors.watchdog import FIRST_SECONDS, LEAST_SECONDS, TIMES_LONGEST, Watchdog
-from jsweep.engine.program import compile_program
 from jsweep.engine.tile import Segment
 from jsweep.planning import Tile
 from jsweep.storage.records import Score, Trial

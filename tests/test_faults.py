@@ -174,20 +174,20 @@ def test_a_clock_set_back_changes_nothing(data, tmp_path, monkeypatch):
 def exhausted_above(monkeypatch, width, after=0):
     """Let programs wider than ``width`` run out of memory when they train, ``after`` so many calls."""
     from jsweep.engine import program
+    from jsweep.engine.executors import programs
 
-    compile_all = program.LoweredTile.compile
-
-    def compiled(self):
-        made, calls = compile_all(self), itertools.count()
+    def assembled(*arguments):
+        (made, fingerprint), calls = program.assembled(*arguments), itertools.count()
 
         def train(*arguments):
             if next(calls) >= after:
                 raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 123456 bytes.")
             return made.train(*arguments)
 
-        return made if self.width <= width else TileProgram(made.init, train, made.evaluate, made.width)
+        fits = made.width <= width
+        return made if fits else TileProgram(made.init, train, made.evaluate, made.width), fingerprint
 
-    monkeypatch.setattr(program.LoweredTile, "compile", compiled)
+    monkeypatch.setattr(programs, "assembled", assembled)
 
 
 def test_a_tile_that_does_not_fit_in_memory_is_halved(data, monkeypatch):

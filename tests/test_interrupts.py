@@ -19,13 +19,13 @@ ROOT = Path(__file__).parent.parent
 FOR_MINUTES = """
 import hashlib, os, threading
 import jsweep.cli
-import jsweep.engine.program as program
+import jsweep.engine.compiling as compiling
 
 def for_minutes(*_, **__):
     threading.Timer(0.5, os.write, [1, b"begun\\n"]).start()
     return hashlib.pbkdf2_hmac("sha512", b"", b"", 10**9)
 """
-COMPILING = FOR_MINUTES + "program.compile_lowered = for_minutes\n"
+COMPILING = FOR_MINUTES + "compiling.compile_lowered = for_minutes\n"
 COMMAND = 'jsweep.cli.main(["run", "line.py", "--store", "s.db", "--progress", "off"])\n'
 SCRIPT = "import jsweep, line\njsweep.run(line.sweep())\n"
 

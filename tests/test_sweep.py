@@ -56,7 +56,7 @@ GOOD = [{"learning_rate": 0.1}]
     ],
 )
 def test_bad_input_is_one_sentence_before_anything_compiles(data, monkeypatch, arguments, sentence):
-    monkeypatch.setattr("jsweep.engine.program.LoweredTile.compile", lambda self: pytest.fail("compiled"))
+    monkeypatch.setattr("jsweep.engine.compiling.compile_program", lambda *_: pytest.fail("compiled"))
     with pytest.raises(js.JsweepError, match=sentence) as caught:
         js.sweep(make_task(data), **{"configs": GOOD, "seeds": 1, "steps": 10, **arguments})
     assert "\n" not in str(caught.value)

@@ -55,8 +55,8 @@ def work(name: str, groups: int) -> None:
     def on_event(event: str, **_: object) -> None:
         counts["hits"] += event == "/jax/compilation_cache/cache_hits"
 
-    _note(at, "planned", clock, "jsweep.runner.run", "run_tiles", before=True)
-    _note(at, "compiled", clock, "jsweep.engine.executors.programs", "compiled_for")
+    _note(at, "planned", clock, "jsweep.runner.training", "run_tiles", before=True)
+    _note(at, "compiled", clock, "jsweep.engine.executors.programs", "assembled")
     _note(at, "first score", clock, "jsweep.storage", "Store.record_segment")
     jax.monitoring.register_event_duration_secs_listener(on_duration)
     jax.monitoring.register_event_listener(on_event)

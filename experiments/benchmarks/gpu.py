@@ -40,7 +40,7 @@ def apply(config, params, x, key):
 def jsweep_rounds(lanes, steps, data):
     """jsweep's tile program, compiled once; a round trains the tile from its seeds through the engine's own loop."""
     from jsweep.engine.executors.threads import on_device
-    from jsweep.engine.program import lower_tile
+    from jsweep.engine.program import compile_tile
     from jsweep.engine.tile import TileContext, train_tile
     from jsweep.planning import Tile
     from jsweep.runner.prepare import prepare
@@ -54,7 +54,7 @@ def jsweep_rounds(lanes, steps, data):
     sweep = Sweep(task, js.grid({"learning_rate": rates}), steps=steps, evaluate_every=steps)
     prepared = prepare(sweep)
     device, group = jax.devices()[0], prepared.groups[0]
-    program = lower_tile(task, group, lanes, device).compile()
+    program, _ = compile_tile(task, group, lanes, device)
     resident = on_device(prepared.setting, device, False)
     context = TileContext(prepared.setting, group, program, resident, device)
 

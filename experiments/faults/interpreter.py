@@ -15,6 +15,7 @@ import numpy as np
 from jax.extend import core
 from scipy import special
 
+from jsweep.engine import compiling
 from jsweep.engine import program as tile_program
 
 _CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
@@ -26,7 +27,7 @@ def interpreted() -> Iterator[None]:
     """Run tile programs without compiling them."""
     with (
         mock.patch.object(tile_program, "jax", _Jax()),
-        mock.patch.object(tile_program, "compile_program", lambda lowered, device: lowered),
+        mock.patch.object(compiling, "compile_program", lambda lowered, device: lowered),
     ):
         yield
 

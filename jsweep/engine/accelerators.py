@@ -13,8 +13,9 @@ import jax
 
 from jsweep.data.arrays import count_examples
 from jsweep.data.splits import train_like
+from jsweep.engine.compiling import compile_lowered
 from jsweep.engine.concurrency import in_background
-from jsweep.engine.program import compile_lowered, lower_plain_evaluate, lower_train
+from jsweep.engine.program import lower_plain_evaluate, lower_train
 from jsweep.planning import Group
 from jsweep.task.task import Task
 

@@ -17,6 +17,7 @@ import jaxlib
 from jaxtyping import PyTree
 
 R = TypeVar("R")
+T = TypeVar("T")
 COMPILER = "jsweep-compile"  # the name of a thread that compiles
 
 _FIRST_SAFE = (0, 11, 1)  # 0.10.2 and 0.11.0 hang; 0.11.1, 0.11.2 and 0.12.0 were not seen to
@@ -26,10 +27,14 @@ _alone = threading.Lock()
 
 @dataclass(frozen=True)
 class Program:
-    """A compiled program; with ``runs_alone`` one call at a time of all such programs, which then ends before it returns."""
+    """A compiled program; with ``runs_alone`` one call at a time of all such programs, which then ends before it returns.
+
+    ``digest`` is of its text: 16 hex digits.
+    """
 
     compiled: Callable[..., PyTree]
     runs_alone: bool = False
+    digest: str = ""
 
     def __call__(self, *args: PyTree) -> PyTree:
         if not self.runs_alone:
@@ -58,6 +63,26 @@ def in_background(function: Callable[[], R]) -> Future[R]:
 def interruptible(function: Callable[[], R]) -> R:
     """Call a function; in the main thread so that Ctrl-C ends the wait for it, as XLA handles no signal."""
     return function() if threading.current_thread() is not threading.main_thread() else in_background(function).result()
+
+
+def gather(futures: list[Future[R]], make: Callable[[list[R]], T], into: Future[T]) -> None:
+    """Give ``into``, unless it is cancelled before, what ``make`` makes of all results, in the thread that has the last one."""
+    lock, left = threading.Lock(), [len(futures)]
+
+    def on_done(_: Future[R]) -> None:
+        with lock:
+            left[0] -= 1
+            if left[0]:
+                return
+        if into.set_running_or_notify_cancel():
+            try:
+                into.set_result(make([future.result() for future in futures]))
+            except BaseException as error:
+                into.set_exception(error)
+        futures.clear()  # they hold this function, which holds them
+
+    for future in tuple(futures):
+        future.add_done_callback(on_done)
 
 
 class BackgroundPool:

@@ -1,9 +1,9 @@
 """The tile program: initialisation, training and evaluation of C lanes on one device, compiled ahead of time."""
 
 import hashlib
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -13,12 +13,11 @@ from jax.extend import core
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int32, Num, PyTree, UInt32
 
-from jsweep._runtime.backend import compilation_cache, reductions_are_correct
-from jsweep._runtime.lapack import use_one_lapack_thread
 from jsweep._runtime.prng import GENERATOR, step_key
 from jsweep.data.arrays import count_examples
 from jsweep.data.splits import train_like
-from jsweep.engine.concurrency import Program, in_background, interruptible, lapack_hangs, uses_lapack
+from jsweep.engine.compiling import Part, compile_lowered, compile_side_by_side
+from jsweep.engine.concurrency import Program
 from jsweep.engine.layout import optimize_layout
 from jsweep.engine.own_copies import with_own_copies
 from jsweep.engine.placement import placement
@@ -75,62 +74,8 @@ class TileProgram:
     width: int
 
 
-@dataclass(frozen=True)
-class LoweredTile:
-    """The three programs before compilation."""
-
-    init: jax.stages.Lowered
-    train: jax.stages.Lowered
-    evaluate: jax.stages.Lowered
-    width: int
-    device: jax.Device
-
-    @property
-    def fingerprint(self) -> str:
-        """16 hex digits that change when the computation does, not with the names of Python objects or with lines."""
-        digest = hashlib.sha256()
-        for part in (self.init, self.train, self.evaluate):
-            text = part.as_text()
-            digest.update(re.sub(r"loc\(.*?\)|#loc.*|0x[0-9a-f]+|@[\w.]+", "", text).encode())
-        return digest.hexdigest()[:16]
-
-    def compile(self) -> TileProgram:
-        """Compile all three programs, or load them from the compilation cache."""
-        init = in_background(lambda: compile_program(self.init, self.device))  # about as long as the other two together
-        train, evaluate = compile_program(self.train, self.device), compile_program(self.evaluate, self.device)
-        return TileProgram(init.result(), train, evaluate, self.width)
-
-
-def compile_program(lowered: jax.stages.Lowered, device: jax.Device) -> Program:
-    """Compile one program for ``device``, or load it from the compilation cache."""
-    lapack = uses_lapack(lowered, device.platform)
-    if lapack:
-        use_one_lapack_thread()
-    return Program(interruptible(lambda: compile_lowered(lowered, device)), runs_alone=lapack and lapack_hangs())
-
-
-def compile_lowered(lowered: jax.stages.Lowered, device: jax.Device) -> jax.stages.Compiled:
-    """The same as JAX gives it, in this thread."""
-    with compilation_cache():
-        return lowered.compile(compiler_options(device))
-
-
-def compiler_options(device: jax.Device) -> dict[str, str | bool] | None:
-    """XLA's options for tile programs on ``device``.
-
-    On CPU, optimization level 1 compiles two to three times faster than the default, to programs of the same speed.
-    Where jaxlib's reductions are wrong and the flag of `jsweep.configure` came too late, YNNPACK is turned off.
-    """
-    if device.platform != "cpu":
-        return None
-    options: dict[str, str | bool] = {"xla_backend_optimization_level": "1"}
-    if not reductions_are_correct():
-        options["xla_cpu_experimental_ynn_fusion_type"] = ""
-    return options
-
-
-def lower_tile(task: Task, group: Group, width: int, device: jax.Device, window: int | None = None) -> LoweredTile:
-    """Lower the three programs of a tile, from the traces that the plan was made of.
+def parts_of_tile(task: Task, group: Group, width: int, device: jax.Device, window: int | None = None) -> list[Part]:
+    """The three programs of a tile, init, train and evaluate, to be lowered from the traces that the plan was made of.
 
     Args:
         task: the task.
@@ -142,9 +87,47 @@ def lower_tile(task: Task, group: Group, width: int, device: jax.Device, window:
     shapes, in_form = _Shapes(group, width, placement(task, device)), _form(task, device)
     if task.mesh is not None:
         shapes.shard_state(_shardings_over_mesh(task, group, shapes, device))
-    init = _lower_init(task, group, shapes)
-    train = _lower_train(task, group, shapes, in_form, window)
-    return LoweredTile(init, train, _lower_evaluate(task, group, shapes, in_form), width, device)
+    traced, identity, shared = group.traced, group.identity, _shared_key(task, group, width, device)
+    key = lambda *own: None if shared is None else (*shared, *own)
+    return [
+        Part(partial(_lower_init, task, group, shapes), device, key("init", identity.init.digest)),
+        Part(
+            partial(_lower_train, task, group, shapes, in_form, window),
+            device,
+            key("train", identity.step.digest, traced.train_metrics, group.rows, window),
+        ),
+        Part(
+            partial(_lower_evaluate, task, group, shapes, in_form),
+            device,
+            key("evaluate", identity.evaluate.digest, traced.evaluation_metrics, group.validation_rows),
+        ),
+    ]
+
+
+def _shared_key(task: Task, group: Group, width: int, device: jax.Device) -> tuple[object, ...] | None:
+    """What the programs of two groups of a task have in common where they may be the same; None where that is not known.
+
+    With the digest of what a program computes, it decides all that is lowered.
+    """
+    if task.mesh is not None or group.traced.calls_host:
+        return None
+    leaves, structure = jax.tree.flatten(group.traced.state)
+    state = tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves)
+    return (structure, state, tuple(sorted((name, repr(lane)) for name, lane in group.lanes.items())), width, device)
+
+
+def assembled(width: int, parts: Sequence[Program]) -> tuple[TileProgram, str]:
+    """A tile's programs, and their fingerprint: 16 hex digits that change when what one of them computes does."""
+    init, train, evaluate = parts
+    fingerprint = hashlib.sha256(" ".join(part.digest for part in parts).encode()).hexdigest()[:16]
+    return TileProgram(init, train, evaluate, width), fingerprint
+
+
+def compile_tile(
+    task: Task, group: Group, width: int, device: jax.Device, window: int | None = None
+) -> tuple[TileProgram, str]:
+    """A tile's programs, compiled now, and their fingerprint; the arguments are those of `parts_of_tile`."""
+    return assembled(width, compile_side_by_side(parts_of_tile(task, group, width, device, window)))
 
 
 def _shardings_over_mesh(task: Task, group: Group, shapes: "_Shapes", device: jax.Device) -> PyTree:
@@ -172,7 +155,7 @@ def _lower_init(task: Task, group: Group, shapes: "_Shapes") -> jax.stages.Lower
 def lower_train(
     task: Task, group: Group, width: int, device: jax.Device, window: int | None = None, plain: bool = False
 ) -> jax.stages.Lowered:
-    """The training program alone; the arguments are those of `lower_tile`, and ``plain`` leaves the task as it is written."""
+    """The training program alone; the arguments are those of `parts_of_tile`, and ``plain`` leaves the task as it is written."""
     shapes = _Shapes(group, width, placement(task, device))
     return _lower_train(task, group, shapes, _as_written if plain else _form(task, device), window)
 

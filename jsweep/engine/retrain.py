@@ -10,7 +10,7 @@ from jsweep.engine.carry import take
 from jsweep.engine.executors.threads import Work, on_device
 from jsweep.engine.input_pipeline import streams, window_rows
 from jsweep.engine.placement import workers_of
-from jsweep.engine.program import lower_tile
+from jsweep.engine.program import compile_tile
 from jsweep.engine.tile import Segment, Setting, TileContext, train_tile
 from jsweep.planning import Group, Tile
 from jsweep.storage.records import Score
@@ -39,7 +39,7 @@ def retrain(
     """
     wanted = {trial.id: trial.steps for tile in share.tiles for trial in tile.trials} | dict(steps or {})
     width = share.tiles[0].width
-    program = lower_tile(setting.task, share.group, width, device, share.window).compile()
+    program, _ = compile_tile(setting.task, share.group, width, device, share.window)
     data = on_device(setting, device, share.window is not None)
     context = TileContext(setting, share.group, program, data, device, share.window, also=evaluated or {})
     scores: dict[str, dict[int, Score]] = {}

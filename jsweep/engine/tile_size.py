@@ -25,6 +25,7 @@ from jsweep._runtime.jax_internals import generator_name
 from jsweep._runtime.limits import cores
 from jsweep.data.arrays import count_examples
 from jsweep.data.splits import train_like
+from jsweep.engine.compiling import compile_program, compiler_options
 from jsweep.engine.concurrency import Program
 from jsweep.engine.program import (
     STEPS_PER_CALL,
@@ -32,8 +33,6 @@ from jsweep.engine.program import (
     Lanes,
     Steps,
     Tally,
-    compile_program,
-    compiler_options,
     lower_train,
     sums_dtype,
 )

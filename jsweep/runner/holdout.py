@@ -10,10 +10,11 @@ from jaxtyping import Int32, PyTree
 
 from jsweep.data.arrays import count_examples
 from jsweep.data.splits import Splits
+from jsweep.engine.compiling import compile_program
 from jsweep.engine.executors.threads import Work
 from jsweep.engine.input_pipeline import streams, window_rows
 from jsweep.engine.placement import placement, workers_of
-from jsweep.engine.program import compile_program, lower_test
+from jsweep.engine.program import lower_test
 from jsweep.engine.retrain import retrain
 from jsweep.planning import Group, Tile
 from jsweep.results.lineage import Lineage

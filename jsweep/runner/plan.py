@@ -35,6 +35,7 @@ from jsweep.task.config import check_count
 START_SECONDS = 0.3  # from the call to the first compilation
 # What XLA uses to compile a program, whole and by the seconds it takes of a core.
 COMPILE_BYTES, COMPILE_BYTES_A_SECOND = 20e6, 60e6
+PARTS = 3  # of a program, compiled side by side
 KEPT_BYTES = 60e6  # of each program when it is compiled
 FEW_LANES = 16  # a program with fewer trials than this hardly repays its compiling
 
@@ -270,14 +271,16 @@ def _plan_group(
 
 
 def _seconds(groups: Sequence[tuple[float, Sequence[float]]], workers: int) -> float:
-    """When the last tile ends: two compilers take the groups in order, workers the tiles of groups that are compiled.
+    """When the last tile ends: every core takes parts of programs in order, workers the tiles of groups that are compiled.
 
     Compilers and workers share the cores, so it is never less than all their work divided by the cores.
     """
-    compilers, free = [0.0] * min(2, cores()), [0.0] * workers
+    compilers, free = [0.0] * cores(), [0.0] * workers
     for compiling, tiles in groups:
-        ready = heapq.heappop(compilers) + compiling / min(2, cores())  # a program's parts compile side by side
-        heapq.heappush(compilers, ready)
+        ready = 0.0
+        for _ in range(PARTS):
+            ready = max(ready, heapq.heappop(compilers) + compiling / PARTS)
+            heapq.heappush(compilers, ready)
         for seconds in tiles:
             heapq.heappush(free, max(heapq.heappop(free), ready) + seconds)
     work = sum(compiling + sum(tiles) for compiling, tiles in groups) / max(cores(), workers)
@@ -298,7 +301,7 @@ def _peak_bytes(prepared: Prepared, groups: Sequence[GroupPlan], workers: Sequen
     if workers[0].platform != "cpu":
         return held + in_flight // len(workers)
     programs = sorted((COMPILE_BYTES + COMPILE_BYTES_A_SECOND * g.compile_seconds for g in groups), reverse=True)
-    at_once = min(2, cores())
+    at_once = max(min(2, cores()), -(-cores() // PARTS))  # each core compiles a part
     kept = programs[at_once : len(workers) + AHEAD]  # a program is dropped when its tiles are done
     compiling = sum(programs[:at_once]) + KEPT_BYTES * len(kept)
     return int(peak_bytes() + compiling + held + in_flight)

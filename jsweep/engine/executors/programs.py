@@ -1,19 +1,20 @@
 """The programs of a sweep, compiled a few ahead of the workers that wait for them and dropped when their tiles are done."""
 
-import functools
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as StillCompiling
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 
 from jsweep.engine.compilation_cache import CacheMonitor
-from jsweep.engine.concurrency import BackgroundPool
+from jsweep.engine.compiling import TileCompiler, compiler_options
+from jsweep.engine.concurrency import Program
 from jsweep.engine.events import Compiled, Event
-from jsweep.engine.program import TileProgram, compiler_options, lower_tile
+from jsweep.engine.program import TileProgram, assembled, compile_tile, parts_of_tile
 from jsweep.engine.tile import Setting
 from jsweep.planning import Group, Tile
 
@@ -42,7 +43,7 @@ KeptPrograms = dict[str, tuple[TileProgram, str]]
 
 
 class Programs:
-    """Each group's program at each width, compiled by a small pool, once for each device.
+    """Each group's program at each width, compiled in the background, once for each device.
 
     A program takes some megabytes. So no more than those that workers use and `AHEAD` others are there at once, in the order
     of the work. But what is ``kept`` of earlier runs is not compiled again, and what is compiled here is kept there.
@@ -53,13 +54,13 @@ class Programs:
         setting: Setting,
         work: Sequence[Work],
         devices: Sequence[jax.Device],
-        pool: BackgroundPool,
+        compiler: TileCompiler,
         emit: Callable[[Event], None],
         monitor: CacheMonitor,
         kept: KeptPrograms | None,
     ):
         self._kept = kept
-        self._setting, self._work, self._pool, self._emit, self._monitor = setting, work, pool, emit, monitor
+        self._setting, self._work, self._compiler, self._emit, self._monitor = setting, work, compiler, emit, monitor
         self._devices = tuple(devices)
         self._lock = threading.Lock()
         self._tiles = Counter((number, tile.width) for number, share in enumerate(work) for tile in share.tiles)
@@ -128,26 +129,32 @@ class Programs:
 
     def _request(self, key: _Key) -> dict[jax.Device, Future[tuple[TileProgram, str]]]:
         if key not in self._futures:
-            compiling = {device: functools.partial(self._compile, *key, device) for device in self._devices}
-            self._futures[key] = {device: self._pool.submit(compile) for device, compile in compiling.items()}
+            self._futures[key] = {device: self._compile(*key, device) for device in self._devices}
         return self._futures[key]
 
-    def _compile(self, number: int, width: int, device: jax.Device) -> tuple[TileProgram, str]:
-        def note(fingerprint: str) -> None:
+    def _compile(self, number: int, width: int, device: jax.Device) -> Future[tuple[TileProgram, str]]:
+        share, kept = self._work[number], self._kept
+        name = None if kept is None else _identity(share, width, device)
+        if kept is not None and name in kept:
+            found: Future[tuple[TileProgram, str]] = Future()
+            found.set_result(kept[name])
+            return found
+
+        def make(parts: Sequence[Program]) -> tuple[TileProgram, str]:
+            program, fingerprint = assembled(width, parts)
             if self._setting.task.mesh is None:  # programs of several devices are not always cached
                 self._monitor.compiled(fingerprint, compiler_options(device))
             self._emit(Compiled(number, width, fingerprint))
+            if kept is not None and name is not None:
+                kept[name] = program, fingerprint
+            return program, fingerprint
 
-        return compiled_for(self._setting, self._work[number], width, device, self._kept, note)
+        parts = partial(parts_of_tile, self._setting.task, share.group, width, device, share.window)
+        return self._compiler.submit(parts, make)
 
 
 def compiled_for(
-    setting: Setting,
-    share: Work,
-    width: int,
-    device: jax.Device,
-    kept: KeptPrograms | None,
-    on_compiled: Callable[[str], None] = lambda _: None,
+    setting: Setting, share: Work, width: int, device: jax.Device, kept: KeptPrograms
 ) -> tuple[TileProgram, str]:
     """A group's program and its fingerprint: one that is ``kept``, or compiled now and then kept.
 
@@ -156,18 +163,12 @@ def compiled_for(
         share: the group, and its window.
         width: lanes of a tile.
         device: the device.
-        kept: the programs of the task that were compiled before; None keeps none.
-        on_compiled: is told the fingerprint of a program that is compiled.
+        kept: the programs of the task that were compiled before.
     """
-    key = _identity(share, width, device)
-    if kept is not None and key in kept:
-        return kept[key]
-    lowered = lower_tile(setting.task, share.group, width, device, share.window)
-    program = lowered.compile()
-    on_compiled(lowered.fingerprint)
-    if kept is not None:
-        kept[key] = program, lowered.fingerprint
-    return program, lowered.fingerprint
+    name = _identity(share, width, device)
+    if name not in kept:
+        kept[name] = compile_tile(setting.task, share.group, width, device, share.window)
+    return kept[name]
 
 
 def _identity(share: Work, width: int, device: jax.Device) -> str:

@@ -19,7 +19,8 @@ import jax
 from jsweep._runtime.interrupts import EXIT_CODE
 from jsweep._runtime.limits import cores
 from jsweep.engine.compilation_cache import monitor_cache
-from jsweep.engine.concurrency import COMPILER, BackgroundPool
+from jsweep.engine.compiling import TileCompiler
+from jsweep.engine.concurrency import COMPILER
 from jsweep.engine.events import Event, Failed, Halved, Trained
 from jsweep.engine.executors.programs import KeptPrograms, Programs
 from jsweep.engine.executors.programs import Work as Work
@@ -72,13 +73,13 @@ def run(
         kept: the compiled programs of earlier runs of this task, to which this run adds its own.
     """
     devices = list(dict.fromkeys(workers))
-    inbox, pool = _Inbox(stop), BackgroundPool(min(2, cores()))
+    inbox, compiler = _Inbox(stop), TileCompiler(cores())
     tiles = TileQueue(lambda: inbox.events.put(_IDLE))
     for number, share in enumerate(work):
         for tile in share.tiles:
             tiles.put(number, tile)
     with monitor_cache() as monitor:
-        programs = Programs(setting, work, devices, pool, inbox.events.put, monitor, kept)
+        programs = Programs(setting, work, devices, compiler, inbox.events.put, monitor, kept)
         shared = _Shared(
             setting, work, tiles, programs, inbox, claims or NoClaims(), checkpointing or NoCheckpointing()
         )
@@ -103,7 +104,7 @@ def run(
             # A second Ctrl-C ends the run at once; after an error the workers have time to end their segments.
             for thread in () if stop.is_set() and not ended else threads:
                 thread.join()
-            pool.close(wait=not stop.is_set())
+            compiler.close(wait=not stop.is_set())
 
 
 class _Idle:
