@@ -1,5 +1,7 @@
 """A task of three numbers for tests of rules, and how a run of it is interrupted and compared."""
 
+from concurrent.futures import Future
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -37,11 +39,14 @@ def remembered_programs():
 
     def remembered(self, number, width, device):
         key = (self._setting.task, self._work[number].group.key, width, device)
-        if key in known:
-            self._emit(Compiled(number, width, known[key][1]))
-        else:
-            known[key] = compile_one(self, number, width, device)
-        return known[key]
+        if key not in known:  # a future; one that was cancelled will not do for others
+            found = compile_one(self, number, width, device)
+            known[key] = found.result()
+            return found
+        self._emit(Compiled(number, width, known[key][1]))
+        found = Future()
+        found.set_result(known[key])
+        return found
 
     Programs._compile = remembered
     yield

@@ -59,6 +59,8 @@ class _Traced:
 class _Program:
     """A traced program; stands for a lowered and for a compiled one."""
 
+    digest = ""  # no fingerprint is asked for
+
     def __init__(self, jaxpr: core.ClosedJaxpr, tree: Any):
         self.jaxpr, self.tree = jaxpr, tree
 

@@ -122,9 +122,9 @@ def run(
                 sessions += [run.train(part) for part in parts(store, sweep, record)]
             except Halted as reason:
                 halted = reason
-        if len(sessions) == 1 and halted is None:
+        if len(sessions) == 1 and halted is None and not learns:
             session = sessions[0]
-        else:
+        else:  # of a search others may have trained batches that this process was not given
             row = store.sweep(name)
             session = Session(store, name, share(prepare(proposed(store, sweep, row), row, traces=run.traces), mine))
         warn_of_unchecked(store, session.row, session.prepared)
