@@ -126,11 +126,11 @@ def table(rows: list[dict]) -> str:
     known = {(row["family"], row["lanes"]): row for row in rows}
     head = [f"kernels at {n:,}" for n in lanes] + [f"us a lane's step at {n:,}" for n in lanes]
     lines = ["| family | " + " | ".join(head) + " | temporary MB |", "|---" * (len(head) + 2) + "|"]
-    for family in dict.fromkeys(row["family"] for row in rows):
+    for family in (name for name in FAMILIES if any((name, n) in known for n in lanes)):
         own = [known.get((family, n)) for n in lanes]
         kernels = [str(row["kernels"]) + "*" * bool(row["grouped_convolutions"]) if row else "" for row in own]
         times = [f"{_lane_microseconds(row):.2g}" if row else "" for row in own]
-        memory = f"{own[-1]['temporary_mb']:.0f}" if own[-1] else ""
+        memory = f"{[row for row in own if row][-1]['temporary_mb']:.0f}"
         lines.append(f"| {family} | {' | '.join(kernels)} | {' | '.join(times)} | {memory} |")
     return "\n".join(lines)
 
