@@ -1,6 +1,7 @@
 """What each choice of the engine is worth: the time of a lane's step without it over the time with it.
 
     python experiments/benchmarks/choices.py [--families linear,gru,...] [--rounds 5] [--json FILE]
+    python experiments/benchmarks/choices.py --table FILE...    # such files, one a version of jax, as docs/design.md has them
 
 Each family has one process, and another for what a process has but once. In it the training programs of all choices take
 turns, in rounds of at most 256 steps on all cores at once, as in a sweep, at the width that is fastest there. The columns:
@@ -27,6 +28,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
@@ -36,6 +38,7 @@ NAMES = "mlp16,mlp64,mlp512,conv,attention,gru,linear,gaussian_process"
 WIDTHS = (1, 4, 16, 32)
 COLUMNS = ("level 1", "vectors", "layout", "width 1", "width 32", "cores", "YNN", "flag", "LAPACK", "calls")
 PARTS = 3
+IDLE_SECONDS = 0.5  # threads of OpenBLAS turn in circles for a while after their work
 Options = dict[str, str | bool]
 LEVEL_1: Options = {"xla_backend_optimization_level": "1"}
 VECTORS: Options = {"xla_cpu_prefer_vector_width": "512"}
@@ -151,6 +154,7 @@ def compared(name: str, rounds: int, flagged: bool) -> tuple[Row, dict[str, list
             row = usual.round()
             for other in others:
                 row["LAPACK" if about["lapack"] else "flag"] = other.round()["defaults"]
+                time.sleep(IDLE_SECONDS)
             rows.append(row)
         fastest = {each: min(row[each] for row in rows) for each in rows[0]}
         for each in fastest.keys() - {"chosen"}:
@@ -160,16 +164,38 @@ def compared(name: str, rounds: int, flagged: bool) -> tuple[Row, dict[str, list
     return about, ratios
 
 
+def table(files: list[str]) -> str:
+    """The figures of such files as Markdown, those of one version beside those of the others."""
+    found = [json.loads(Path(file).read_text()) for file in files]
+    lines = [f"| jax {' / '.join(each['jax'] for each in found)} | compile | " + " | ".join(COLUMNS) + " |"]
+    lines.append("|---" * (2 + len(COLUMNS)) + "|")
+    for name in dict.fromkeys(row["family"] for each in found for row in each["rows"]):
+        rows = [next((row for row in each["rows"] if row["family"] == name), None) for each in found]
+        compiling = [row and row["compile default level"] / row["compile chosen"] for row in rows]
+        cells = [compiling] + [[row and _middle(row["ratios"].get(column)) for row in rows] for column in COLUMNS]
+        shown = (" / ".join(f"{value:.2f}" if value else "-" for value in cell) for cell in cells)
+        lines.append(f"| {name} | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+def _middle(ratios: list[float] | None) -> float | None:
+    return sorted(ratios)[len(ratios) // 2] if ratios else None
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--families", default=NAMES)
     parser.add_argument("--rounds", type=int, default=5, help="rounds of a part")
     parser.add_argument("--json")
+    parser.add_argument("--table", nargs="+", help="print a table of such files instead")
     parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.worker:
         name, setting, width = given.worker
         serve(name, setting, int(width))
+        return
+    if given.table:
+        print(table(given.table))
         return
     names = given.families.split(",")
     for unknown in set(names) - FAMILIES.keys():

@@ -128,8 +128,9 @@ def profiled(name: str, rounds: int) -> dict[str, float]:
 
     from jsweep.data.arrays import count_examples
     from jsweep.data.splits import train_like
+    from jsweep.engine.compiling import compile_program
     from jsweep.engine.placement import default_workers
-    from jsweep.engine.program import compile_program, lower_train
+    from jsweep.engine.program import lower_train
     from jsweep.engine.tile_size import measure_width, timing
     from jsweep.runner.prepare import prepare
 
