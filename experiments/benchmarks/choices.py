@@ -7,7 +7,6 @@ Each family has one process, and another for what a process has but once. In it 
 turns, in rounds of at most 256 steps on all cores at once, as in a sweep, at the width that is fastest there. The columns:
 
 - level 1: XLA's optimization level 1, against its default; beside it how many times longer the default compiles
-- vectors: of 512 bits where the processor has them, against XLA's 256
 - layout: the step rewritten for XLA's fast kernels, against the step as it is written
 - width: the fastest of 1, 4, 16 and 32 lanes, against 1 lane and against 32
 - cores: a worker on every core, against one with XLA's own threads
@@ -36,13 +35,11 @@ from contestants.families import FAMILIES
 
 NAMES = "mlp16,mlp64,mlp512,conv,attention,gru,linear,gaussian_process"
 WIDTHS = (1, 4, 16, 32)
-COLUMNS = ("level 1", "vectors", "layout", "width 1", "width 32", "cores", "YNN", "flag", "LAPACK", "calls")
+COLUMNS = ("level 1", "layout", "width 1", "width 32", "cores", "YNN", "flag", "LAPACK", "calls")
 PARTS = 3
 IDLE_SECONDS = 0.5  # threads of OpenBLAS turn in circles for a while after their work
 Options = dict[str, str | bool]
 LEVEL_1: Options = {"xla_backend_optimization_level": "1"}
-VECTORS: Options = {"xla_cpu_prefer_vector_width": "512"}
-CHOSEN = LEVEL_1 | VECTORS
 NO_YNN: Options = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 Row = dict[str, float]  # by variant, seconds for a lane's step
@@ -89,22 +86,21 @@ def make(name: str, setting: str, width: int) -> tuple[Row, Callable[[], Row]]:
         return timing(Program(compiled, lapack and lapack_hangs()), group, width, train, how.pop("on", workers), **how)
 
     if setting == "defaults":
-        found = {"defaults": timed("defaults", width, CHOSEN)}
+        found = {"defaults": timed("defaults", width, LEVEL_1)}
         return about, lambda: {each: one() for each, one in found.items()}
-    widths = {each: timed(f"{each} lanes", each, CHOSEN) for each in WIDTHS}
+    widths = {each: timed(f"{each} lanes", each, LEVEL_1) for each in WIDTHS}
     seconds = {each: min(one() for _ in range(5)) for each, one in widths.items()}
     width = min(seconds, key=seconds.__getitem__)
     about["width"] = width
     found = {
-        "chosen": timed("chosen", width, CHOSEN),
-        "level 1": timed("default level", width, VECTORS),
-        "vectors": timed("256 bits", width, LEVEL_1),
-        "layout": timed("as written", width, CHOSEN, plain=True),
+        "chosen": timed("chosen", width, LEVEL_1),
+        "level 1": timed("default level", width, {}),
+        "layout": timed("as written", width, LEVEL_1, plain=True),
         "width 1": widths[1],
         "width 32": widths[32],
-        "cores": timed("one worker", width, CHOSEN, on=workers[:1]),
-        "YNN": timed("no YNN", width, CHOSEN | NO_YNN),
-        "calls": timed("a call a step", width, CHOSEN, steps_a_call=1),
+        "cores": timed("one worker", width, LEVEL_1, on=workers[:1]),
+        "YNN": timed("no YNN", width, LEVEL_1 | NO_YNN),
+        "calls": timed("a call a step", width, LEVEL_1, steps_a_call=1),
     }
     return about, lambda: {each: one() for each, one in found.items()}
 

@@ -54,13 +54,12 @@ def compile_lowered(lowered: jax.stages.Lowered, device: jax.Device) -> jax.stag
 def compiler_options(device: jax.Device) -> dict[str, str | bool] | None:
     """XLA's options for tile programs on ``device``.
 
-    On CPU, optimization level 1 compiles faster than the default, to programs of the same speed. Vectors are as wide as the
-    processor has them, where XLA takes at most 256 bits by itself: activations and optimizers then take less time.
+    On CPU, optimization level 1 compiles faster than the default, to programs of the same speed.
     Where jaxlib's reductions are wrong and the flag of `jsweep.configure` came too late, YNNPACK is turned off.
     """
     if device.platform != "cpu":
         return None
-    options: dict[str, str | bool] = {"xla_backend_optimization_level": "1", "xla_cpu_prefer_vector_width": "512"}
+    options: dict[str, str | bool] = {"xla_backend_optimization_level": "1"}
     if not reductions_are_correct():
         options["xla_cpu_experimental_ynn_fusion_type"] = ""
     return options
