@@ -5,8 +5,9 @@
 The models are the workloads of `engine.py` and the families of `families.py`. Each one's training program runs in the width that
 is fastest here, on all cores, once timed and once profiled. Every kernel of the step is of one kind: products (matrix
 products and convolutions), elementwise (activations, the optimizer's update), reductions, gathers and scatters, or copies
-(transposed, broadcast or plain). Printed are microseconds of a lane's step, the share of each kind, the rest (dispatch of kernels
-and the loop), the rate of the products alone and of the whole step as shares of the machine's float32 GEMM peak, and the bytes a
+(transposed, broadcast or plain). Printed are microseconds of a lane's step, the share of each kind in the kernels' time (a
+profiled step is slower than another, by about as much for each kernel), the rate of the products alone and of the whole step
+as shares of the machine's float32 GEMM peak, and the bytes a
 second that the elementwise kernels move. Medians of the rounds.
 """
 
@@ -28,7 +29,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 NAMES = "mlp16-adam,mlp64-adam,mlp128-sgd,transformer-adam,attention,rnn,gru,lstm"
 KINDS = ("products", "elementwise", "reductions", "gathers", "copies")
-SHARES = (*KINDS, "rest", "of peak", "products of peak")
+SHARES = (*KINDS, "of peak", "products of peak")
 STEPS = 256  # of a call that is profiled
 INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%([\w.\-]+) = (.*?) ([\w\-]+)\((.*)$")
 ARRAY = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
@@ -158,14 +159,14 @@ def _round(one_round: Callable[[], float], kernels: dict[str, Kernel], width: in
         kinds[kernels[name].kind] += taken / workers / lane_steps
     operations = sum(kernels[name].operations * times[name] for name in spent) / lane_steps
     moved = sum(kernels[name].bytes * times[name] for name in spent if kernels[name].kind == "elementwise") / lane_steps
-    shares = {kind: kinds[kind] / seconds for kind in KINDS}
+    shares = {kind: kinds[kind] / kinds.total() for kind in KINDS}
+    taken = {kind: seconds * share for kind, share in shares.items()}
     return {
         "us": 1e6 * seconds,
         **shares,
-        "rest": 1.0 - sum(shares.values()),
         "of peak": operations / seconds / peak,
-        "products of peak": operations / kinds["products"] / peak,
-        "elementwise GB/s": moved / kinds["elementwise"] / 1e9,
+        "products of peak": operations / taken["products"] / peak,
+        "elementwise GB/s": moved / taken["elementwise"] / 1e9,
     }
 
 
