@@ -130,7 +130,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 store = os.path.join(folder, "record.db") if kind == "file" else ""
                 command = [sys.executable, os.path.abspath(__file__), "--one", str(trials), store]
-                columns[f"{trials} {kind}"] = json.loads(_last_line([*command, "--tile", str(given.tile)]))
+                columns[f"{trials} {kind}"] = json.loads(last_line([*command, "--tile", str(given.tile)]))
     print(f"{'microseconds a trial':22}", *(f"{title:>14}" for title in columns))
     for name in dict.fromkeys(name for column in columns.values() for name in column):
         shown = (f"{column[name]:14.1f}" if name in column else f"{'':14}" for column in columns.values())
@@ -138,10 +138,11 @@ def main() -> None:
     for contestant in filter(None, given.beside.split(",")):
         with tempfile.TemporaryDirectory() as folder:
             command = [sys.executable, PEERS, contestant, str(max(map(int, given.trials.split(",")))), folder]
-            print(f"{contestant:22} {float(_last_line(command)):14.1f}")
+            print(f"{contestant:22} {float(last_line(command)):14.1f}")
 
 
-def _last_line(command: list[str]) -> str:
+def last_line(command: list[str]) -> str:
+    """The last line that a command prints; where it fails, this process ends with what it said."""
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stderr)

@@ -18,7 +18,6 @@ import math
 import os
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -26,6 +25,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from machinery import last_line
 
 NAMES = "mlp16-adam,mlp64-adam,mlp128-sgd,transformer-adam,attention,rnn,gru,lstm"
 KINDS = ("products", "elementwise", "reductions", "gathers", "copies")
@@ -204,7 +205,7 @@ def main() -> None:
     print(f"jax {jax.__version__}; shares of a step's time", flush=True)
     rows = []
     for name in given.models.split(","):
-        row = json.loads(_last_line([sys.executable, os.path.abspath(__file__), "--one", name, str(given.rounds)]))
+        row = json.loads(last_line([sys.executable, os.path.abspath(__file__), "--one", name, str(given.rounds)]))
         if not rows:
             print(f"{'model':<18}" + "".join(f"{column:>18}" for column in row))
         shown = (f"{value:18.0%}" if column in SHARES else f"{value:18.3g}" for column, value in row.items())
@@ -213,13 +214,6 @@ def main() -> None:
     if given.json:
         with open(given.json, "w") as file:
             json.dump({"jax": jax.__version__, "rows": rows}, file, indent=2)
-
-
-def _last_line(command: list[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(done.stderr)
-    return done.stdout.splitlines()[-1]
 
 
 if __name__ == "__main__":
