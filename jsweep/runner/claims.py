@@ -41,7 +41,7 @@ class Claims:
     environment: JsonObject
     wanted: dict[str, Wanted]
     _held: set[str] = field(default_factory=set, init=False, repr=False)
-    _ended: set[str] = field(default_factory=set, init=False, repr=False)  # at the length that is wanted, by this process
+    _ended: set[str] = field(default_factory=set, init=False, repr=False)  # as wanted, by this process
     _counts: dict[str, int] = field(default_factory=lambda: {"claimed": 0, "recorded": 0}, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
