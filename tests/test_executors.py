@@ -14,6 +14,7 @@ from small import apply, make_task
 from threadpoolctl import threadpool_info
 
 import jsweep as js
+from jsweep.engine import tile_size
 from jsweep.engine.carry import Carry, clone, merge, split, stack, take
 from jsweep.engine.compiling import compile_program
 from jsweep.engine.concurrency import Program, lapack_hangs, uses_lapack
@@ -21,6 +22,7 @@ from jsweep.engine.events import dispatch, dispatched
 from jsweep.engine.executors.watchdog import FIRST_SECONDS, LEAST_SECONDS, TIMES_LONGEST, Watchdog
 from jsweep.engine.tile import Segment
 from jsweep.planning import Tile
+from jsweep.runner.prepare import prepare
 from jsweep.storage.records import Score, Trial
 
 GAUSSIAN_PROCESS = """
@@ -67,6 +69,25 @@ def test_programs_with_factorisations_end_with_two_workers(what, tmp_path):
     environment = os.environ | {"JSWEEP_CACHE": str(tmp_path)}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, timeout=600)
     assert int(done.stdout) >= 1
+
+
+@pytest.mark.parametrize(("seconds", "widest"), [(0.1, 4), (1e-6, 1024)])
+def test_measuring_ends_where_wider_tiles_cannot_pay(data, tmp_path, monkeypatch, seconds, widest):
+    """Beside steps of a tenth of a second nothing is left to save, and thousands of lanes would take minutes to say so."""
+    monkeypatch.setenv("JSWEEP_CACHE", str(tmp_path))
+    prepared = prepare(js.Sweep(make_task(data), [{"learning_rate": 0.1}], steps=1))
+    timed = []
+
+    def timing(program, group, width, train, workers):
+        timed.append(width)
+        return lambda: seconds / (1 + width / 1e6)  # a lane's step: ever wider is ever so little faster
+
+    monkeypatch.setattr(tile_size, "lower_train", lambda *_: None)
+    monkeypatch.setattr(tile_size, "compile_program", lambda *_: None)
+    monkeypatch.setattr(tile_size, "timing", timing)
+    width = tile_size.measure_width(prepared.setting.task, prepared.groups[0], jax.devices()[:1])
+    assert timed == [2**power for power in range(widest.bit_length())]
+    assert width == widest
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ WIDTHS = tuple(2**power for power in range(13))  # to 4,096
 MOST_ROW_BYTES = 32 << 20  # of the row numbers that one call of the training program is given
 WORTH_MEASURING = 3e12  # floating-point operations of a group for which some seconds of measuring pay
 ROUNDS, ROUND_SECONDS, FINALISTS = 5, 0.06, 3
+LONGEST_STEP = 0.25  # seconds of a tile's step, beside which what wider tiles save, the microseconds of each operation, is nothing
 LEAST_TILES = 4  # a fixed number rather than the machine's cores, on which results must not depend
 
 
@@ -146,6 +147,8 @@ def measure_width(task: Task, group: Group, workers: Sequence[jax.Device]) -> in
         seconds[width] = min(timed[width]() for _ in range(ROUNDS))
         if min(list(seconds.values())[-2:]) > 1.25 * min(seconds.values()):
             break  # two widths past the best: wider tiles do not fit the cache, and one may be slow by chance
+        if seconds[width] * width * len(workers) > LONGEST_STEP:
+            break
     for _ in range(ROUNDS):  # again in turn, so that other work of the machine at one moment does not decide
         for width in sorted(seconds, key=seconds.__getitem__)[:FINALISTS]:
             seconds[width] = min(seconds[width], timed[width]())
