@@ -18,15 +18,13 @@ from jsweep.data.arrays import count_examples
 from jsweep.data.splits import train_like
 from jsweep.engine.compiling import Part, compile_lowered, compile_side_by_side
 from jsweep.engine.concurrency import Program
-from jsweep.engine.layout import optimize_layout
+from jsweep.engine.layout import loop_body, optimize_layout
 from jsweep.engine.own_copies import with_own_copies
 from jsweep.engine.placement import placement
 from jsweep.planning import Group
 from jsweep.task.task import Task
 
 STEPS_PER_CALL = 256  # the most steps that one call of the training program takes; its argument says how many
-
-_Form = Callable[[Callable[..., PyTree]], Callable[..., PyTree]]  # what rewrites a function of all lanes
 
 
 class Lanes(NamedTuple):
@@ -84,7 +82,7 @@ def parts_of_tile(task: Task, group: Group, width: int, device: jax.Device, wind
         device: the device to compile for.
         window: rows of a window of training examples where they are streamed; None where they are all on the device.
     """
-    shapes, in_form = _Shapes(group, width, placement(task, device)), _form(task, device)
+    shapes, optimized = _Shapes(group, width, placement(task, device)), _is_optimized(task, device)
     if task.mesh is not None:
         shapes.shard_state(_shardings_over_mesh(task, group, shapes, device))
     traced, identity, shared = group.traced, group.identity, _shared_key(task, group, width, device)
@@ -92,12 +90,12 @@ def parts_of_tile(task: Task, group: Group, width: int, device: jax.Device, wind
     return [
         Part(partial(_lower_init, task, group, shapes), device, key("init", identity.init.digest)),
         Part(
-            partial(_lower_train, task, group, shapes, in_form, window),
+            partial(_lower_train, task, group, shapes, optimized, window),
             device,
             key("train", identity.step.digest, traced.train_metrics, group.rows, window),
         ),
         Part(
-            partial(_lower_evaluate, task, group, shapes, in_form),
+            partial(_lower_evaluate, task, group, shapes, optimized),
             device,
             key("evaluate", identity.evaluate.digest, traced.evaluation_metrics, group.validation_rows),
         ),
@@ -157,10 +155,12 @@ def lower_train(
 ) -> jax.stages.Lowered:
     """The training program alone; the arguments are those of `parts_of_tile`, and ``plain`` leaves the task as it is written."""
     shapes = _Shapes(group, width, placement(task, device))
-    return _lower_train(task, group, shapes, _as_written if plain else _form(task, device), window)
+    return _lower_train(task, group, shapes, not plain and _is_optimized(task, device), window)
 
 
-def _lower_train(task: Task, group: Group, shapes: "_Shapes", in_form: _Form, window: int | None) -> jax.stages.Lowered:
+def _lower_train(
+    task: Task, group: Group, shapes: "_Shapes", optimized: bool, window: int | None
+) -> jax.stages.Lowered:
     width = shapes.width
     sums = {name: shapes.array((width,), sums_dtype()) for name in group.traced.train_metrics}
     rows = shapes.array((STEPS_PER_CALL, width, group.rows), jnp.int32)
@@ -168,7 +168,7 @@ def _lower_train(task: Task, group: Group, shapes: "_Shapes", in_form: _Form, wi
     kept: dict[str, Any] = (
         {} if task.mesh is None else {"out_shardings": (shapes.state_shardings, shapes.where, shapes.where)}
     )
-    return jax.jit(_train(group, width, in_form), donate_argnums=1, **kept).lower(
+    return jax.jit(_train(group, width, optimized), donate_argnums=1, **kept).lower(
         Lanes(shapes.values, shapes.noise),
         shapes.state,
         Tally(sums, shapes.array((width,), jnp.int32)),
@@ -179,13 +179,13 @@ def _lower_train(task: Task, group: Group, shapes: "_Shapes", in_form: _Form, wi
 
 def lower_plain_evaluate(task: Task, group: Group, width: int, device: jax.Device) -> jax.stages.Lowered:
     """The evaluation program alone, as the task is written."""
-    return _lower_evaluate(task, group, _Shapes(group, width, placement(task, device)), _as_written)
+    return _lower_evaluate(task, group, _Shapes(group, width, placement(task, device)), False)
 
 
-def _lower_evaluate(task: Task, group: Group, shapes: "_Shapes", in_form: _Form) -> jax.stages.Lowered:
+def _lower_evaluate(task: Task, group: Group, shapes: "_Shapes", optimized: bool) -> jax.stages.Lowered:
     rows = () if group.validation_rows is None else (shapes.array((shapes.width, group.validation_rows), jnp.int32),)
     function = _of_rows(group.traced.run_evaluate) if rows else group.traced.run_evaluate
-    evaluate = jax.jit(_evaluate_and_check(function, shapes.width, in_form))
+    evaluate = jax.jit(_evaluate_and_check(function, shapes.width, optimized))
     watched = shapes.array((shapes.width, len(_inexact_leaves(shapes.state))), jnp.bool_)
     return evaluate.lower(shapes.values, shapes.state, watched, *rows, shapes.like(task.data.validation))
 
@@ -202,7 +202,7 @@ def lower_test(task: Task, group: Group, width: int, device: jax.Device, state: 
     if folds is not None and folds.transformed:
         own = count_examples(task.data.test) // folds.copies
         function, rows = _of_rows(function), (shapes.array((width, own), jnp.int32),)
-    evaluate = jax.jit(_evaluate(function, width, _form(task, device)))
+    evaluate = jax.jit(_evaluate(function, width, _is_optimized(task, device)))
     return evaluate.lower(shapes.values, shapes.state, *rows, shapes.like(task.data.test))
 
 
@@ -275,29 +275,42 @@ def _init(group: Group, width: int) -> Callable[..., PyTree]:
     return init
 
 
-def _train(group: Group, width: int, in_form: _Form) -> Callable[..., PyTree]:
-    as_function = core.jaxpr_as_fun if in_form is _as_written or width == 1 else with_own_copies
+def _train(group: Group, width: int, optimized: bool) -> Callable[..., PyTree]:
+    as_function = with_own_copies if optimized and width > 1 else core.jaxpr_as_fun
+
+    def one(
+        state: PyTree,
+        values: Mapping[str, Array],
+        noise: Array,
+        indices: Int32[Array, " rows"],
+        examples: PyTree,
+        step: Int32[Array, ""],
+    ) -> PyTree:
+        batch = jax.tree.map(lambda a: a.at[indices].get(mode="promise_in_bounds"), examples)
+        return group.traced.run_step(values, state, batch, step_key(noise, step), as_function)
+
+    all_lanes = over_lanes(one, width, shared=2)
 
     def train(lanes: Lanes, state: PyTree, tally: Tally, batches: Batches, steps: Steps) -> PyTree:
-        def gather(indices: Int32[Array, " rows"]) -> PyTree:
-            return jax.tree.map(lambda a: a.at[indices].get(mode="promise_in_bounds"), batches.examples)
+        start = jnp.asarray(steps.start)
+        rows = jax.ShapeDtypeStruct(batches.rows.shape[1:], batches.rows.dtype)
+        loop = loop_body(all_lanes, state, *lanes, rows, batches.examples, start) if optimized else None
 
         def body(i: Array, carry: PyTree) -> PyTree:
             state, sums, first_nonfinite_step = carry
-            step = jnp.asarray(steps.start) + i
-
-            def one(values: Mapping[str, Array], noise: Array, state: PyTree, indices: Int32[Array, " rows"]) -> PyTree:
-                return group.traced.run_step(values, state, gather(indices), step_key(noise, step), as_function)
-
+            step = start + i
             indices = jax.lax.dynamic_index_in_dim(batches.rows, i, axis=0, keepdims=False)
-            state, metrics = in_form(over_lanes(one, width))(lanes.values, lanes.noise, state, indices)
+            run = all_lanes if loop is None else loop.step
+            state, metrics = run(state, *lanes, indices, batches.examples, step)
             sums = {name: sums[name] + metrics[name].astype(sums[name].dtype) for name in sums}
             for value in metrics.values():
                 is_first = (first_nonfinite_step < 0) & ~jnp.isfinite(value)
                 first_nonfinite_step = jnp.where(is_first, step, first_nonfinite_step)
             return state, sums, first_nonfinite_step
 
-        return jax.lax.fori_loop(0, steps.number, body, (state, *tally))
+        begin = state if loop is None else loop.stored(state)
+        state, *tally = jax.lax.fori_loop(0, steps.number, body, (begin, *tally))
+        return (state if loop is None else loop.restored(state), *tally)
 
     return train
 
@@ -318,13 +331,13 @@ def _inexact_leaves(state: PyTree) -> list[Any]:
 
 
 def _evaluate_and_check(
-    function: Callable[..., Mapping[str, Array | np.ndarray]], width: int, in_form: _Form
+    function: Callable[..., Mapping[str, Array | np.ndarray]], width: int, optimized: bool
 ) -> Callable[..., PyTree]:
     """Evaluation, and whether the leaves of the state that were finite at first still are.
 
     A step that returns no loss, or one that was computed before its last update, shows no NaN, and an argmax hides it.
     """
-    measure = _evaluate(function, width, in_form)
+    measure = _evaluate(function, width, optimized)
 
     def evaluate(values: PyTree, state: PyTree, watched: Bool[Array, "lanes leaves"], *rest: PyTree) -> PyTree:
         sound = over_lanes(lambda state, watched: (_finite_leaves(state) | ~watched).all(), width)
@@ -334,14 +347,15 @@ def _evaluate_and_check(
 
 
 def _evaluate(
-    function: Callable[..., Mapping[str, Array | np.ndarray]], width: int, in_form: _Form
+    function: Callable[..., Mapping[str, Array | np.ndarray]], width: int, optimized: bool
 ) -> Callable[..., PyTree]:
     def evaluate(*args: PyTree) -> dict[str, Num[Array, " lanes"]]:
         def one(*args: PyTree) -> dict[str, Num[Array, ""]]:
             return {name: _recorded(jnp.asarray(value)) for name, value in function(*args).items()}
 
-        all_lanes = over_lanes if in_form is _as_written else in_turn
-        return in_form(all_lanes(one, width, shared=1))(*args)
+        if optimized:
+            return optimize_layout(in_turn(one, width, shared=1))(*args)
+        return over_lanes(one, width, shared=1)(*args)
 
     return evaluate
 
@@ -366,10 +380,6 @@ def _of_rows(
     return evaluate
 
 
-def _as_written(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
-    return function
-
-
-def _form(task: Task, device: jax.Device) -> _Form:
-    """What rewrites a function into the form that runs fastest on ``device``; over a mesh nothing does."""
-    return optimize_layout if device.platform == "cpu" and task.mesh is None else _as_written
+def _is_optimized(task: Task, device: jax.Device) -> bool:
+    """Whether programs are rewritten into the form that is fastest on ``device``; over a mesh they are not."""
+    return device.platform == "cpu" and task.mesh is None

@@ -44,7 +44,9 @@ WIDTHS = tuple(2**power for power in range(13))  # to 4,096
 MOST_ROW_BYTES = 32 << 20  # of the row numbers that one call of the training program is given
 WORTH_MEASURING = 3e12  # floating-point operations of a group for which some seconds of measuring pay
 ROUNDS, ROUND_SECONDS, FINALISTS = 5, 0.06, 3
-LONGEST_STEP = 0.25  # seconds of a tile's step, beside which what wider tiles save, the microseconds of each operation, is nothing
+LONGEST_STEP = (
+    0.25  # seconds of a tile's step, beside which what wider tiles save, the microseconds of each operation, is nothing
+)
 LEAST_TILES = 4  # a fixed number rather than the machine's cores, on which results must not depend
 
 

@@ -6,11 +6,12 @@ gradient of a weight always has. So the step of a tile is traced and rewritten w
 
 - an activation of few features is kept with its examples last, where all operations on it allow that (products, reductions
   over axes, elementwise functions);
+- weights of few outputs, and what an optimizer keeps of them, stay transposed from one step to the next where that saves moves;
 - a product is written with its operands in the order, and with the one transposed, that moves the fewest numbers.
 
 The rewritten step multiplies and adds the same numbers, in sums whose order was the compiler's choice before as well.
 """
 
-from jsweep.engine.layout.rewrite import optimize_layout
+from jsweep.engine.layout.rewrite import LoopBody, loop_body, optimize_layout
 
-__all__ = ["optimize_layout"]
+__all__ = ["LoopBody", "loop_body", "optimize_layout"]

@@ -8,9 +8,8 @@ an image the kernel's channels change places. XLA was measured to take 10 to 50 
 from jax import lax
 from jaxtyping import Array
 
-from jsweep.engine.layout.assignment import Layout, default_layout
 from jsweep.engine.layout.ir import Op
-from jsweep.engine.layout.values import Stored
+from jsweep.engine.layout.values import Layout, Stored, default_layout
 
 
 def emit_convolution(op: Op, images: Array, kernel: Array) -> Stored:

@@ -71,12 +71,12 @@ class Op:
         """Whether it is a matrix product in float32, the one type whose speeds were measured."""
         if self.primitive is not p.dot_general_p or self.params["out_sharding"] is not None:
             return False
-        return self._is_float32
+        return self.has_float32
 
     @property
     def is_convolution(self) -> bool:
         """Whether it is a convolution in float32."""
-        return self.primitive is p.conv_general_dilated_p and self._is_float32
+        return self.primitive is p.conv_general_dilated_p and self.has_float32
 
     @property
     def is_broadcast(self) -> bool:
@@ -84,8 +84,10 @@ class Op:
         return self.primitive is p.broadcast_in_dim_p and len(self.inputs) == 1
 
     @property
-    def _is_float32(self) -> bool:
-        return all(getattr(v.aval, "dtype", None) == np.float32 for v in self.equation.invars)
+    def has_float32(self) -> bool:
+        """Whether all its floating-point operands are float32."""
+        dtypes = [np.dtype(getattr(v.aval, "dtype", np.float32)) for v in self.equation.invars]
+        return all(dtype == np.float32 for dtype in dtypes if dtype.kind not in "biu")
 
 
 class FlatJaxpr:

@@ -12,13 +12,13 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+import jax
 from jax import lax
 from jax.extend.core import primitives as p
 from jaxtyping import Array
 
-from jsweep.engine.layout.assignment import NARROW, Layout
 from jsweep.engine.layout.ir import Op
-from jsweep.engine.layout.values import Stored
+from jsweep.engine.layout.values import NARROW, Layout, Stored
 
 REPEATED = 8  # numbers copied in whole rows, in the time of moving one across rows
 
@@ -112,11 +112,7 @@ class _Form:
 
 def emit_product(op: Op, left: Stored, right: Stored, wanted: Layout | None) -> Stored:
     """The product of two values, in the layout ``wanted`` or, for None, in the one that costs least."""
-    (left_contracted, right_contracted), (left_batch, right_batch) = op.params["dimension_numbers"]
-    one = _operand(left, left_contracted, left_batch, len(left_batch))
-    two = _operand(right, right_contracted, right_batch, len(left_batch) + len(one.others))
-    one, two = _lane_by_lane(one, two)
-    form = min(_Form(one, two, False), _Form(two, one, True), key=lambda form: form.moved(wanted))
+    form = _best_form(*_lane_by_lane(*_operands(op, left, right)), wanted)
     result = Stored(_emit_form(op, form), form.layout)
     if wanted in (None, form.layout):
         return result
@@ -124,6 +120,25 @@ def emit_product(op: Op, left: Stored, right: Stored, wanted: Layout | None) -> 
         lax.optimization_barrier(replace(result, array=lax.optimization_barrier(result.array)).in_layout(wanted)),
         wanted,
     )
+
+
+def numbers_moved(op: Op, left: Layout, right: Layout, result: Layout) -> int:
+    """The numbers that the best form of a product moves in memory beside itself, its operands and result in these layouts."""
+    shaped = lambda shape, layout: Stored(
+        jax.ShapeDtypeStruct(tuple(shape[axis] for axis in layout), "float32"), layout
+    )
+    operands = map(shaped, op.input_shapes, (left, right))
+    return _best_form(*_operands(op, *operands), result).moved(result)
+
+
+def _operands(op: Op, left: Stored, right: Stored) -> tuple[_Operand, _Operand]:
+    (left_contracted, right_contracted), (left_batch, right_batch) = op.params["dimension_numbers"]
+    one = _operand(left, left_contracted, left_batch, len(left_batch))
+    return one, _operand(right, right_contracted, right_batch, len(left_batch) + len(one.others))
+
+
+def _best_form(one: _Operand, two: _Operand, wanted: Layout | None) -> _Form:
+    return min(_Form(one, two, False), _Form(two, one, True), key=lambda form: form.moved(wanted))
 
 
 def _operand(value: Stored, contracted: Sequence[int], batch: Sequence[int], begin: int) -> _Operand:

@@ -1,6 +1,7 @@
 """Rewriting a traced step with its values in the layouts chosen for them."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import jax
 import numpy as np
@@ -9,12 +10,13 @@ from jax.extend import core
 from jaxtyping import Array, PyTree
 
 from jsweep._runtime.jax_internals import bind_equation
-from jsweep.engine.layout.assignment import Layout, choose_layouts, default_layout
+from jsweep.engine.layout.assignment import choose_layouts
 from jsweep.engine.layout.convolutions import emit_convolution
 from jsweep.engine.layout.ir import FlatJaxpr, Op
+from jsweep.engine.layout.picks import emit_pick, emit_put, is_pick, is_put
 from jsweep.engine.layout.pooling import emit_pool_gradient, is_disjoint_pooling
 from jsweep.engine.layout.products import emit_product
-from jsweep.engine.layout.values import Broadcast, Stored
+from jsweep.engine.layout.values import Broadcast, Layout, Stored, default_layout
 
 # The parameter with the functions that an operation repeats, chooses from, or computes again.
 _INNER = {"scan": "jaxpr", "while": "body_jaxpr", "cond": "branches", "remat2": "jaxpr"}
@@ -27,22 +29,67 @@ def optimize_layout(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
         leaves, structure = jax.tree.flatten(args)
         flat_function = lambda *xs: function(*jax.tree.unflatten(structure, xs))
         traced, shapes = jax.make_jaxpr(flat_function, return_shape=True)(*leaves)
-        return jax.tree.unflatten(jax.tree.structure(shapes), _run(FlatJaxpr(traced), leaves))
+        flat = FlatJaxpr(traced)
+        results = _run(flat, choose_layouts(flat), [Stored(a, default_layout(np.ndim(a))) for a in leaves])
+        return jax.tree.unflatten(jax.tree.structure(shapes), [result.in_default_layout() for result in results])
 
     return optimized
 
 
-def _run(flat: FlatJaxpr, inputs: Sequence[Array]) -> list[Array]:
-    layouts = choose_layouts(flat)
-    given = {**flat.constants, **dict(zip(flat.inputs, inputs, strict=True))}
+@dataclass(frozen=True)
+class LoopBody:
+    """A step of a loop whose state stays, from one step to the next, in the layouts that it is computed in.
+
+    ``step(stored, *args) -> stored, results`` for the ``function(state, *args) -> state, results`` that it was made of.
+    """
+
+    flat: FlatJaxpr
+    layouts: Sequence[Layout | None]
+    of_state: Sequence[Layout]
+    structure: PyTree
+
+    def stored(self, state: PyTree) -> list[Array]:
+        """The leaves of a state in their layouts."""
+        leaves = jax.tree.leaves(state)
+        return [
+            Stored(a, default_layout(len(own))).in_layout(own) for a, own in zip(leaves, self.of_state, strict=True)
+        ]
+
+    def step(self, stored: Sequence[Array], *args: PyTree) -> tuple[list[Array], PyTree]:
+        """One step of the loop."""
+        others = [Stored(a, default_layout(np.ndim(a))) for a in jax.tree.leaves(args)]
+        results = _run(self.flat, self.layouts, [*map(Stored, stored, self.of_state), *others])
+        count = len(self.of_state)
+        state = [result.in_layout(own) for result, own in zip(results[:count], self.of_state, strict=True)]
+        return state, jax.tree.unflatten(self.structure[1], [result.in_default_layout() for result in results[count:]])
+
+    def restored(self, stored: Sequence[Array]) -> PyTree:
+        """The state from its leaves."""
+        leaves = [Stored(a, own).in_default_layout() for a, own in zip(stored, self.of_state, strict=True)]
+        return jax.tree.unflatten(self.structure[0], leaves)
+
+
+def loop_body(function: Callable[..., tuple[PyTree, PyTree]], state: PyTree, *args: PyTree) -> LoopBody:
+    """``function(state, *args) -> state, results`` for a loop over it; the arguments are shapes, or arrays of them."""
+    leaves, structure = jax.tree.flatten((state, *args))
+    flat_function = lambda *xs: function(*jax.tree.unflatten(structure, xs))
+    traced, shapes = jax.make_jaxpr(flat_function, return_shape=True)(*leaves)
+    flat, count = FlatJaxpr(traced), len(jax.tree.leaves(state))
+    layouts = choose_layouts(flat, carried=count)
+    of_state = [layouts[v] or default_layout(len(flat.shapes[v])) for v in flat.inputs[:count]]
+    return LoopBody(flat, layouts, of_state, tuple(map(jax.tree.structure, shapes)))
+
+
+def _run(flat: FlatJaxpr, layouts: Sequence[Layout | None], inputs: Sequence[Stored]) -> list[Stored | Broadcast]:
     values: dict[int, Stored | Broadcast] = {
-        v: Stored(array, default_layout(np.ndim(array))) for v, array in given.items()
+        v: Stored(array, default_layout(np.ndim(array))) for v, array in flat.constants.items()
     }
+    values.update(zip(flat.inputs, inputs, strict=True))
     for op in flat.ops:
         operands = [values[v] if isinstance(v, int) else Stored(v.val, ()) for v in op.inputs]
         results = _emit(op, operands, layouts[op.outputs[0]] if op.outputs else None)
         values.update(zip(op.outputs, results, strict=True))
-    return [values[v].in_default_layout() if isinstance(v, int) else v.val for v in flat.outputs]
+    return [values[v] if isinstance(v, int) else Stored(v.val, ()) for v in flat.outputs]
 
 
 def _emit(op: Op, operands: list[Stored | Broadcast], wanted: Layout | None) -> Sequence[Stored | Broadcast]:
@@ -59,6 +106,13 @@ def _emit(op: Op, operands: list[Stored | Broadcast], wanted: Layout | None) -> 
         return [operands[0].stored().transposed(op.params["permutation"])]
     if op.is_convolution:
         return [emit_convolution(op, operands[0].in_default_layout(), operands[1].in_default_layout())]
+    if is_pick(op):
+        array = emit_pick(op, operands[0].stored(), operands[1].in_default_layout())
+        return [Stored(array, default_layout(array.ndim))]
+    if is_put(op):
+        layout = wanted or default_layout(operands[0].rank)
+        values = Stored(operands[0].in_layout(layout), layout)
+        return [emit_put(op, values, *(x.in_default_layout() for x in operands[1:]))]
     if is_disjoint_pooling(op):
         array = emit_pool_gradient(op, operands[0].in_default_layout(), operands[1].in_default_layout())
         return [Stored(array, default_layout(array.ndim))]
@@ -102,7 +156,13 @@ def _rewritten_closed(jaxpr: core.ClosedJaxpr) -> core.ClosedJaxpr:
     if len(avals) < len(jaxpr.in_avals):
         return jaxpr  # it takes references to arrays that it writes to
     inputs = [jax.ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak_type) for a in avals]
-    return jax.make_jaxpr(lambda *arrays: _run(FlatJaxpr(jaxpr), arrays))(*inputs)
+    flat = FlatJaxpr(jaxpr)
+
+    def run(*arrays: Array) -> list[Array]:
+        results = _run(flat, choose_layouts(flat), [Stored(a, default_layout(a.ndim)) for a in arrays])
+        return [result.in_default_layout() for result in results]
+
+    return jax.make_jaxpr(run)(*inputs)
 
 
 def _is_jaxpr(value: object) -> bool:

@@ -6,7 +6,14 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
-from jsweep.engine.layout.assignment import Layout, default_layout
+NARROW = 32  # features; as many fill two vector registers of a CPU, and wider products are as fast in either layout
+
+Layout = tuple[int, ...]
+
+
+def default_layout(rank: int) -> Layout:
+    """The layout of an array that is not transposed."""
+    return tuple(range(rank))
 
 
 @dataclass(frozen=True)
