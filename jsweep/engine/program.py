@@ -293,7 +293,7 @@ def _train(group: Group, width: int, optimized: bool) -> Callable[..., PyTree]:
 
     def train(lanes: Lanes, state: PyTree, tally: Tally, batches: Batches, steps: Steps) -> PyTree:
         start = jnp.asarray(steps.start)
-        rows = jax.ShapeDtypeStruct(batches.rows.shape[1:], batches.rows.dtype)
+        rows = jax.ShapeDtypeStruct(jnp.shape(batches.rows)[1:], jnp.int32)
         loop = loop_body(all_lanes, state, *lanes, rows, batches.examples, start) if optimized else None
 
         def body(i: Array, carry: PyTree) -> PyTree:
@@ -309,8 +309,8 @@ def _train(group: Group, width: int, optimized: bool) -> Callable[..., PyTree]:
             return state, sums, first_nonfinite_step
 
         begin = state if loop is None else loop.stored(state)
-        state, *tally = jax.lax.fori_loop(0, steps.number, body, (begin, *tally))
-        return (state if loop is None else loop.restored(state), *tally)
+        end, *recorded = jax.lax.fori_loop(0, steps.number, body, (begin, *tally))
+        return (end if loop is None else loop.restored(end), *recorded)
 
     return train
 

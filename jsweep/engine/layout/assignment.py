@@ -57,6 +57,8 @@ def _of_state(flat: FlatJaxpr, group: Sequence[int], number: int, wanted: Mappin
 
     def moved(own: Layout) -> int:
         def layout_of(v: Operand) -> Layout:
+            if not isinstance(v, int):
+                return ()  # a number that is written where it is used
             if group[v] == number:
                 return own
             return becomes[v](own) if v in becomes else wanted.get(group[v], default_layout(len(flat.shapes[v])))

@@ -11,6 +11,7 @@ together. The other one is repeated for each lane instead, which copies whole ro
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 from jax import lax
@@ -124,9 +125,11 @@ def emit_product(op: Op, left: Stored, right: Stored, wanted: Layout | None) -> 
 
 def numbers_moved(op: Op, left: Layout, right: Layout, result: Layout) -> int:
     """The numbers that the best form of a product moves in memory beside itself, its operands and result in these layouts."""
-    shaped = lambda shape, layout: Stored(
-        jax.ShapeDtypeStruct(tuple(shape[axis] for axis in layout), "float32"), layout
-    )
+
+    def shaped(shape: tuple[int, ...], layout: Layout) -> Stored:
+        array: Any = jax.ShapeDtypeStruct(tuple(shape[axis] for axis in layout), "float32")
+        return Stored(array, layout)
+
     operands = map(shaped, op.input_shapes, (left, right))
     return _best_form(*_operands(op, *operands), result).moved(result)
 
