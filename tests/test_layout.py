@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from jsweep.engine.layout import optimize_layout
+from jsweep.engine.layout import loop_body, optimize_layout
 
 DRAWS = np.random.default_rng(0)
 
@@ -323,3 +323,72 @@ def test_a_step_with_an_optimizer_is_rewritten():
     expected, found = jax.vmap(step)(*args), jax.jit(optimize_layout(jax.vmap(step)))(*args)
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["fill", "clip", "promise_in_bounds"])
+def test_the_logit_of_a_label_is_the_one_that_indexing_gives(mode):
+    """For labels out of range, where some logits are infinite or NaN, and in the gradient."""
+    logits = normal(4, 40, 7).at[0, 0, 3].set(jnp.nan).at[1, 1].set(-jnp.inf)
+    labels = np.random.default_rng(0).integers(0, 7, (4, 40)).astype(np.int32)
+    if mode != "promise_in_bounds":
+        labels[2, :4] = (-1, 7, 100, -8)
+
+    def picked(x, y):
+        return jnp.take_along_axis(x, y[:, None], 1, mode=mode)[:, 0]
+
+    grad = lambda x, y: jax.grad(lambda x: (picked(x, y) ** 2).sum())(x)
+    for function in (picked, grad):
+        found = jax.jit(optimize_layout(jax.vmap(function)))(logits, labels)
+        np.testing.assert_array_equal(found, jax.vmap(function)(logits, labels))
+        text = lowered(jax.vmap(function), logits, labels)
+        assert "stablehlo.scatter" not in text
+        assert not re.findall(r"gather.*tensor<4x40x7xf32>", text)
+
+
+def test_optax_s_cross_entropy_of_few_classes_has_its_examples_last():
+    def loss(params, x, y):
+        return optax.softmax_cross_entropy_with_integer_labels(x @ params, y).mean()
+
+    args = normal(4, 64, 10), normal(4, 48, 64), jnp.zeros((4, 48), jnp.int32)
+    text = lowered(jax.vmap(jax.grad(loss)), *args)
+    assert set(re.findall(r"stablehlo.exponential .*tensor<([0-9x]+)xf32>", text)) == {"4x10x48"}
+
+
+@pytest.mark.parametrize("sizes", [[64, 10], [64, 16, 10], [12, 10, 7, 10], [30, 128, 10]])
+def test_a_loop_in_the_layouts_of_its_state_computes_the_same(sizes):
+    gradients, params = perceptron(*sizes)
+    transform = optax.adamw(1e-2)
+
+    def step(state, x, y, rate):
+        params, inner, unchanged = state
+        loss, found = gradients(params, x, y)
+        updates, inner = transform.update(found, inner, params)
+        updates = jax.tree.map(lambda u: rate * u, updates)
+        return (optax.apply_updates(params, updates), inner, unchanged), {"loss": loss}
+
+    state, data = (params, jax.vmap(transform.init)(params), normal(4, 5, 3)), rows(sizes[0])
+    rate = jnp.linspace(0.1, 1.0, 4)
+    loop = loop_body(jax.vmap(step), state, *data, rate)
+    stored, expected = loop.stored(state), state
+    for _ in range(3):
+        stored, metrics = jax.jit(loop.step)(stored, *data, rate)
+        expected, plain = jax.vmap(step)(expected, *data, rate)
+        np.testing.assert_allclose(metrics["loss"], plain["loss"], rtol=1e-5)
+    found = loop.restored(stored)
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert (a.shape, a.dtype) == (b.shape, b.dtype)
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_weights_of_few_outputs_are_not_transposed_in_a_loop():
+    def step(params, x, y):
+        loss = lambda params: jnp.mean((jnp.tanh(x @ params) - y) ** 2)
+        return params - 0.1 * jax.grad(loss)(params), {}
+
+    weights, x, y = normal(4, 64, 10), normal(4, 48, 64), normal(4, 48, 10)
+    loop = loop_body(jax.vmap(step), weights, x, y)
+    assert loop.of_state == [(0, 2, 1)]
+    text = jax.jit(loop.step).lower(loop.stored(weights), x, y).as_text()
+    assert not re.findall(r"transpose.*tensor<4x(64x10|10x64)xf32>", text)
+    assert loop_body(jax.vmap(step), normal(4, 64, 40), x, normal(4, 48, 40)).of_state == [(0, 1, 2)]
