@@ -52,7 +52,7 @@ def convolved(strides, padding, numbers, **options):
         x = jnp.tanh(
             jax.lax.conv_general_dilated(x, kernels[0], strides, padding, dimension_numbers=numbers, **options)
         )
-        x = jax.lax.conv_general_dilated(x, kernels[1], (1, 1), padding, dimension_numbers=numbers)
+        x = jax.lax.conv_general_dilated(x, kernels[1], (1,) * len(strides), padding, dimension_numbers=numbers)
         return jnp.square(x).mean()
 
     return jax.grad(loss, argnums=(0, 1))
@@ -132,6 +132,17 @@ def cases():
     yield "dilated convolutions", convolved((1, 2), "SAME", last, rhs_dilation=(2, 1)), (kernels, normal(5, 16, 15, 2))
     lanes = jax.tree.map(lambda k: jnp.stack([k, 2 * k, -k]), kernels)
     yield "convolutions in lanes", vmapped(convolved((1, 1), "SAME", last)), (lanes, normal(3, 9, 8, 7, 2))
+    volumes, deep = ("NDHWC", "DHWIO", "NDHWC"), (normal(3, 2, 3, 2, 6), normal(2, 3, 3, 6, 4))
+    for name, strides, padding, options in (
+        ("", (1, 1, 1), "SAME", {}),
+        ("strided ", (2, 1, 2), "VALID", {}),
+        ("dilated ", (1, 1, 1), "SAME", {"rhs_dilation": (2, 1, 2)}),
+        ("transposed ", (1, 1, 1), [(2, 1), (1, 1), (1, 0)], {"lhs_dilation": (2, 2, 1)}),
+    ):
+        of_volumes = convolved(strides, padding, volumes, **options)
+        yield f"{name}convolutions of volumes", of_volumes, (deep, normal(3, 7, 8, 9, 2))
+        in_lanes = tuple(jnp.stack([kernel, 2 * kernel, -kernel]) for kernel in deep)
+        yield f"{name}convolutions of volumes in lanes", vmapped(of_volumes), (in_lanes, normal(3, 3, 7, 8, 9, 2))
     grouped = convolved((1, 1), "SAME", first, feature_group_count=2)
     yield "channels first, in groups", grouped, ((normal(6, 1, 3, 3), normal(4, 6, 3, 3)), normal(5, 2, 8, 8))
     along = lambda k, x: jax.lax.conv_transpose(x, k, (2,), "SAME", dimension_numbers=("NWC", "WIO", "NWC"))
