@@ -8,9 +8,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
+from jsweep.storage.queries import OF_SWEEP, span
 from jsweep.storage.records import Status
 from jsweep.storage.standing import ENDED
-from jsweep.storage.transitions import OF_SWEEP, span
 
 _BEYOND = "9e999"  # SQLite reads it as infinity
 STATES = tuple(Status)

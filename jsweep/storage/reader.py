@@ -16,6 +16,7 @@ from jsweep.storage.checkpoints import folder_of
 from jsweep.storage.connection import explain
 from jsweep.storage.digests import digests
 from jsweep.storage.finals import Finals, read_finals
+from jsweep.storage.queries import OF_SWEEP, among, programs, read_states, span, untouched
 from jsweep.storage.records import Batch, Checkpoint, Copy, Status, SweepRecord, TestOpening, Trial
 from jsweep.storage.rows import (
     TRIAL_COLUMNS,
@@ -28,15 +29,7 @@ from jsweep.storage.rows import (
 )
 from jsweep.storage.settings import checked_settings
 from jsweep.storage.standing import TrialState
-from jsweep.storage.transitions import (
-    OF_SWEEP,
-    among,
-    programs,
-    read_copies,
-    read_states,
-    span,
-    unfinished_checkpoints,
-)
+from jsweep.storage.transitions import read_copies, unfinished_checkpoints
 
 _R = TypeVar("_R")
 _P = ParamSpec("_P")
@@ -146,6 +139,16 @@ class StoreReader:
     def states(self, sweep: int, ids: Sequence[str] | None = None) -> dict[str, TrialState]:
         """How trials stand, by id (None: all of the sweep); cheaper to read than `trials`."""
         return read_states(self._db, sweep, ids)
+
+    @_reads
+    def untouched(self, sweep: int) -> dict[str, int]:
+        """The keys of the trials, by id, of which nothing is recorded and which nobody holds."""
+        return untouched(self._db, sweep)
+
+    @_reads
+    def touched_states(self, sweep: int) -> dict[str, TrialState]:
+        """As `states`, of all trials but those that are untouched."""
+        return read_states(self._db, sweep, untouched=False)
 
     @_reads
     def programs(self, sweep: int) -> set[str]:
@@ -269,7 +272,7 @@ class StoreReader:
     @_reads
     def labels(self, keys: Sequence[int]) -> list[tuple[str, str, str]]:
         """The id, the config's id and the config's JSON of the trials with these keys, in their order."""
-        select = "SELECT key, id, config_id, config FROM trials WHERE key IN ({})"
+        select = "SELECT key, id, config_id, config FROM trials WHERE key IN {}"
         found = {
             key: (str(trial), str(config), str(text)) for key, trial, config, text in among(self._db, select, keys)
         }

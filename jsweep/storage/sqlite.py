@@ -4,15 +4,17 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
 from jsweep._runtime.garbage import collection_paused
 from jsweep.errors import StoreError
-from jsweep.storage import ledger, transitions
+from jsweep.storage import ledger, recording, transitions
 from jsweep.storage.connection import connect
 from jsweep.storage.ledger import Reservation
 from jsweep.storage.paths import resolve, shown
+from jsweep.storage.queries import insert, number_of, parts, read_states
 from jsweep.storage.reader import COUNTS, StoreReader
 from jsweep.storage.records import (
     Batch,
@@ -25,13 +27,15 @@ from jsweep.storage.records import (
     SweepRecord,
     TestOpening,
     Trial,
+    by_column,
     now,
 )
-from jsweep.storage.rows import dump, dump_config, dump_configs, dump_outcomes
+from jsweep.storage.rows import configs_of, dump, dump_configs, dump_outcomes
 from jsweep.storage.standing import ENDED, TrialState, Wanted
 from jsweep.storage.transitions import Alive
 
 T = TypeVar("T")
+_AT_ONCE = 4096  # trials whose rows are made before they are entered
 
 
 def open_store(path: str | os.PathLike[str] | None, write: bool = True) -> "Store":
@@ -142,16 +146,21 @@ class Store(StoreReader):
     def add_trials(self, sweep: int, trials: Iterable[Trial]) -> None:
         """Record trials as waiting; those that are recorded already stay as they are."""
         with self._transaction():
-            if self._db.execute("SELECT EXISTS (SELECT 1 FROM sweeps WHERE id = ?)", (sweep,)).fetchone()[
-                0
-            ]:  # not dropped
-                self._db.executemany(
-                    "INSERT OR IGNORE INTO trials (sweep, id, config_id, config, seed, steps) VALUES (?, ?, ?, ?, ?, ?)",
-                    ((sweep, t.id, t.config_id, text, t.seed, t.steps) for t, text in _with_configs(trials)),
-                )
+            if self._db.execute("SELECT 1 FROM sweeps WHERE id = ?", (sweep,)).fetchone() is None:
+                return  # it was dropped
+            for some in parts([*trials], _AT_ONCE):
+                named = ([getattr(trial, name) for trial in some] for name in ("id", "config_id", "seed", "steps"))
+                into = "INSERT OR IGNORE INTO trials (sweep, id, config_id, seed, steps, config)"
+                insert(self._db, into, [[sweep] * len(some), *named, configs_of(some)])
 
     def claim(
-        self, sweep: int, wanted: Mapping[str, Wanted], owner: str, environment: JsonObject, alive: Alive
+        self,
+        sweep: int,
+        wanted: Mapping[str, Wanted],
+        owner: str,
+        environment: JsonObject,
+        alive: Alive,
+        seen: Mapping[str, int] | None = None,
     ) -> list[str]:
         """Make ``owner`` the owner of the free ones among trials, so that of two processes only one trains each.
 
@@ -161,13 +170,14 @@ class Store(StoreReader):
             owner: The name of the running process, from `jsweep.storage.locks.owner`.
             environment: What they will be trained under.
             alive: Whether the process of a name is running.
+            seen: The keys of trials as `untouched` gave them, which spares reading the rows of those that still are.
 
         Returns:
             The ids that were claimed, in the order of ``wanted``.
         """
         with self._transaction():
-            place = transitions.number_of(self._db, "environments", described=dump(environment))
-            claimed = transitions.claim(self._db, sweep, wanted, owner, place, alive)
+            place = number_of(self._db, "environments", described=dump(environment))
+            claimed = transitions.claim(self._db, sweep, wanted, owner, place, alive, seen or {})
         with self._lock:
             self._claimed.setdefault(sweep, {}).update(claimed)
         return [*claimed]
@@ -207,6 +217,7 @@ class Store(StoreReader):
         Raises:
             StoreError: If ``owner`` counts as dead, so that another process may have removed the files of ``checkpoints``.
         """
+        columns = by_column(scores)
         with self._transaction():
             if owner is not None and not alive(owner):
                 raise StoreError(
@@ -214,17 +225,18 @@ class Store(StoreReader):
                     "take it for dead and nothing more is recorded: leave such files alone, and run the sweep again."
                 )
             claimed = self._claimed.setdefault(sweep, {})
-            keys = transitions.open_keys(self._db, sweep, [score.trial for score in scores], claimed)
-            by_key = {keys[score.trial]: score for score in scores if score.trial in keys}
             number = self._number("programs", digest=program, width=width)
             metric_id = lambda name: self._number("metrics", name=name)
-            entered, ended = transitions.record(self._db, by_key, owner, number, metric_id)
-            lost = [score.trial for score in scores if score.trial not in entered]
-            self._seal(ended)
+            lost: list[str] = []
+            for some in columns:
+                keys = recording.open_keys(self._db, sweep, some.trials, claimed)
+                entered, ended = recording.record(self._db, keys, some, owner, number, metric_id)
+                lost += [trial for trial in some.trials if trial not in entered]
+                self._seal(ended)
             if not lost or len(lost) < len(scores):
                 transitions.name_checkpoints(self._db, sweep, checkpoints)
             transitions.forget_checkpoints(self._db, sweep, outdated)
-        for trial in (*lost, *(score.trial for score in scores if score.finished)):
+        for trial in chain(lost, *(some.ended for some in columns)):
             claimed.pop(trial, None)
         return lost
 
@@ -238,7 +250,7 @@ class Store(StoreReader):
             alive: Whether the process of a name is running; trials that another one holds stay as they are.
         """
         with self._transaction():
-            states = transitions.read_states(self._db, sweep, [stop.trial for stop in stops])
+            states = read_states(self._db, sweep, [stop.trial for stop in stops])
             self._seal(transitions.stop(self._db, states, stops, owner, alive))
 
     def _named(self, name: str) -> SweepRecord:
@@ -267,7 +279,7 @@ class Store(StoreReader):
             for trial in self.trials(row.key):
                 members.setdefault(trial.config_id, []).append(trial.id)
             chosen = {_one_config(name, start, members): None for start in starts}
-            states = {config: transitions.read_states(self._db, row.key, members[config]) for config in chosen}
+            states = {config: read_states(self._db, row.key, members[config]) for config in chosen}
             for config, rows in states.items():
                 if all(state.own.status in ENDED for state in rows.values()):
                     raise StoreError(f"config {config} of {name!r} has ended: there is nothing of it to stop.")
@@ -303,7 +315,7 @@ class Store(StoreReader):
             owner: The process that trained them; None where trials are not claimed.
         """
         with self._transaction():
-            states = transitions.read_states(self._db, sweep, list(trials))
+            states = read_states(self._db, sweep, list(trials))
             transitions.fail(self._db, states.values(), owner, reason, traceback)
 
     def drop(self, name: str, trials: Sequence[str] | None, alive: Alive) -> tuple[int, list[Checkpoint]]:
@@ -325,7 +337,7 @@ class Store(StoreReader):
             if row is None:
                 names = ", ".join(r.name for r in self.sweeps()) or "none"
                 raise StoreError(f"there is no sweep {name!r} in {self.path}: it has {names}.")
-            states = transitions.read_states(self._db, row.key, trials)
+            states = read_states(self._db, row.key, trials)
             _check_idle(name, states, trials, alive)
             outdated = transitions.drop(self._db, row.key, states)
             if trials is None:
@@ -340,7 +352,7 @@ class Store(StoreReader):
         with self._transaction():
             rows = transitions.unfinished_checkpoints(self._db, sweep)
             members = [*dict.fromkeys(trial for row in rows for trial in row.trials if trial)]
-            states = transitions.read_states(self._db, sweep, members)
+            states = read_states(self._db, sweep, members)
             idle = {trial for trial, state in states.items() if state.idle}
             ended = [row for row in rows if idle.issuperset(filter(None, row.trials))]
             transitions.forget_checkpoints(self._db, sweep, ended)
@@ -348,7 +360,7 @@ class Store(StoreReader):
     def forget_superseded_checkpoints(self, sweep: int, kept: int) -> list[Checkpoint]:
         """Forget the checkpoints of tiles whose every trial has ended, or has ``kept`` later ones; returns them."""
         with self._transaction():
-            states = transitions.read_states(self._db, sweep)
+            states = read_states(self._db, sweep)
             found: dict[str, int] = {}
             superseded = []
             rows = transitions.unfinished_checkpoints(self._db, sweep)
@@ -430,10 +442,10 @@ class Store(StoreReader):
         self._db.executemany("UPDATE trials SET digest = ? WHERE key = ?", ((d, key) for key, d in digests.items()))
 
     def _number(self, table: str, **columns: str | int) -> int:
-        """As `transitions.number_of`, of rows that are never removed."""
+        """As `number_of`, of rows that are never removed."""
         described = (table, *columns.values())
         if described not in self._numbers:
-            self._numbers[described] = transitions.number_of(self._db, table, **columns)
+            self._numbers[described] = number_of(self._db, table, **columns)
         return self._numbers[described]
 
     @contextlib.contextmanager
@@ -454,15 +466,6 @@ class Store(StoreReader):
                         "numbers less than 2**63."
                     ) from error
                 raise
-
-
-def _with_configs(trials: Iterable[Trial]) -> Iterator[tuple[Trial, str]]:
-    """Trials with their configs as JSON, made once for the trials of a config that follow one another."""
-    config, text = None, ""
-    for trial in trials:
-        if trial.config is not config:
-            config, text = trial.config, dump_config(trial.config)
-        yield trial, text
 
 
 def _one_config(name: str, start: str, known: Iterable[str]) -> str:
