@@ -41,7 +41,12 @@ OF_SWEEP = "key BETWEEN ? AND ? AND +sweep = ?"
 
 def span(db: sqlite3.Connection, sweep: int) -> tuple[int, int, int]:
     """Between which keys the trials of a sweep are, with the sweep's key."""
-    first, last = db.execute("SELECT MIN(key), MAX(key) FROM trials WHERE sweep = ?", (sweep,)).fetchone()
+    (sweeps,) = db.execute("SELECT COUNT(*) FROM sweeps").fetchone()
+    ends = "SELECT (SELECT MIN(key) FROM trials{0}), (SELECT MAX(key) FROM trials{0})"
+    if sweeps == 1:  # then SQLite need not go over all of its trials
+        first, last = db.execute(ends.format("")).fetchone()
+    else:
+        first, last = db.execute(ends.format(" WHERE sweep = :sweep"), {"sweep": sweep}).fetchone()
     return (0, -1, sweep) if first is None else (int(first), int(last), sweep)
 
 
