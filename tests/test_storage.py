@@ -447,11 +447,15 @@ def test_a_digest_does_not_depend_on_the_order_in_which_a_record_met_its_metrics
     assert found[0] == found[1]
 
 
-def test_what_a_trial_ended_with_at_once_has_the_digest_of_what_is_read_again(tmp_path):
+@pytest.mark.parametrize("apart", [1, 3, 5000])
+def test_what_a_trial_ended_with_at_once_has_the_digest_of_what_is_read_again(tmp_path, apart):
     values = (0.0, -0.0, 3.0, -(2.0**60), 0.1, 5e-324, 1e308, math.nan, -math.nan, math.inf)
     with open_store(tmp_path / "s.db") as store:
         row = store.add_sweep("made", "task", {}, {"metrics": ["validation/loss", "train/loss"]})
         store.add_trials(row.key, trials(len(values)))
+        store._db.execute("UPDATE trials SET key = -key").connection.execute(
+            "UPDATE trials SET key = -? * key", (apart,)
+        )
         scores = [
             Score(t.id, 10, {"validation/loss": v, "train/loss": -v}, 3 if place == 4 else None, True)
             for place, (t, v) in enumerate(zip(trials(len(values)), values, strict=True))

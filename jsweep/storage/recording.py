@@ -1,13 +1,14 @@
 """What becomes of trials' rows when a segment of them is recorded: a part of that transaction of docs/record.md."""
 
+import itertools
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from jsweep.storage.digests import contents_of, digest_of
-from jsweep.storage.queries import MOST_PARAMETERS, among, change, insert, marks, parts, programs, read_states
+from jsweep.storage.queries import among, change, insert, marks, parts, programs, read_states
 from jsweep.storage.records import Scores
 
 
@@ -43,9 +44,15 @@ def record(
     rows = [*among(db, _OPEN, [*at], owner)]
     entered, step = scores.only([at[row[0]] for row in rows]), scores.step
     _enter(db, [row[0] for row in rows], entered, metric_id)
-    at_once = [(row, place) for place, row in enumerate(rows) if _ends_at_once(row, step)]
+    at_once: list[tuple[_Row, int]] = []
+    rest: list[_Row] = []
+    for place, row in enumerate(rows):
+        _, steps, extension, done, *_ = row
+        if step >= steps and not done and not extension:  # all that is recorded of it are these scores
+            at_once.append((row, place))
+        else:
+            rest.append(row)
     _finish(db, at_once, entered, program)
-    rest = [row for row in rows if not _ends_at_once(row, step)]
     changed = {"done": step, "program": program, "reason": None, "traceback": None, "digest": bytes(8)}
     change(db, [key for key, steps, *_ in rest if step < steps], status="running", **changed)
     change(db, [key for key, steps, *_ in rest if step >= steps], status="finished", owner=None, **changed)
@@ -64,12 +71,6 @@ _OPEN = (
     "AND status NOT IN ('finished', 'stopped') AND owner IS (SELECT id FROM owners WHERE name = ?)"
 )
 _Row = tuple[Any, ...]  # of `_OPEN`
-
-
-def _ends_at_once(row: _Row, step: int) -> bool:
-    """Whether all that is recorded of a trial are the scores with which it ends."""
-    _, steps, extension, done, *_ = row
-    return step >= steps and not done and not extension
 
 
 def _enter(db: sqlite3.Connection, keys: Sequence[int], scores: Scores, metric_id: Callable[[str], int]) -> None:
@@ -91,17 +92,26 @@ def _finish(db: sqlite3.Connection, rows: Sequence[tuple[_Row, int]], scores: Sc
     if not rows:
         return
     contents, first = contents_of(scores), scores.nonfinite.tolist()
-    described, values = programs(db).get(program), []
+    described, digests = programs(db).get(program), {}
     for (key, steps, _, _, bad, trial, config_id, config, seed), place in rows:
         bad = first[place] if bad is None and first[place] >= 0 else bad
-        digest = digest_of(trial, config_id, config, seed, steps, scores.step, bad, described, contents[place])
-        values += key, digest
-    for some in parts(values, MOST_PARAMETERS):
-        db.execute(
-            "UPDATE trials SET done = ?, status = 'finished', owner = NULL, program = ?, reason = NULL, traceback = NULL, "
-            f"digest = given.column2 FROM (VALUES {marks(len(some) // 2, 2)}) AS given WHERE key = given.column1",
-            (scores.step, program, *some),
-        )
+        digests[key] = digest_of(trial, config_id, config, seed, steps, scores.step, bad, described, contents[place])
+    finish = (
+        "UPDATE trials SET done = ?, status = 'finished', owner = NULL, program = ?, reason = NULL, traceback = NULL, "
+    )
+    finish += "digest = substr(?, 8 * (key - ?) + 1, 8) WHERE key IN "
+    for near in _near(sorted(digests)):
+        listed = b"".join(digests.get(key, bytes(8)) for key in range(near[0], near[-1] + 1))
+        db.execute(finish + marks(1, len(near)), (scores.step, program, listed, near[0], *near))
+
+
+def _near(keys: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Keys in ascending order, a few at a time and none of these far from another."""
+    for some in parts(keys):
+        yield from (list(near) for _, near in itertools.groupby(some, key=lambda key: key // _FAR))
+
+
+_FAR = 4096  # keys apart, so that the digests of all between are a few pages
 
 
 def _go_on(db: sqlite3.Connection, extension: int, ends: bool) -> list[int]:
