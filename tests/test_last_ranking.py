@@ -10,19 +10,24 @@ import pytest
 
 import jsweep as js
 from jsweep.storage import open_store
-from jsweep.storage.records import Trial
+from jsweep.storage.records import Score, Trial
+from jsweep.storage.standing import Wanted
 
 METRICS = ("train/loss", "validation/loss", "validation/accuracy")
 VALUES = (0.25, 0.5, 1.0, 1.0, 1.5, -2.0, 1e308, math.nan, math.inf)
 
 
-def drawn(path, seed):
-    """A record of some configs under one to three seeds, in any state; what of it was recorded where."""
+def drawn(path, seed, alike=False):
+    """A record of some configs under one to three seeds, in any state; what of it was recorded where.
+
+    ``alike``: under one seed, all of them finished after 20 steps and most scores finite.
+    """
     rng = random.Random(seed)
     trials, facts = [], {}
     for config in range(rng.randint(1, 12)):
-        for lane in rng.sample(range(5), rng.choice((1, 1, 2, 3))):
-            trials.append(Trial(f"t{config}-{lane}", f"c{config}", {"n": config}, lane, rng.choice((20, 20, 40))))
+        for lane in [7] if alike else rng.sample(range(5), rng.choice((1, 1, 2, 3))):
+            steps = 20 if alike else rng.choice((20, 20, 40))
+            trials.append(Trial(f"t{config}-{lane}", f"c{config}", {"n": config}, lane, steps))
     rng.shuffle(trials)
     settings = {"metrics": METRICS, "objective": {"metric": METRICS[2], "mode": "max"}, "roles": {}, "modes": {}}
     with open_store(path) as store:
@@ -31,9 +36,13 @@ def drawn(path, seed):
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.executemany("INSERT INTO metrics (name) VALUES (?)", ((name,) for name in METRICS))
         for trial in trials:
-            status = rng.choice(("finished",) * 6 + ("stopped", "running", "failed", "waiting"))
+            status = (
+                "finished" if alike else rng.choice(("finished",) * 6 + ("stopped", "running", "failed", "waiting"))
+            )
             done = {"finished": trial.steps, "waiting": 0}.get(status, 10)
-            scores = {name: rng.choice(VALUES[: rng.choice((6, 7, 9))]) for name in METRICS if rng.random() < 0.95}
+            most = lambda: 9 if rng.random() < 0.02 else 7 if alike else rng.choice((6, 7, 9))
+            there = lambda: rng.random() < (0.99 if alike else 0.95)
+            scores = {name: rng.choice(VALUES[: most()]) for name in METRICS if there()}
             facts[trial.id] = (trial, status, done, scores)
             nonfinite = done if done and not all(map(math.isfinite, scores.values())) else None  # as a store enters it
             row = (status, done, nonfinite, trial.id)
@@ -73,9 +82,10 @@ def by_definition(facts, metric, sign):
     return [what for _, what in sorted(found, key=lambda pair: pair[0])]
 
 
+@pytest.mark.parametrize("alike", [False, True])
 @pytest.mark.parametrize("seed", range(60))
-def test_a_ranking_is_what_its_definition_says(tmp_path, seed):
-    facts = drawn(tmp_path / "s.db", seed)
+def test_a_ranking_is_what_its_definition_says(tmp_path, seed, alike):
+    facts = drawn(tmp_path / "s.db", seed, alike)
     with js.open(tmp_path / "s.db", "drawn") as result:
         for metric, sign in ((js.maximize("validation/accuracy"), -1), (js.minimize("validation/loss"), 1)):
             ranking = result.ranking(metric)
@@ -90,6 +100,28 @@ def test_a_ranking_is_what_its_definition_says(tmp_path, seed):
                 assert score.seeds == tuple(trial.seed for trial, *_ in members)
                 assert score.config == members[0][0].config
             assert ranking[:2] == list(ranking)[:2] or any(math.isnan(score.mean) for score in ranking[:2])
+
+
+def test_trials_that_end_alike_are_ranked_without_what_lies_beside_them(tmp_path):
+    with open_store(tmp_path / "s.db") as store:
+        sweeps = [store.add_sweep(name, "task", {}, {"metrics": METRICS[1:2]}) for name in ("one", "two")]
+        losses = {"one": (0.5, 0.25, 0.75), "two": (0.125, 0.0625, 0.375)}
+        for place in range(3):  # in turn, so that neither has keys that follow one another
+            for sweep in sweeps:
+                trial = Trial(f"t{place}", f"c{place}", {"n": place}, 0, 20)
+                store.add_trials(sweep.key, [trial])
+                score = Score(trial.id, 20, {METRICS[1]: losses[sweep.name][place]}, None, True)
+                store.record_segment(sweep.key, "p", 1, [score])
+    for name, values in losses.items():
+        with js.open(tmp_path / "s.db", name) as result:
+            ranking = result.ranking(js.minimize(METRICS[1]))
+            assert [(score.config_id, score.mean) for score in ranking] == [(f"c{i}", values[i]) for i in (1, 0, 2)]
+    with open_store(tmp_path / "s.db") as store:
+        js.drop(tmp_path / "s.db", "two")
+        wanted = {"t1": Wanted(40)}
+        assert store.claim(sweeps[0].key, wanted, "a" * 32, {}, lambda _: True) == ["t1"]  # an extension, of no score
+    with js.open(tmp_path / "s.db", "one") as result:
+        assert [score.mean for score in result.ranking(js.minimize(METRICS[1]))] == [0.25, 0.5, 0.75]
 
 
 def test_a_ranking_outlives_its_record(tmp_path):

@@ -1,11 +1,13 @@
 """A number in a lane computes what the Python number does that it stands for, or is no lane."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from small import apply, make_task
+from small import apply, init, make_task
 
 import jsweep as js
 from jsweep import schedules
@@ -161,3 +163,47 @@ def test_a_weight_that_is_one_in_one_config_is_a_lane():
     space = {"weight": [1.0, 2.0, 5.0], "rate": [0.1, 0.2]}
     roles = js.plan(js.Sweep(task, js.grid(space), steps=2, evaluate_every=2)).roles
     assert (roles["weight"].kind, roles["rate"].kind) == ("lane", "lane")
+
+
+def keeping(kept):
+    """An ``init`` that keeps something of a config where only the model looks for it, and such a model."""
+    holder = SimpleNamespace()
+
+    def init_and_keep(config, key):
+        holder.kept = kept(config["n"])
+        return init(config, key)
+
+    return {"init": init_and_keep, "apply": lambda *args: apply(*args) * (1.0 * holder.kept)}
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        pytest.param(lambda n: 10**n, id="what it computed"),
+        pytest.param(lambda n: 2.0 if isinstance(n, int) else 1.0, id="what it saw of the type"),
+        pytest.param(lambda n: 2.0 if isinstance(n, int) and n == -2 else 1.0, id="what it saw of one number"),
+    ],
+)
+def test_a_number_that_reaches_the_model_through_an_object_is_static(data, kept):
+    """The model reads nothing of the config, so that its trace could be taken for the same with every number."""
+    rate = lambda config: optax.sgd(-0.01 * config["n"])
+    assert role_of(data, "n", [-3, -2, -1], rate, **keeping(kept)).kind == "static"
+
+
+def test_a_number_that_evaluation_sees_in_what_is_no_array_of_the_state_is_static():
+    """Only the second of three numbers makes another function, which is neither an array nor read from the config."""
+
+    def init(config, key):
+        factor = 2.0 if isinstance(config["n"], float) and config["n"] == 0.02 else 1.0
+        return {"w": config["n"] * jnp.ones(()), "scale": lambda x: factor * x}
+
+    pairs = (np.ones(8, np.float32), np.ones(8, np.float32))
+    task = js.Task(
+        init,
+        lambda config, state, batch, key: (state, {"loss": state["w"]}),
+        lambda config, state, split: {"loss": state["scale"](state["w"])},
+        data=js.Splits(pairs, pairs),
+        batch_size=4,
+    )
+    configs = [{"n": value} for value in (0.01, 0.02, 0.03)]
+    assert make_groups(task, make_trials(task, configs, 1, 10, None, 8)).roles["n"].kind == "static"

@@ -25,11 +25,12 @@ from test_faults import without_privileges
 
 import jsweep as js
 from jsweep.errors import JsweepError
-from jsweep.space import config_id, encode_config, json_encoder
+from jsweep.space import config_id, config_ids, encode_config, json_encoder, json_of
 from jsweep.storage import Checkpoint, Score, Status, Trial, open_store, records
 from jsweep.storage.checkpoints import file_name, folder_of, from_bytes, read_checkpoint, to_bytes
 from jsweep.storage.paths import pin, resolve
 from jsweep.storage.rows import dump_config
+from jsweep.storage.standing import Wanted
 
 RATES = [{"learning_rate": rate} for rate in (0.01, 0.1)]
 
@@ -446,6 +447,45 @@ def test_a_digest_does_not_depend_on_the_order_in_which_a_record_met_its_metrics
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("apart", [1, 3, 5000])
+def test_what_a_trial_ended_with_at_once_has_the_digest_of_what_is_read_again(tmp_path, apart):
+    values = (0.0, -0.0, 3.0, -(2.0**60), 0.1, 5e-324, 1e308, math.nan, -math.nan, math.inf)
+    with open_store(tmp_path / "s.db") as store:
+        row = store.add_sweep("made", "task", {}, {"metrics": ["validation/loss", "train/loss"]})
+        store.add_trials(row.key, trials(len(values)))
+        store._db.execute("UPDATE trials SET key = -key").connection.execute(
+            "UPDATE trials SET key = -? * key", (apart,)
+        )
+        scores = [
+            Score(t.id, 10, {"validation/loss": v, "train/loss": -v}, 3 if place == 4 else None, True)
+            for place, (t, v) in enumerate(zip(trials(len(values)), values, strict=True))
+        ]
+        store.record_segment(row.key, "p", 4, scores)
+        assert {trial.status for trial in store.trials(row.key)} == {Status.FINISHED}
+        assert [trial.nonfinite for trial in store.trials(row.key)] == [None] * 4 + [3] + [None] * 2 + [10] * 3
+        assert store.damaged(row.key) == []
+
+
+def test_a_claim_of_trials_seen_untouched_asks_again_what_became_of_them(tmp_path):
+    me, other, alive = "a" * 32, "b" * 32, lambda _: True
+    wanted = {trial.id: Wanted(10) for trial in trials(5)}
+    with open_store(tmp_path / "s.db") as store, open_store(tmp_path / "s.db") as beside:
+        row = store.add_sweep("made", "task", {}, {"metrics": ["validation/loss"]})
+        store.add_trials(row.key, trials(5))
+        seen = store.untouched(row.key)
+        assert (list(seen), store.touched_states(row.key)) == (list(wanted), {})
+        ids = list(seen)
+        assert beside.claim(row.key, {ids[0]: Wanted(10)}, other, {}, alive) == [ids[0]]
+        beside.record_segment(row.key, "p", 1, [Score(ids[1], 10, {"validation/loss": 0.5}, None, True)])
+        beside.drop("made", [ids[2]], alive)
+        assert beside.claim(row.key, {ids[3]: Wanted(10)}, me, {}, alive) == [ids[3]]
+        assert list(store.touched_states(row.key)) == [ids[0], ids[1], ids[3]]
+        assert store.claim(row.key, wanted, me, {}, alive, seen) == [ids[3], ids[4]]
+        states = store.states(row.key)
+        assert [states[trial].open.owner for trial in ids if trial in states] == [other, None, me, me]
+        assert store.claim(row.key + 1, wanted, me, {}, alive, seen) == []
+
+
 def test_a_score_that_is_not_finite_is_noted_of_its_trial(tmp_path):
     with open_store(tmp_path / "s.db") as store:
         row = store.add_sweep("made", "task", {}, {"metrics": ["validation/loss"]})
@@ -473,6 +513,9 @@ def test_a_program_is_one_with_its_tiles_width(tmp_path):
     "config", [{"b": 0.1, "a": -0.0}, {"é\n": '"\u2028'}, {"x": (1, [2.5, None], {"k": True})}, {}]
 )
 def test_configs_are_written_as_json_writes_them(config):
+    together = [config, {"a": 1, "b": "},\n{"}, {}, {"b": True, "a": None}, config]
+    assert json_of(together, sort_keys=False) == [dump_config(each) for each in together]
+    assert config_ids(together) == [config_id(each) for each in together]
     encoded = encode_config(config)
     assert dump_config(config) == json.dumps(encoded, separators=(",", ":"))
     text = json.dumps(encoded, separators=(",", ":"), sort_keys=True)

@@ -5,12 +5,12 @@ from unittest.mock import patch
 
 import simulated
 
-from jsweep.storage import ledger, locks, schema, standing, transitions
+from jsweep.storage import ledger, locks, recording, schema, standing, transitions
 from jsweep.storage.rows import OPENING_COLUMNS, dump, opening_to_row
 from jsweep.storage.sqlite import Store
 from jsweep.storage.standing import ENDED, Standing
 
-add_trials, claim, fail, record = Store.add_trials, transitions.claim, transitions.fail, transitions.record
+add_trials, claim, fail, record = Store.add_trials, transitions.claim, transitions.fail, recording.record
 reserve, complete, drop = ledger.reserve, ledger.complete, Store.drop
 record_segment = Store.record_segment
 
@@ -35,13 +35,13 @@ def lengthen(where):
 def finished_as_remembered():
     """A trial finishes where the process that trains it thinks that it ends; others may have given it more steps."""
 
-    def remembered(db, state, owner, score, program, metric_id):
-        key = record(db, state, owner, score, program, metric_id)
-        if key == 0 and score.finished:
-            db.execute("UPDATE trials SET status = 'finished', owner = NULL WHERE key = ?", (state.open.key,))
-        return key
+    def remembered(db, keys, scores, *rest):
+        entered, ended = record(db, keys, scores, *rest)
+        for trial in entered.intersection(scores.ended):
+            db.execute("UPDATE trials SET status = 'finished', owner = NULL WHERE key = ?", (keys[trial],))
+        return entered, ended
 
-    with lengthen("status != 'finished'")(), patch.object(transitions, "record", remembered):
+    with lengthen("status != 'finished'")(), patch.object(recording, "record", remembered):
         yield
 
 
@@ -122,10 +122,16 @@ def living_taken_for_dead():
 def recorded_by_whoever():
     """Whoever has trained a segment records it, although the trial was dropped or belongs to another process."""
 
-    def any_owner(db, state, owner, *rest):
-        return record(db, state, state.open.owner if state else owner, *rest)
+    def any_owner(db, keys, scores, owner, *rest):
+        select = "SELECT owners.name FROM trials JOIN owners ON owners.id = owner WHERE key = ?"
+        found = (set(), [])
+        for place, trial in enumerate(scores.trials):
+            (its,) = db.execute(select, (keys.get(trial),)).fetchone() or (owner,)
+            entered, ended = record(db, keys, scores.only([place]), its, *rest)
+            found = (found[0] | entered, found[1] + ended)
+        return found
 
-    with patch.object(transitions, "record", any_owner), recorded_by_the_dead():
+    with patch.object(recording, "record", any_owner), recorded_by_the_dead():
         yield
 
 
@@ -159,10 +165,15 @@ def dropped_trials_are_stuck():
 def claimed_as_remembered():
     """A trial is claimed by what was read before: of two processes both get it."""
 
-    def remembered(db, sweep, wanted, owner, environment, alive):
-        return claim(db, sweep, wanted, owner, environment, lambda _: False)
+    def remembered(db, sweep, wanted, owner, environment, alive, seen):
+        return claim(db, sweep, wanted, owner, environment, lambda _: False, seen)
 
     return patch.object(transitions, "claim", remembered)
+
+
+def untouched_as_remembered():
+    """A trial that was untouched when a process looked is claimed whatever has become of it."""
+    return patch.object(transitions, "UNTOUCHED", "1")
 
 
 def checkpoints_beyond_the_record():
@@ -198,7 +209,7 @@ def extensions_tidied_away():
 
 def extension_finishes_beside():
     """An extension that has ended is not put in the place of the finished trial."""
-    return patch.object(transitions, "_replace", lambda *_: None)
+    return patch.object(recording, "_replace", lambda *_: None)
 
 
 def numbers_used_again():
@@ -232,6 +243,7 @@ FAULTS = {
     "trials are dropped while they are trained": dropped_while_trained,
     "dropped trials are waited for": dropped_trials_are_stuck,
     "trials are claimed as remembered": claimed_as_remembered,
+    "trials stay untouched as remembered": untouched_as_remembered,
     "checkpoints beyond the record are used": checkpoints_beyond_the_record,
     "checkpoints of another length are used": checkpoints_of_another_length,
     "nothing begins again": never_begun_again,

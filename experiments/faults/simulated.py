@@ -154,7 +154,9 @@ class Process:
         found = []
         for row in self.store.checkpoints(key):
             own = [
-                t for t in row.members if t in left and self.resumes(view.states[t], self.claims.wanted[t], row.step)
+                t
+                for t in row.members
+                if t in left and t in view.states and self.resumes(view.states[t], self.claims.wanted[t], row.step)
             ]
             if own:
                 found.append(tuple(left.pop(trial) for trial in own))

@@ -154,10 +154,11 @@ def dispatch(event: Event, callbacks: Iterable[Callback]) -> None:
                 callback.on_compiled(event)
             case Trained():
                 callback.on_segment(event)
-                trials = {trial.id: trial for trial in event.tile.trials}
-                for score in event.segment.scores:
-                    if score.finished:
-                        callback.on_trial(trials[score.trial], score.metrics)
+                if type(callback).on_trial is not Callback.on_trial:  # else nobody looks at each trial
+                    trials = {trial.id: trial for trial in event.tile.trials}
+                    for score in event.segment.scores:
+                        if score.finished:
+                            callback.on_trial(trials[score.trial], score.metrics)
             case Failed():
                 callback.on_failed(event)
             case Halved():

@@ -60,9 +60,10 @@ class InputPipeline:
         window: int | None,
     ):
         self._folds = task.data.folds
+        words, sizes = zip(*order_keys.T.tolist(), strict=True), group.batch_sizes(trials)
+        folds = [self._folds and self._folds.of(trial.seed) for trial in trials]
         lanes: dict[_Order, list[int]] = {}
-        for lane, ((a, b), trial) in enumerate(zip(order_keys.tolist(), trials, strict=True)):
-            order = _Order((a, b), group.batch_size(trial), self._folds and self._folds.of(trial.seed))
+        for lane, order in enumerate(map(_Order, words, sizes, folds)):
             lanes.setdefault(order, []).append(lane)
         self._distinct, self._width = list(lanes), len(trials)
         self._lanes = {order: slice(None) if len(lanes) == 1 else np.array(own) for order, own in lanes.items()}

@@ -1,6 +1,5 @@
 """Training one tile: from its trials' seeds to scores, segment by segment."""
 
-import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -15,7 +14,7 @@ from jsweep.engine.input_pipeline import InputPipeline
 from jsweep.engine.placement import placement
 from jsweep.engine.program import Batches, Lanes, Steps, Tally, TileProgram, sums_dtype
 from jsweep.planning import Group, Tile
-from jsweep.storage.records import Score, Trial
+from jsweep.storage.records import Score, Scores, Trial, scores_of
 from jsweep.task.task import Task
 
 
@@ -49,7 +48,7 @@ class Segment:
         steps_done: the steps trained in this segment, summed over the trials.
     """
 
-    scores: tuple[Score, ...]
+    scores: Sequence[Score]
     carry: Carry
     last: bool
     steps_done: int
@@ -207,7 +206,7 @@ def count_stops(trials: Sequence[Trial], evaluate_every: int) -> int:
 
 def _evaluate(
     context: TileContext, tile: Tile, lanes: Lanes, watched: Bool[jax.Array, "lanes leaves"], carry: Carry
-) -> tuple[Score, ...]:
+) -> Scores:
     """The scores of the trials that are due at the carry's step; NaN where the state has become NaN or infinite."""
     step, every = carry.step, context.setting.evaluate_every
     folds = context.setting.task.data.folds
@@ -222,16 +221,11 @@ def _evaluate(
     measured = {name: np.where(sound, values.astype(np.float64), np.nan) for name, values in measured.items()}
     metrics = {f"train/{name}": total / total.dtype.type(step - carry.since) for name, total in sums.items()}
     metrics |= {f"validation/{name}": values for name, values in measured.items()}
-    listed = {name: np.asarray(values).astype(np.float64).tolist() for name, values in metrics.items()}
-    return tuple(
-        _score(trial, step, {name: values[lane] for name, values in listed.items()}, int(first[lane]))
-        for lane, trial in enumerate(tile.trials)
-        if trial.steps == step or (trial.steps > step and step % every == 0) or step in context.also.get(trial.id, ())
-    )
-
-
-def _score(trial: Trial, step: int, metrics: Mapping[str, float], first_nonfinite_step: int) -> Score:
-    nonfinite = first_nonfinite_step if first_nonfinite_step >= 0 else None
-    if nonfinite is None and not all(map(math.isfinite, metrics.values())):
-        nonfinite = step
-    return Score(trial.id, step, metrics, nonfinite, trial.steps == step)
+    ends = np.array([trial.steps for trial in tile.trials])
+    due = (ends == step) | ((ends > step) & (step % every == 0))
+    if context.also:
+        due |= np.array([step in context.also.get(trial.id, ()) for trial in tile.trials])
+    at = np.flatnonzero(due)
+    values = {name: np.asarray(own).astype(np.float64)[at] for name, own in metrics.items()}
+    trials = [tile.trials[lane].id for lane in at.tolist()]
+    return scores_of(trials, step, values, np.asarray(first)[at].astype(np.int64), ends[at] == step)

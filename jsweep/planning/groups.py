@@ -105,14 +105,21 @@ class Group:
         """The examples of a trial's batches, without padding."""
         return check_count("batch_size", trial.config.get("batch_size", self.rows))
 
+    def batch_sizes(self, trials: Sequence[Trial]) -> list[int]:
+        """`batch_size` of each of some trials, most of which have the group's own."""
+        if "batch_size" not in self.static and "batch_size" not in self.lanes:
+            return [self.rows] * len(trials)
+        return [self.batch_size(trial) for trial in trials]
+
     def functions(self, task: Task) -> LaneFunctions:
         """The task's three functions for one lane of this group, to be traced again."""
         return LaneFunctions(task, self.static, self.lanes, self.traced.template)
 
     def lane_values(self, trials: Sequence[Trial]) -> dict[str, np.ndarray]:
         """What each trial puts in its lane: name -> array of shape (len(trials),)."""
+        columns = {n: [t.steps if n == "steps" else t.config[n] for t in trials] for n in self.lanes}
         return {
-            name: np.array([lane.encode(t.steps if name == "steps" else t.config[name]) for t in trials], lane.dtype)
+            name: np.array([*map(lane.encode, columns[name])] if lane.names else columns[name], lane.dtype)
             for name, lane in self.lanes.items()
         }
 

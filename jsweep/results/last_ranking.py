@@ -105,9 +105,11 @@ def rank_last(
         config_of: a config by its id and its JSON.
     """
     config, status = finals.configs, finals.status
-    members = np.lexsort((finals.seeds, config))
-    starts = np.searchsorted(config[members], np.arange(config.max(initial=-1) + 2))
-    each = lambda operation, column: operation.reduceat(column[members], starts[:-1]) if len(column) else column
+    count = int(config.max(initial=-1)) + 1
+    alone = count == len(config)  # each trial is of a config of its own
+    members = np.arange(count) if alone else np.lexsort((finals.seeds, config))
+    starts = np.arange(count + 1) if alone else np.searchsorted(config[members], np.arange(count + 1))
+    each = lambda operation, column: column if alone else operation.reduceat(column[members], starts[:-1])
     was_stopped = status == STATES.index(Status.STOPPED)
     stopped = each(np.logical_or, was_stopped)
     steps = np.where(stopped, each(np.minimum, finals.done), each(np.maximum, finals.steps))
@@ -147,4 +149,6 @@ def _order(
 ) -> Int64[np.ndarray, " configs"]:
     """The configs' numbers, best first: what `jsweep.results.ranking` places them by; ties keep their order."""
     score = np.where(shown, means if objective.mode == "min" else -means, 0.0)
-    return np.lexsort((score, np.where(complete, 0, -steps), ~shown, ~complete))
+    first, rest = np.flatnonzero(complete), np.flatnonzero(~complete)
+    by_score = np.argsort(score[first], kind="stable")
+    return np.concatenate([first[by_score], rest[np.lexsort((score[rest], -steps[rest], ~shown[rest]))]])

@@ -21,6 +21,7 @@ from jsweep.planning import Group, Tile
 from jsweep.storage import Checkpoint, Store
 from jsweep.storage.checkpoints import file_name, owner_of, read_checkpoint, remove_checkpoint, write_checkpoint
 from jsweep.storage.locks import has_owners, is_alive, remove_dead
+from jsweep.storage.records import ended_among
 from jsweep.storage.standing import resumes_from
 
 KEPT = 2  # checkpoints of a tile: if the last one is damaged, there is the one before
@@ -88,7 +89,7 @@ class Checkpointing:
         """
         name, now = self._id(tile), time.monotonic()
         running = not segment.last and (stopping or now - self._since.get(name, now) >= LEAST_SECONDS)
-        finished = {score.trial for score in segment.scores if score.finished and self.policy == "all"}
+        finished = {*ended_among(segment.scores)} if self.policy == "all" else set()
         if self.policy == "off" or not (running or finished):
             return []
         self.store.check_file()

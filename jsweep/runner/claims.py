@@ -10,13 +10,16 @@ from dataclasses import dataclass, field
 
 from jsweep.errors import StoreError
 from jsweep.storage import Checkpoint, Score, Store, Trial
-from jsweep.storage.records import Copy, JsonObject, Stop
+from jsweep.storage.records import Copy, JsonObject, Stop, ended_among
 from jsweep.storage.standing import Standing, TrialState, Wanted, standing
 
 
 @dataclass(frozen=True)
 class View:
-    """How a process's trials stand: their rows, and the ids of those that are not ended or given up."""
+    """How a process's trials stand: their rows, and the ids of those that are not ended or given up.
+
+    Of those that are untouched, which are free, there are no rows.
+    """
 
     states: Mapping[str, TrialState]
     free: tuple[str, ...]
@@ -42,6 +45,7 @@ class Claims:
     wanted: dict[str, Wanted]
     _held: set[str] = field(default_factory=set, init=False, repr=False)
     _ended: set[str] = field(default_factory=set, init=False, repr=False)  # as wanted, by this process
+    _untouched: dict[str, int] = field(default_factory=dict, init=False, repr=False)  # at the last look: the rows' keys
     _counts: dict[str, int] = field(default_factory=lambda: {"claimed": 0, "recorded": 0}, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
@@ -54,11 +58,15 @@ class Claims:
         """How the trials stand now; there is nothing to look at where this process has ended all of them."""
         if self._ended.issuperset(self.wanted):
             return View({}, (), (), (), ())
-        states = self.store.states(self.sweep)
+        with self.store.snapshot():
+            self._untouched.clear()
+            self._untouched.update(self.store.untouched(self.sweep))
+            states = self.store.touched_states(self.sweep)
         found: dict[Standing, list[str]] = {kind: [] for kind in Standing}
         alive = functools.cache(self.alive)
         for trial, wanted in self.wanted.items():
-            found[standing(states.get(trial), wanted, self.owner, alive)].append(trial)
+            free = trial in self._untouched
+            found[Standing.FREE if free else standing(states.get(trial), wanted, self.owner, alive)].append(trial)
         by = {kind: tuple(trials) for kind, trials in found.items()}
         return View(states, by[Standing.FREE], by[Standing.HELD], by[Standing.GONE], by[Standing.FIXED])
 
@@ -87,7 +95,8 @@ class Claims:
         """Claim trials; returns those that are now this process's to train."""
         asked = {trial.id: self.wanted[trial.id] for trial in trials}
         alive = functools.cache(self.alive)
-        mine = set(self.store.claim(self.sweep, asked, self.owner, self.environment, alive))
+        seen = {trial: key for trial in asked if (key := self._untouched.get(trial)) is not None}
+        mine = set(self.store.claim(self.sweep, asked, self.owner, self.environment, alive, seen))
         with self._lock:
             self._held.update(mine)
             self._counts["claimed"] += len(mine)
@@ -120,7 +129,7 @@ class Claims:
             self.sweep, program, width, scores, checkpoints, outdated, self.owner, self.alive
         )
         with self._lock:
-            ended = {score.trial for score in scores if score.finished}
+            ended = {*ended_among(scores)}
             self._held.difference_update(lost, ended)
             self._ended.update(ended.difference(lost))
             self._counts["recorded"] += 1

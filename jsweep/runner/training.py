@@ -172,7 +172,7 @@ class _Part:
                 self._record_failure(claims, [trial], prepared.untraceable[trial.id])
             left = free - prepared.untraceable.keys()
             if left:
-                begun = [trial for trial in left if view.states[trial].recorded]
+                begun = [trial for trial, state in view.states.items() if state.recorded and trial in left]
                 checkpoints = self.store.checkpoints_of(self.record.key, begun) if checkpointing else ()
                 remaining = Remaining(prepared, left, view.states, checkpoints, frozenset(view.held))
                 self._train(remaining, claims, checkpointing)

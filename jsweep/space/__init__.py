@@ -8,7 +8,7 @@ from jsweep.space._conditions import at_least, at_most, when
 from jsweep.space._configs import Configs, configs
 from jsweep.space._constraints import Constraint, constraint
 from jsweep.space._domains import choice, int_uniform, linspace, log_int, log_uniform, logspace, normal, uniform
-from jsweep.space._encode import Named, config_id, decode, encode, encode_config, json_encoder
+from jsweep.space._encode import Named, config_id, config_ids, decode, encode, encode_config, json_encoder, json_of
 from jsweep.space._format import format_config, format_value
 from jsweep.space._kinds import ValueKind
 from jsweep.space._space import Space
@@ -23,12 +23,14 @@ __all__ = [
     "at_most",
     "choice",
     "config_id",
+    "config_ids",
     "configs",
     "constraint",
     "decode",
     "encode",
     "encode_config",
     "json_encoder",
+    "json_of",
     "format_config",
     "format_value",
     "int_uniform",

@@ -9,7 +9,7 @@ from typing import overload
 from jsweep._runtime.types import Value
 from jsweep.errors import ConfigError
 from jsweep.space._annotations import Annotation
-from jsweep.space._encode import config_id, decode, encode_config, plain
+from jsweep.space._encode import config_id, config_ids, decode, encode_config, plain
 from jsweep.space._format import format_config
 from jsweep.space._kinds import ValueKind, kinds_of_configs, merge_kinds
 from jsweep.space._space import Space, check_name
@@ -55,7 +55,7 @@ class Configs(Sequence[dict[str, Value]]):
     @cached_property
     def ids(self) -> tuple[str, ...]:
         """The `config_id` of each config, in order."""
-        return tuple(config_id(config) for config in self.rows)
+        return tuple(config_ids(self.rows))
 
     @cached_property
     def annotations(self) -> dict[str, Annotation]:

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from math import isfinite
 from typing import Any, TypeAlias, cast
 
@@ -18,7 +19,8 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 
 _NONFINITE = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 _AS_THEY_ARE = frozenset((bool, int, str, type(None)))  # in JSON
-_PLAIN = _AS_THEY_ARE | {float, Named}
+_FLAT = _AS_THEY_ARE | {float}
+_PLAIN = _FLAT | {Named}
 
 
 def encode(value: object) -> Json:
@@ -106,12 +108,43 @@ def config_id(config: Mapping[str, Value]) -> str:
     return hashlib.sha256(canonical(encode_config(config)).encode()).hexdigest()[:16]
 
 
+def config_ids(configs: Sequence[Mapping[str, Value]]) -> list[str]:
+    """The `config_id` of each of many configs."""
+    return [hashlib.sha256(text.encode()).hexdigest()[:16] for text in json_of(configs, sort_keys=True)]
+
+
+def json_of(configs: Sequence[Mapping[str, Value]], sort_keys: bool) -> list[str]:
+    """Each of many configs as `json_encoder` writes it; those of numbers and strings alone are written together.
+
+    Between the items of one text there are then line ends, which within a string JSON writes as "\\n".
+    """
+    found: list[str] = []
+    for start in range(0, len(configs), _AT_ONCE):
+        some = configs[start : start + _AT_ONCE]
+        try:
+            found += _json_together(some, sort_keys)
+        except ValueError:  # among them is a value that JSON does not have as it is
+            found += [_alone[sort_keys](encode_config(config)) for config in some]
+    return found
+
+
+def _json_together(configs: Sequence[Mapping[str, Value]], sort_keys: bool) -> list[str]:
+    if not _FLAT.issuperset(map(type, chain.from_iterable(config.values() for config in configs))):
+        raise ValueError
+    text = _by_line[sort_keys](configs)
+    return [f"{{{each}}}".replace(",\n", ",") for each in text[2:-2].split("},\n{")]
+
+
 def canonical(data: Json) -> str:
     """The one JSON text that identities are made of: names sorted, no spaces, ASCII only."""
-    return _canonical(data)
+    return _alone[True](data)
 
 
-_canonical = json_encoder(sort_keys=True)
+_alone = {keys: json_encoder(sort_keys=keys) for keys in (True, False)}
+_by_line = {
+    keys: json.JSONEncoder(sort_keys=keys, separators=(",\n", ":"), allow_nan=False).encode for keys in (True, False)
+}
+_AT_ONCE = 4096  # configs written together
 
 
 def plain(value: object) -> Value:

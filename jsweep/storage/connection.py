@@ -39,6 +39,7 @@ def connect(file: Path | None, shown: str, *, write: bool = True) -> sqlite3.Con
             _use_write_ahead_log(connection)
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA cache_size = -65536")
+        connection.execute("PRAGMA temp_store = MEMORY")  # of what a statement may have to undo, too
     except BaseException as error:
         if connection is not None:
             connection.close()

@@ -8,9 +8,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
+from jsweep.storage.queries import OF_SWEEP, span
 from jsweep.storage.records import Status
 from jsweep.storage.standing import ENDED
-from jsweep.storage.transitions import OF_SWEEP, span
 
 _BEYOND = "9e999"  # SQLite reads it as infinity
 STATES = tuple(Status)
@@ -56,10 +56,12 @@ def read_finals(
         among: the ids of the trials that count; None for all.
     """
     where, found = f"{OF_SWEEP} AND extension = 0", span(db, sweep)
-    (keys, status, seeds, steps, done), values = _columns(db, metric, where, found)
+    alike = _alike(db, metric, where, found)
+    (keys, status, seeds, steps, done), values = alike or _columns(db, metric, where, found)
     ended = np.isin(status, [STATES.index(state) for state in ENDED])
     diverged = np.zeros(len(keys), bool)
-    diverged[np.searchsorted(keys, _diverged(db, (metric, *losses), where, found))] = True
+    if alike is None:
+        diverged[np.searchsorted(keys, _diverged(db, (metric, *losses), where, found))] = True
     configs = np.arange(len(keys))
     if len(seeds) and seeds.min() != seeds.max():  # else each trial is of a config of its own
         configs = _counted(
@@ -74,9 +76,36 @@ def read_finals(
     return Finals(**{**part, "configs": _counted(part["configs"].tolist())})
 
 
-def _columns(
-    db: sqlite3.Connection, metric: str, where: str, found: tuple[int, ...]
-) -> tuple[list[Int64[np.ndarray, " trials"]], Float64[np.ndarray, " trials"]]:
+_Columns = tuple[list[Int64[np.ndarray, " trials"]], Float64[np.ndarray, " trials"]]
+
+
+def _alike(db: sqlite3.Connection, metric: str, where: str, found: tuple[int, ...]) -> _Columns | None:
+    """As `_columns`, of trials that stand alike, with nothing that was not finite, next to one another, and all with a score.
+
+    As a sweep of one seed that has ended is: the scores are then read without looking at each trial. None for others.
+    """
+    names = ("status", "seed", "steps", "done")
+    one = db.execute(f"SELECT {', '.join(names)} FROM trials WHERE {where} ORDER BY key LIMIT 1", found).fetchone()
+    if one is None:
+        return None
+    same = " AND ".join(["nonfinite IS NULL", *(f"{name} = ?" for name in names)])
+    first, last, count = found[0], found[1], found[1] - found[0] + 1
+    if db.execute(f"SELECT COUNT(*) FROM trials WHERE {where} AND {same}", (*found, *one)).fetchone() != (count,):
+        return None
+    status, seed, steps, done = one
+    rows = db.execute(
+        "SELECT COALESCE(value, 'nan') FROM scores WHERE trial BETWEEN ? AND ? AND step = ? "
+        "AND metric = (SELECT id FROM metrics WHERE name = ?) ORDER BY trial",
+        (first, last, done, metric),
+    )
+    values = np.fromiter(rows, [("value", np.float64)])["value"]
+    if len(values) != count:
+        return None
+    same_for_all = (np.full(count, int(value)) for value in (_PLACES[status], seed, steps, done))
+    return [np.arange(first, last + 1), *same_for_all], values
+
+
+def _columns(db: sqlite3.Connection, metric: str, where: str, found: tuple[int, ...]) -> _Columns:
     """Keys, places of states, seeds, steps and steps done of the trials, and the last values of a metric.
 
     Most of these are the same for all trials, and keys count up: what the least and the greatest say is not read.

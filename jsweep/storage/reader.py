@@ -1,21 +1,13 @@
 """Reading a store: sweeps, trials, scores, checkpoints, the ledger."""
 
-import contextlib
-import functools
-import sqlite3
-import threading
-import weakref
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from collections.abc import Container, Iterable, Sequence
+from typing import Any
 
-from jsweep._runtime.garbage import collection_paused
-from jsweep.errors import StoreError
 from jsweep.storage import ledger
-from jsweep.storage.checkpoints import folder_of
-from jsweep.storage.connection import explain
+from jsweep.storage.connected import Connected, reads
 from jsweep.storage.digests import digests
 from jsweep.storage.finals import Finals, read_finals
+from jsweep.storage.queries import OF_SWEEP, among, programs, read_states, span, untouched
 from jsweep.storage.records import Batch, Checkpoint, Copy, Status, SweepRecord, TestOpening, Trial
 from jsweep.storage.rows import (
     TRIAL_COLUMNS,
@@ -28,85 +20,21 @@ from jsweep.storage.rows import (
 )
 from jsweep.storage.settings import checked_settings
 from jsweep.storage.standing import TrialState
-from jsweep.storage.transitions import (
-    OF_SWEEP,
-    among,
-    programs,
-    read_copies,
-    read_states,
-    span,
-    unfinished_checkpoints,
-)
-
-_R = TypeVar("_R")
-_P = ParamSpec("_P")
-_S = TypeVar("_S", bound="StoreReader")
-_FOREIGN = (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError, OverflowError)
-
-
-def _reads(method: Callable[Concatenate[_S, _P], _R]) -> Callable[Concatenate[_S, _P], _R]:
-    """A method that reads: one thread at a time, and whatever values it stumbles over become one StoreError."""
-
-    @functools.wraps(method)
-    def reading(self: _S, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        with self._locked(), collection_paused():
-            try:
-                return method(self, *args, **kwargs)
-            except _FOREIGN as error:
-                what = f"{type(error).__name__}: {str(error)[:200]}"
-                raise StoreError(
-                    f"store={self.path!r} holds values that jsweep did not write ({what}): run jsweep verify, restore it from a "
-                    "copy, or pass another path."
-                ) from error
-
-    return reading
-
+from jsweep.storage.transitions import read_copies, unfinished_checkpoints
 
 COUNTS = ("seconds", "merged_seconds", "stop_requests", "copies")  # settings on which no plan depends
 
 
-class StoreReader:
-    """An open store, for reading; a context manager that closes it.
+class StoreReader(Connected):
+    """An open store, for reading: the sweeps, trials, scores and checkpoints that it has, and the ledger."""
 
-    ``path`` is the store as the user wrote it (":memory:" for one in memory), ``file`` its absolute path (None in memory).
-    Threads may share it.
-    """
-
-    def __init__(self, connection: sqlite3.Connection, path: str, file: Path | None):
-        self.path, self.file = path, file
-        self._db = connection
-        self._lock = threading.RLock()
-        self._close = weakref.finalize(
-            self, connection.close
-        )  # a store that nobody closes is closed with its last user
-
-    def close(self) -> None:
-        """Close the connection; everything recorded is on disk already. Closing twice does no harm."""
-        self._close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @property
-    def folder(self) -> Path:
-        """The folder of the checkpoints, beside the store; one in memory has none, and then the folder does not exist."""
-        return folder_of(self.file or self.path)
-
-    @_reads
-    def version(self) -> int:
-        """A number that is another one after another connection has written to the record."""
-        return int(self._db.execute("PRAGMA data_version").fetchone()[0])
-
-    @_reads
+    @reads
     def sweeps(self) -> list[SweepRecord]:
         """All sweeps, oldest first."""
         rows = self._db.execute("SELECT id, name, task, identity, settings, created FROM sweeps ORDER BY id").fetchall()
         return [sweep_from_row(row) for row in rows]
 
-    @_reads
+    @reads
     def sweep(self, name: str) -> SweepRecord | None:
         """The sweep called ``name``, or None."""
         if not _is_text(name):
@@ -116,12 +44,12 @@ class StoreReader:
         ).fetchone()
         return None if row is None else sweep_from_row(row)
 
-    @_reads
+    @reads
     def names(self) -> list[str]:
         """The names of all sweeps, oldest first."""
         return [str(name) for (name,) in self._db.execute("SELECT name FROM sweeps ORDER BY id")]
 
-    @_reads
+    @reads
     def trials(self, sweep: int) -> list[Trial]:
         """The trials of a sweep in the order in which they were added; what is recorded beyond their end does not count."""
         select = f"SELECT {TRIAL_COLUMNS} FROM trials WHERE {OF_SWEEP} AND extension = 0 ORDER BY key"
@@ -129,25 +57,35 @@ class StoreReader:
         known = programs(self._db)
         return [trial_from_row(row, known) for row in rows]  # one by one: the table may have many rows
 
-    @_reads
+    @reads
     def ids(self, sweep: int) -> list[str]:
         """The ids of the trials of a sweep, in the order in which they were added."""
         select = f"SELECT id FROM trials WHERE {OF_SWEEP} AND extension = 0 ORDER BY key"
         return [str(trial) for (trial,) in self._db.execute(select, span(self._db, sweep))]
 
-    @_reads
+    @reads
     def diverged(self, sweep: int) -> list[Trial]:
         """The trials of a sweep at whose end, or before it, something was not finite."""
         select = f"SELECT {TRIAL_COLUMNS} FROM trials WHERE {OF_SWEEP} AND extension = 0 AND nonfinite IS NOT NULL ORDER BY key"
         known = programs(self._db)
         return [trial_from_row(row, known) for row in self._db.execute(select, span(self._db, sweep))]
 
-    @_reads
+    @reads
     def states(self, sweep: int, ids: Sequence[str] | None = None) -> dict[str, TrialState]:
         """How trials stand, by id (None: all of the sweep); cheaper to read than `trials`."""
         return read_states(self._db, sweep, ids)
 
-    @_reads
+    @reads
+    def untouched(self, sweep: int) -> dict[str, int]:
+        """The keys of the trials, by id, of which nothing is recorded and which nobody holds."""
+        return untouched(self._db, sweep)
+
+    @reads
+    def touched_states(self, sweep: int) -> dict[str, TrialState]:
+        """As `states`, of all trials but those that are untouched."""
+        return read_states(self._db, sweep, untouched=False)
+
+    @reads
     def programs(self, sweep: int) -> set[str]:
         """The fingerprints of the programs that trials of a sweep were trained by."""
         select = (
@@ -155,7 +93,7 @@ class StoreReader:
         )
         return {str(digest) for (digest,) in self._db.execute(select, span(self._db, sweep))}
 
-    @_reads
+    @reads
     def program_of(self, sweep: int) -> dict[str, str]:
         """The fingerprint of the program that each trial was trained by, by id, where there is one."""
         known = programs(self._db)
@@ -165,32 +103,32 @@ class StoreReader:
             for trial, program in self._db.execute(select, span(self._db, sweep))
         }
 
-    @_reads
+    @reads
     def failed(self, sweep: int) -> set[str]:
         """The trials of a sweep that have failed, or failed on their way to more steps."""
         select = f"SELECT DISTINCT id FROM trials WHERE {OF_SWEEP} AND status = 'failed'"
         return {str(trial) for (trial,) in self._db.execute(select, span(self._db, sweep))}
 
-    @_reads
+    @reads
     def count_ended(self, sweep: int) -> int:
         """How many trials of a sweep have a result."""
         select = f"SELECT COUNT(*) FROM trials WHERE {OF_SWEEP} AND extension = 0 AND status IN ('finished', 'stopped')"
         return int(self._db.execute(select, span(self._db, sweep)).fetchone()[0])
 
-    @_reads
+    @reads
     def environments_of(self, sweep: int) -> set[int]:
         """The numbers of the environments that trials of a sweep were trained in."""
         select = f"SELECT DISTINCT environment FROM trials WHERE {OF_SWEEP} AND extension = 0 AND done > 0"
         return {int(number) for (number,) in self._db.execute(select, span(self._db, sweep)) if number is not None}
 
-    @_reads
+    @reads
     def has_trouble(self, sweep: int) -> bool:
         """Whether some trial has failed, diverged, or could not be trained further."""
         select = f"SELECT EXISTS (SELECT 1 FROM trials WHERE {OF_SWEEP} AND extension = 0 AND "
         select += "(status = 'failed' OR reason IS NOT NULL OR nonfinite IS NOT NULL))"
         return bool(self._db.execute(select, span(self._db, sweep)).fetchone()[0])
 
-    @_reads
+    @reads
     def trials_starting(self, sweep: int, start: str) -> list[Trial]:
         """The trials of a sweep whose ids begin with ``start``."""
         if not _is_text(start):
@@ -202,24 +140,24 @@ class StoreReader:
         known = programs(self._db)
         return [trial_from_row(row, known) for row in rows]
 
-    @_reads
+    @reads
     def counts(self, sweep: int) -> dict[Status, int]:
         """How many trials of a sweep there are in each state."""
         select = f"SELECT status, COUNT(*) FROM trials WHERE {OF_SWEEP} AND extension = 0 GROUP BY status"
         return {Status(status): int(count) for status, count in self._db.execute(select, span(self._db, sweep))}
 
-    @_reads
+    @reads
     def metrics(self, sweep: int) -> list[str]:
         """The names of the metrics recorded for a sweep."""
         row = self._db.execute("SELECT settings FROM sweeps WHERE id = ?", (sweep,)).fetchone()
         return [] if row is None else [*checked_settings(load_object(row[0])).get("metrics", [])]
 
-    @_reads
+    @reads
     def copies(self, sweep: int) -> list[Copy]:
         """Which configs went on from copies of others, in the order of the steps."""
         return read_copies(self._db, sweep)
 
-    @_reads
+    @reads
     def scores(self, sweep: int, metric: str) -> dict[int, list[tuple[int, float]]]:
         """The (step, value) pairs of a metric by trial key, in order of step."""
         found: dict[int, list[tuple[int, float]]] = {}
@@ -233,7 +171,7 @@ class StoreReader:
             found.setdefault(int(trial), []).append((int(step), load_number(value)))
         return found
 
-    @_reads
+    @reads
     def curves(self, trial: int) -> dict[str, list[tuple[int, float]]]:
         """The (step, value) pairs of the trial with this key, in order of step, by metric."""
         found: dict[str, list[tuple[int, float]]] = {}
@@ -246,7 +184,7 @@ class StoreReader:
             found.setdefault(str(metric), []).append((int(step), load_number(value)))
         return found
 
-    @_reads
+    @reads
     def last_scores(self, sweep: int) -> dict[int, dict[str, float]]:
         """The metrics of each trial that finished or was stopped after its last step, by trial key; its curves are not read."""
         found: dict[int, dict[str, float]] = {}
@@ -261,27 +199,27 @@ class StoreReader:
             found.setdefault(int(trial), {})[str(metric)] = load_number(value)
         return found
 
-    @_reads
+    @reads
     def finals(self, sweep: int, metric: str, losses: Sequence[str], ids: Container[str] | None = None) -> Finals:
         """A metric after each trial's last step, as columns; ``ids``: those of the trials that count (None: all)."""
         return read_finals(self._db, sweep, metric, losses, ids)
 
-    @_reads
+    @reads
     def labels(self, keys: Sequence[int]) -> list[tuple[str, str, str]]:
         """The id, the config's id and the config's JSON of the trials with these keys, in their order."""
-        select = "SELECT key, id, config_id, config FROM trials WHERE key IN ({})"
+        select = "SELECT key, id, config_id, config FROM trials WHERE key IN {}"
         found = {
             key: (str(trial), str(config), str(text)) for key, trial, config, text in among(self._db, select, keys)
         }
         return [found[key] for key in keys]
 
-    @_reads
+    @reads
     def count_scores(self, sweep: int) -> int:
         """How many scores the trials of a sweep have."""
         select = "SELECT COUNT(*) FROM trials JOIN scores ON scores.trial = trials.key WHERE trials.sweep = ?"
         return int(self._db.execute(select, (sweep,)).fetchone()[0])
 
-    @_reads
+    @reads
     def checkpoints(self, sweep: int) -> list[Checkpoint]:
         """The checkpoints of a sweep, those of the most steps first."""
         rows = self._db.execute(
@@ -291,7 +229,7 @@ class StoreReader:
         ).fetchall()
         return [checkpoint_from_row(row) for row in rows]
 
-    @_reads
+    @reads
     def batches(self, sweep: int) -> list[Batch]:
         """What a model-based search has proposed, in order; the first is what it was told before."""
         rows = self._db.execute(
@@ -299,14 +237,14 @@ class StoreReader:
         ).fetchall()
         return [batch_from_row(row) for row in rows]
 
-    @_reads
+    @reads
     def has_checkpoints(self, sweep: int) -> bool:
         """Whether a sweep has any checkpoint."""
         return bool(
             self._db.execute("SELECT EXISTS (SELECT 1 FROM checkpoints WHERE sweep = ?)", (sweep,)).fetchone()[0]
         )
 
-    @_reads
+    @reads
     def checkpoints_of(self, sweep: int, trials: Iterable[str]) -> list[Checkpoint]:
         """The checkpoints that some trials may resume from; those of other trials at their ends are not read."""
         select = "SELECT tile, step, file, sha256, trials, finished FROM checkpoints "
@@ -316,19 +254,19 @@ class StoreReader:
         rows = [*unfinished_checkpoints(self._db, sweep), *map(checkpoint_from_row, ends)]
         return sorted((row for row in rows if not wanted.keys().isdisjoint(row.members)), key=lambda row: -row.step)
 
-    @_reads
+    @reads
     def owners(self) -> dict[str, str]:
         """The processes that hold trials, each with the name of a sweep that it trains; not all need be running."""
         select = "SELECT DISTINCT owners.name, sweeps.name FROM trials JOIN sweeps ON sweeps.id = sweep "
         select += "JOIN owners ON owners.id = owner"
         return {str(owner): str(name) for owner, name in self._db.execute(select)}
 
-    @_reads
+    @reads
     def checkpoint_files(self) -> set[str]:
         """The files that any sweep's checkpoints are in."""
         return {str(file) for (file,) in self._db.execute("SELECT DISTINCT file FROM checkpoints")}
 
-    @_reads
+    @reads
     def final_checkpoint(self, sweep: int, trial: str) -> Checkpoint | None:
         """The checkpoint of a finished trial at its end, if there is one."""
         row = self._db.execute(
@@ -338,18 +276,18 @@ class StoreReader:
         ).fetchone()
         return None if row is None else checkpoint_from_row(row)
 
-    @_reads
+    @reads
     def environments(self) -> dict[int, dict[str, Any]]:
         """What trials were trained under (versions, device, flags), by number."""
         rows = self._db.execute("SELECT id, described FROM environments")
         return {int(key): load_object(text) for key, text in rows}
 
-    @_reads
+    @reads
     def tests(self, data: str) -> list[TestOpening]:
         """The looks at the test split with this hash, by whichever sweep, oldest first."""
         return [entry for entry in ledger.entries(self._db, data) if entry.opened is not None]
 
-    @_reads
+    @reads
     def damaged(self, sweep: int) -> list[str]:
         """The trials whose rows are not what was written when they finished or were stopped."""
         rows = self._db.execute(
@@ -359,7 +297,7 @@ class StoreReader:
         digests = self._digests([key for key, _, _ in rows])
         return [str(trial) for key, trial, digest in rows if digests[key] != digest]
 
-    @_reads
+    @reads
     def faults(self) -> list[str]:
         """What SQLite finds wrong with the file; nothing if it is intact."""
         found = [str(row[0]) for row in self._db.execute("PRAGMA integrity_check(20)")]
@@ -371,29 +309,6 @@ class StoreReader:
     def _digests(self, keys: Sequence[int]) -> dict[int, bytes]:
         """The first 8 bytes of SHA-256 over each trial's row and its scores, by the trial's key."""
         return digests(self._db, keys)
-
-    @contextlib.contextmanager
-    def snapshot(self) -> Iterator[None]:
-        """Whatever is read in the block is of one moment; what is written meanwhile shows after it."""
-        with self._locked():
-            if self._db.in_transaction:  # an outer block's
-                yield
-                return
-            self._db.execute("BEGIN")
-            try:
-                yield
-            finally:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")  # of nothing
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """One user of the connection at a time; SQLite's errors become one sentence."""
-        with self._lock:
-            try:
-                yield
-            except sqlite3.Error as error:
-                raise explain(error, self.path) from error
 
 
 def _is_text(text: str) -> bool:

@@ -4,7 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, NamedTuple, TypeAlias
+from itertools import compress
+from typing import Any, NamedTuple, TypeAlias, overload
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
 
 from jsweep._runtime.types import Value
 
@@ -78,6 +82,87 @@ class Score:
     metrics: Mapping[str, float]
     nonfinite: int | None
     finished: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Scores(Sequence):  # of Score; said here, run-time type checkers would make them all
+    """The scores of trials that were evaluated together, as columns: a trial's `Score` is made when it is looked at.
+
+    ``trials`` are their ids, ``values`` the metrics by name, ``nonfinite`` as in `Score` but -1 for none, and ``finished`` says
+    which of the trials have come to their ends; all in the order of the trials.
+    """
+
+    trials: Sequence[str]
+    step: int
+    values: Mapping[str, Float64[np.ndarray, " trials"]]
+    nonfinite: Int64[np.ndarray, " trials"]
+    finished: Bool[np.ndarray, " trials"]
+
+    @property
+    def ended(self) -> list[str]:
+        """The trials that have come to their ends."""
+        return list(compress(self.trials, self.finished.tolist()))
+
+    def only(self, places: Sequence[int]) -> "Scores":
+        """The scores at some places, in their order."""
+        if list(places) == list(range(len(self))):
+            return self
+        chosen = np.array(places, np.intp)
+        values = {name: own[chosen] for name, own in self.values.items()}
+        trials = [self.trials[place] for place in places]
+        return Scores(trials, self.step, values, self.nonfinite[chosen], self.finished[chosen])
+
+    def __len__(self) -> int:
+        return len(self.trials)
+
+    @overload
+    def __getitem__(self, place: int) -> Score: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Score]: ...
+
+    def __getitem__(self, place: int | slice) -> Score | list[Score]:
+        if isinstance(place, slice):
+            return [self[each] for each in range(*place.indices(len(self)))]
+        metrics = {name: float(values[place]) for name, values in self.values.items()}
+        first = int(self.nonfinite[place])
+        return Score(self.trials[place], self.step, metrics, first if first >= 0 else None, bool(self.finished[place]))
+
+
+def ended_among(scores: Sequence[Score]) -> list[str]:
+    """The trials that have come to their ends, among some whose scores are given."""
+    return scores.ended if isinstance(scores, Scores) else [score.trial for score in scores if score.finished]
+
+
+def scores_of(
+    trials: Sequence[str],
+    step: int,
+    values: Mapping[str, Float64[np.ndarray, " trials"]],
+    nonfinite: Int64[np.ndarray, " trials"],
+    finished: Bool[np.ndarray, " trials"],
+) -> Scores:
+    """The scores of trials, as of `Scores`; one of which a metric is not finite, and nothing was before, is so from now on."""
+    finite = np.logical_and.reduce([np.isfinite(own) for own in values.values()])
+    return Scores(trials, step, values, np.where(finite | (nonfinite >= 0), nonfinite, step), finished)
+
+
+def by_column(scores: Sequence[Score]) -> list[Scores]:
+    """Scores as columns, apart where their steps or metrics differ."""
+    if isinstance(scores, Scores):
+        return [scores]
+    alike: dict[tuple[int, tuple[str, ...]], list[Score]] = {}
+    for score in scores:
+        alike.setdefault((score.step, tuple(score.metrics)), []).append(score)
+    return [
+        scores_of(
+            [score.trial for score in some],
+            step,
+            {name: np.array([score.metrics[name] for score in some], np.float64) for name in names},
+            np.array([-1 if score.nonfinite is None else score.nonfinite for score in some], np.int64),
+            np.array([score.finished for score in some], bool),
+        )
+        for (step, names), some in alike.items()
+    ]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from jsweep._runtime.types import Value
-from jsweep.space import decode, encode_config, json_encoder
+from jsweep.space import decode, encode_config, json_encoder, json_of
 from jsweep.storage.records import Batch, Checkpoint, Outcome, Status, SweepRecord, TestOpening, Trial
 from jsweep.storage.settings import checked_settings
 
@@ -32,6 +32,18 @@ def dump(value: object) -> str:
 def dump_config(config: Mapping[str, Value]) -> str:
     """A config as JSON, with its names in their order."""
     return _config_json(encode_config(config))
+
+
+def configs_of(trials: Sequence[Trial]) -> list[str]:
+    """Each trial's config as JSON, made once for those of a config that follow one another."""
+    count, distinct = [], []
+    for trial in trials:
+        if not distinct or trial.config is not distinct[-1]:
+            distinct.append(trial.config)
+            count.append(0)
+        count[-1] += 1
+    texts = json_of(distinct, sort_keys=False)
+    return [text for text, times in zip(texts, count, strict=True) for _ in range(times)]
 
 
 def load_config(text: str) -> dict[str, Value]:

@@ -1,37 +1,36 @@
 """Writing a store: one SQLite file, each change one transaction."""
 
-import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
-from jsweep._runtime.garbage import collection_paused
 from jsweep.errors import StoreError
-from jsweep.storage import ledger, transitions
+from jsweep.storage import recording, transitions
 from jsweep.storage.connection import connect
-from jsweep.storage.ledger import Reservation
 from jsweep.storage.paths import resolve, shown
-from jsweep.storage.reader import COUNTS, StoreReader
+from jsweep.storage.queries import insert, number_of, parts, read_states
+from jsweep.storage.reader import COUNTS
 from jsweep.storage.records import (
-    Batch,
     Checkpoint,
     Copy,
     JsonObject,
-    Outcome,
     Score,
     Stop,
     SweepRecord,
-    TestOpening,
     Trial,
+    by_column,
     now,
 )
-from jsweep.storage.rows import dump, dump_config, dump_configs, dump_outcomes
+from jsweep.storage.rows import configs_of, dump
 from jsweep.storage.standing import ENDED, TrialState, Wanted
 from jsweep.storage.transitions import Alive
+from jsweep.storage.writer import StoreWriter
 
 T = TypeVar("T")
+_AT_ONCE = 4096  # trials whose rows are made before they are entered
 
 
 def open_store(path: str | os.PathLike[str] | None, write: bool = True) -> "Store":
@@ -52,17 +51,13 @@ def open_store(path: str | os.PathLike[str] | None, write: bool = True) -> "Stor
     return Store(connect(file, shown(path), write=write), shown(path), file)
 
 
-class Store(StoreReader):
+class Store(StoreWriter):
     """An open store, made by `open_store`. Every method that writes is one transaction."""
 
     def __init__(self, connection: sqlite3.Connection, path: str, file: Path | None):
         super().__init__(connection, path, file)
-        self._numbers: dict[tuple[str | int, ...], int] = {}
-        self._claimed: dict[
-            int, dict[str, int]
-        ] = {}  # of trials that were claimed here: the open row's key, by sweep and id
-        opened = os.stat(file) if file is not None else None
-        self._identity = opened and (opened.st_dev, opened.st_ino)
+        # Of trials that were claimed here: the open row's key, by sweep and id.
+        self._claimed: dict[int, dict[str, int]] = {}
 
     def add_sweep(self, name: str, task: str, identity: JsonObject, settings: JsonObject) -> SweepRecord:
         """Record a new sweep.
@@ -104,15 +99,6 @@ class Store(StoreReader):
                 self._db.execute("UPDATE sweeps SET settings = ? WHERE id = ?", (settings, found.key))
             return self.sweep(known.name)
 
-    def add_seconds(self, sweep: int, seconds: float) -> None:
-        """Add to the time that the sweep has been trained for, by all processes together."""
-        with self._transaction():
-            self._db.execute(
-                "UPDATE sweeps SET settings = json_set(settings, '$.seconds', "
-                "COALESCE(json_extract(settings, '$.seconds'), 0) + ?) WHERE id = ?",
-                (seconds, sweep),
-            )
-
     def ask_to_stop(self, name: str, alive: Alive) -> int:
         """Ask the processes that train a sweep to stop at the end of their current segments.
 
@@ -142,16 +128,21 @@ class Store(StoreReader):
     def add_trials(self, sweep: int, trials: Iterable[Trial]) -> None:
         """Record trials as waiting; those that are recorded already stay as they are."""
         with self._transaction():
-            if self._db.execute("SELECT EXISTS (SELECT 1 FROM sweeps WHERE id = ?)", (sweep,)).fetchone()[
-                0
-            ]:  # not dropped
-                self._db.executemany(
-                    "INSERT OR IGNORE INTO trials (sweep, id, config_id, config, seed, steps) VALUES (?, ?, ?, ?, ?, ?)",
-                    ((sweep, t.id, t.config_id, text, t.seed, t.steps) for t, text in _with_configs(trials)),
-                )
+            if self._db.execute("SELECT 1 FROM sweeps WHERE id = ?", (sweep,)).fetchone() is None:
+                return  # it was dropped
+            for some in parts([*trials], _AT_ONCE):
+                named = ([getattr(trial, name) for trial in some] for name in ("id", "config_id", "seed", "steps"))
+                into = "INSERT OR IGNORE INTO trials (sweep, id, config_id, seed, steps, config)"
+                insert(self._db, into, [[sweep] * len(some), *named, configs_of(some)])
 
     def claim(
-        self, sweep: int, wanted: Mapping[str, Wanted], owner: str, environment: JsonObject, alive: Alive
+        self,
+        sweep: int,
+        wanted: Mapping[str, Wanted],
+        owner: str,
+        environment: JsonObject,
+        alive: Alive,
+        seen: Mapping[str, int] | None = None,
     ) -> list[str]:
         """Make ``owner`` the owner of the free ones among trials, so that of two processes only one trains each.
 
@@ -161,13 +152,14 @@ class Store(StoreReader):
             owner: The name of the running process, from `jsweep.storage.locks.owner`.
             environment: What they will be trained under.
             alive: Whether the process of a name is running.
+            seen: The keys of trials as `untouched` gave them, which spares reading the rows of those that still are.
 
         Returns:
             The ids that were claimed, in the order of ``wanted``.
         """
         with self._transaction():
-            place = transitions.number_of(self._db, "environments", described=dump(environment))
-            claimed = transitions.claim(self._db, sweep, wanted, owner, place, alive)
+            place = number_of(self._db, "environments", described=dump(environment))
+            claimed = transitions.claim(self._db, sweep, wanted, owner, place, alive, seen or {})
         with self._lock:
             self._claimed.setdefault(sweep, {}).update(claimed)
         return [*claimed]
@@ -207,6 +199,7 @@ class Store(StoreReader):
         Raises:
             StoreError: If ``owner`` counts as dead, so that another process may have removed the files of ``checkpoints``.
         """
+        columns = by_column(scores)
         with self._transaction():
             if owner is not None and not alive(owner):
                 raise StoreError(
@@ -214,17 +207,18 @@ class Store(StoreReader):
                     "take it for dead and nothing more is recorded: leave such files alone, and run the sweep again."
                 )
             claimed = self._claimed.setdefault(sweep, {})
-            keys = transitions.open_keys(self._db, sweep, [score.trial for score in scores], claimed)
-            by_key = {keys[score.trial]: score for score in scores if score.trial in keys}
             number = self._number("programs", digest=program, width=width)
             metric_id = lambda name: self._number("metrics", name=name)
-            entered, ended = transitions.record(self._db, by_key, owner, number, metric_id)
-            lost = [score.trial for score in scores if score.trial not in entered]
-            self._seal(ended)
+            lost: list[str] = []
+            for some in columns:
+                keys = recording.open_keys(self._db, sweep, some.trials, claimed)
+                entered, ended = recording.record(self._db, keys, some, owner, number, metric_id)
+                lost += [trial for trial in some.trials if trial not in entered]
+                self._seal(ended)
             if not lost or len(lost) < len(scores):
                 transitions.name_checkpoints(self._db, sweep, checkpoints)
             transitions.forget_checkpoints(self._db, sweep, outdated)
-        for trial in (*lost, *(score.trial for score in scores if score.finished)):
+        for trial in chain(lost, *(some.ended for some in columns)):
             claimed.pop(trial, None)
         return lost
 
@@ -238,7 +232,7 @@ class Store(StoreReader):
             alive: Whether the process of a name is running; trials that another one holds stay as they are.
         """
         with self._transaction():
-            states = transitions.read_states(self._db, sweep, [stop.trial for stop in stops])
+            states = read_states(self._db, sweep, [stop.trial for stop in stops])
             self._seal(transitions.stop(self._db, states, stops, owner, alive))
 
     def _named(self, name: str) -> SweepRecord:
@@ -267,7 +261,7 @@ class Store(StoreReader):
             for trial in self.trials(row.key):
                 members.setdefault(trial.config_id, []).append(trial.id)
             chosen = {_one_config(name, start, members): None for start in starts}
-            states = {config: transitions.read_states(self._db, row.key, members[config]) for config in chosen}
+            states = {config: read_states(self._db, row.key, members[config]) for config in chosen}
             for config, rows in states.items():
                 if all(state.own.status in ENDED for state in rows.values()):
                     raise StoreError(f"config {config} of {name!r} has ended: there is nothing of it to stop.")
@@ -303,7 +297,7 @@ class Store(StoreReader):
             owner: The process that trained them; None where trials are not claimed.
         """
         with self._transaction():
-            states = transitions.read_states(self._db, sweep, list(trials))
+            states = read_states(self._db, sweep, list(trials))
             transitions.fail(self._db, states.values(), owner, reason, traceback)
 
     def drop(self, name: str, trials: Sequence[str] | None, alive: Alive) -> tuple[int, list[Checkpoint]]:
@@ -325,7 +319,7 @@ class Store(StoreReader):
             if row is None:
                 names = ", ".join(r.name for r in self.sweeps()) or "none"
                 raise StoreError(f"there is no sweep {name!r} in {self.path}: it has {names}.")
-            states = transitions.read_states(self._db, row.key, trials)
+            states = read_states(self._db, row.key, trials)
             _check_idle(name, states, trials, alive)
             outdated = transitions.drop(self._db, row.key, states)
             if trials is None:
@@ -340,7 +334,7 @@ class Store(StoreReader):
         with self._transaction():
             rows = transitions.unfinished_checkpoints(self._db, sweep)
             members = [*dict.fromkeys(trial for row in rows for trial in row.trials if trial)]
-            states = transitions.read_states(self._db, sweep, members)
+            states = read_states(self._db, sweep, members)
             idle = {trial for trial, state in states.items() if state.idle}
             ended = [row for row in rows if idle.issuperset(filter(None, row.trials))]
             transitions.forget_checkpoints(self._db, sweep, ended)
@@ -348,7 +342,7 @@ class Store(StoreReader):
     def forget_superseded_checkpoints(self, sweep: int, kept: int) -> list[Checkpoint]:
         """Forget the checkpoints of tiles whose every trial has ended, or has ``kept`` later ones; returns them."""
         with self._transaction():
-            states = transitions.read_states(self._db, sweep)
+            states = read_states(self._db, sweep)
             found: dict[str, int] = {}
             superseded = []
             rows = transitions.unfinished_checkpoints(self._db, sweep)
@@ -360,109 +354,10 @@ class Store(StoreReader):
             transitions.forget_checkpoints(self._db, sweep, superseded)
         return superseded
 
-    def take_in(self, part: StoreReader, take: Callable[[sqlite3.Connection], T]) -> T:
-        """Call ``take`` in one transaction in which the tables of another store are at hand as ``part``."""
-        with self._locked():
-            self._db.execute("ATTACH DATABASE ? AS part", (str(part.file),))
-            try:
-                with self._transaction():
-                    return take(self._db)
-            finally:
-                self._db.execute("DETACH DATABASE part")
-
-    def reserve_look(self, asked: TestOpening, owner: str, again: bool, alive: Alive) -> Reservation:
-        """Enter a look at a test split that is about to happen; see `jsweep.storage.ledger.reserve`."""
-        with self._transaction():
-            return ledger.reserve(self._db, asked, owner, again, alive)
-
-    def withdraw_look(self, key: int, owner: str) -> None:
-        """Give up a look that was reserved and has not happened."""
-        with self._transaction():
-            ledger.withdraw(self._db, key, owner)
-
-    def open_look(self, key: int, owner: str) -> None:
-        """Enter that the test split is evaluated now; StoreError if the look is not ``owner``'s any more."""
-        with self._transaction():
-            ledger.open_look(self._db, key, owner)
-
-    def complete_look(
-        self, key: int, owner: str, scores: Mapping[str, Sequence[float]], seeds: Sequence[int]
-    ) -> TestOpening:
-        """Enter the scores of a look, and return its entry; StoreError if it is not ``owner``'s any more."""
-        with self._transaction():
-            return ledger.complete(self._db, key, owner, scores, seeds)
-
-    def check_file(self) -> None:
-        """Raise StoreError unless the path leads to the file that was opened: SQLite would write to one that is gone."""
-        if self.file is None:
-            return
-        try:
-            found = os.stat(self.file)
-        except FileNotFoundError:
-            found = None
-        if found is None or (found.st_dev, found.st_ino) != self._identity:
-            what = "was moved or removed" if found is None else "was replaced by another file"
-            raise StoreError(
-                f"store={self.path!r} {what} while it was open, so nothing more is written: put it back, or run the sweep again "
-                "with the path that it has now."
-            )
-
-    def add_batch(self, sweep: int, number: int, batch: Batch) -> None:
-        """Record what a search has proposed, unless another process has recorded a batch of that number."""
-        told = None if batch.told is None else dump_outcomes(batch.told)
-        with self._transaction():
-            self._db.execute(
-                "INSERT OR IGNORE INTO batches (sweep, number, configs, told) SELECT id, ?, ?, ? FROM sweeps WHERE id = ?",
-                (number, dump_configs(batch.configs), told, sweep),
-            )
-
-    def tell_batch(self, sweep: int, number: int, told: Sequence[Outcome]) -> None:
-        """Record what a search is told of a batch, unless that is recorded already."""
-        with self._transaction():
-            self._db.execute(
-                "UPDATE batches SET told = ? WHERE sweep = ? AND number = ? AND told IS NULL",
-                (dump_outcomes(told), sweep, number),
-            )
-
     def _seal(self, keys: Sequence[int]) -> None:
         """Enter the digests of trials that have ended."""
         digests = self._digests(keys)
         self._db.executemany("UPDATE trials SET digest = ? WHERE key = ?", ((d, key) for key, d in digests.items()))
-
-    def _number(self, table: str, **columns: str | int) -> int:
-        """As `transitions.number_of`, of rows that are never removed."""
-        described = (table, *columns.values())
-        if described not in self._numbers:
-            self._numbers[described] = transitions.number_of(self._db, table, **columns)
-        return self._numbers[described]
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._locked(), collection_paused():
-            self.check_file()
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException as error:
-                self._numbers.clear()
-                if self._db.in_transaction:  # on a full disk SQLite has rolled back already
-                    self._db.execute("ROLLBACK")
-                if isinstance(error, UnicodeEncodeError | OverflowError):
-                    raise StoreError(
-                        f"store={self.path!r} cannot hold a value ({error}): names must be valid Unicode, and whole "
-                        "numbers less than 2**63."
-                    ) from error
-                raise
-
-
-def _with_configs(trials: Iterable[Trial]) -> Iterator[tuple[Trial, str]]:
-    """Trials with their configs as JSON, made once for the trials of a config that follow one another."""
-    config, text = None, ""
-    for trial in trials:
-        if trial.config is not config:
-            config, text = trial.config, dump_config(trial.config)
-        yield trial, text
 
 
 def _one_config(name: str, start: str, known: Iterable[str]) -> str:

@@ -1,81 +1,37 @@
-"""What becomes of a trial's rows: the parts of the transactions that docs/record.md lists, for `Store` to run in one each."""
+"""What becomes of a trial's rows: the parts of the transactions that docs/record.md lists, for `Store` to run in one each.
 
-import math
-import operator
+That of recording a segment is in `jsweep.storage.recording`.
+"""
+
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping
 
-from jsweep.storage.records import STOPPED_BY_USER, Checkpoint, Copy, Score, Status, Stop
+from jsweep.storage.queries import UNTOUCHED, change, marks, number_of, parts, read_states
+from jsweep.storage.records import STOPPED_BY_USER, Checkpoint, Copy, Status, Stop
 from jsweep.storage.rows import checkpoint_from_row, dump, load_object
 from jsweep.storage.settings import checked_settings
-from jsweep.storage.standing import ENDED, Row, Standing, TrialState, Wanted, begins_again, standing
+from jsweep.storage.standing import ENDED, Standing, TrialState, Wanted, begins_again, standing
 
-T = TypeVar("T")
 Alive = Callable[[str], bool]
 """Whether the process of that name is running."""
 
-_STATUS = {str(status): status for status in Status}
-MOST_PARAMETERS = 500  # ids in one query, which SQLite limits
-
-
-def read_states(db: sqlite3.Connection, sweep: int, ids: Sequence[str] | None = None) -> dict[str, TrialState]:
-    """The rows of trials by id (None: of all trials of the sweep); those that have none are left out."""
-    owners = names(db, "owners", "name")
-    widths = {number: width for number, (_, width) in programs(db).items()}
-    found: dict[str, TrialState] = {}
-    for trial, extension, key, status, steps, done, owner, program in _rows(db, sweep, ids):
-        row = Row(int(key), _STATUS[status], int(steps), int(done), owners.get(owner), widths.get(program))
-        found[trial] = TrialState(found[trial].own, row) if extension else TrialState(row)
-    return found
-
-
-OF_SWEEP = "key BETWEEN ? AND ? AND +sweep = ?"
-"""The trials of a sweep, for the parameters of `span`: read in order of key, where the index would give them in disorder."""
-
-
-def span(db: sqlite3.Connection, sweep: int) -> tuple[int, int, int]:
-    """Between which keys the trials of a sweep are, with the sweep's key."""
-    first, last = db.execute("SELECT MIN(key), MAX(key) FROM trials WHERE sweep = ?", (sweep,)).fetchone()
-    return (0, -1, sweep) if first is None else (int(first), int(last), sweep)
-
-
-def names(db: sqlite3.Connection, table: str, column: str) -> dict[int, str]:
-    """The texts of a table of texts, by the numbers under which other tables have them."""
-    return {int(number): str(text) for number, text in db.execute(f"SELECT id, {column} FROM {table}")}
-
-
-def programs(db: sqlite3.Connection) -> dict[int, tuple[str, int]]:
-    """The fingerprint of each tile program and the lanes of its tiles, by the number under which trials have it."""
-    rows = db.execute("SELECT id, digest, width FROM programs")
-    return {int(number): (str(digest), int(width)) for number, digest, width in rows}
-
-
-def number_of(db: sqlite3.Connection, table: str, **columns: str | int) -> int:
-    """The number of a row in a table of descriptions, which enters it if it is new."""
-    marks, same = ", ".join("?" * len(columns)), " AND ".join(f"{name} = ?" for name in columns)
-    described = tuple(columns.values())
-    db.execute(f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) VALUES ({marks})", described)
-    return int(db.execute(f"SELECT id FROM {table} WHERE {same}", described).fetchone()[0])
-
-
-def among(db: sqlite3.Connection, query: str, keys: Sequence[int], *others: Any) -> Iterator[tuple[Any, ...]]:
-    """The rows of a query whose ``{}`` is a list of keys and comes before ``others``."""
-    for some in _parts(keys):
-        yield from db.execute(query.format(", ".join("?" * len(some))), (*some, *others)).fetchall()
-
-
-def _parts(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (values[start : start + MOST_PARAMETERS] for start in range(0, len(values), MOST_PARAMETERS))
-
 
 def claim(
-    db: sqlite3.Connection, sweep: int, wanted: Mapping[str, Wanted], owner: str, environment: int, alive: Alive
+    db: sqlite3.Connection,
+    sweep: int,
+    wanted: Mapping[str, Wanted],
+    owner: str,
+    environment: int,
+    alive: Alive,
+    seen: Mapping[str, int],
 ) -> dict[str, int]:
     """Make ``owner`` the owner of the free ones among trials; returns the keys of their open rows by id.
 
     A finished trial gets an extension. What its open row has recorded is forgotten where it is no part of what is wanted.
+    ``seen`` are keys of trials that were untouched when somebody looked: where all of them still are, no more is asked.
     """
+    if seen.keys() >= wanted.keys() and _claim_untouched(db, sweep, wanted, owner, environment, seen):
+        return {trial: seen[trial] for trial in wanted}
     states = read_states(db, sweep, list(wanted))
     free = {
         trial: states[trial]
@@ -102,88 +58,27 @@ def claim(
     return claimed
 
 
-def change(db: sqlite3.Connection, keys: Sequence[int], **columns: int | str | bytes | None) -> None:
-    """Set columns of many trials to what is the same for all of them."""
-    assigned = ", ".join(f"{name} = ?" for name in columns)
-    for some in _parts(keys):
-        marks = ", ".join("?" * len(some))
-        db.execute(f"UPDATE trials SET {assigned} WHERE key IN ({marks})", (*columns.values(), *some))
-
-
-def open_keys(db: sqlite3.Connection, sweep: int, ids: Sequence[str], claimed: Mapping[str, int]) -> dict[str, int]:
-    """The keys of the open rows of trials by id; those that ``claimed`` has are not looked for. Some may be gone."""
-    unknown = [trial for trial in ids if trial not in claimed]
-    states = read_states(db, sweep, unknown) if unknown else {}
-    return {trial: claimed[trial] for trial in ids if trial in claimed} | {t: s.open.key for t, s in states.items()}
-
-
-def record(
+def _claim_untouched(
     db: sqlite3.Connection,
-    scores: Mapping[int, Score],
-    owner: str | None,
-    program: int,
-    metric_id: Callable[[str], int],
-) -> tuple[set[str], list[int]]:
-    """Enter scores in rows of trials that are ``owner``'s and have not ended, and finish those that end.
-
-    Args:
-        db: the connection.
-        scores: the metrics of one evaluation of each trial, by the key of its open row.
-        owner: who trained them.
-        program: the number of the program.
-        metric_id: the number of a metric by its name.
-
-    Returns:
-        The ids of the trials whose scores are entered, and the keys of those that finished.
-    """
-    mine = [
-        *among(
-            db,
-            "SELECT key, steps, extension FROM trials WHERE key IN ({}) AND status NOT IN ('finished', 'stopped') "
-            "AND owner IS (SELECT id FROM owners WHERE name = ?)",
-            [*scores],
-            owner,
-        )
-    ]
-    ids = {name: metric_id(name) for name in dict.fromkeys(name for score in scores.values() for name in score.metrics)}
-    db.executemany(
-        "INSERT OR REPLACE INTO scores (trial, metric, step, value) VALUES (?, ?, ?, ?)",
-        [(key, ids[name], scores[key].step, value) for key, *_ in mine for name, value in scores[key].metrics.items()],
-    )
-    alike: dict[tuple[int, bool], list[int]] = {}
-    for key, steps, _ in mine:
-        alike.setdefault((scores[key].step, scores[key].step >= steps), []).append(key)
-    trained = {"program": program, "reason": None, "traceback": None, "digest": bytes(8)}
-    for (step, ends), keys in alike.items():
-        outcome = {"status": "finished", "owner": None} if ends else {"status": "running"}
-        change(db, keys, done=step, **trained, **outcome)
-    wrong = [(at, key) for key, *_ in mine if (at := _first_nonfinite(scores[key])) is not None]
-    db.executemany("UPDATE trials SET nonfinite = COALESCE(nonfinite, ?) WHERE key = ?", wrong)
-    ended = [key for key, steps, extension in mine if scores[key].step >= steps and not extension]
-    for key, steps, extension in mine:
-        if extension:
-            ended += _go_on(db, key, ends=scores[key].step >= steps)
-    return {scores[key].trial for key, *_ in mine}, ended
-
-
-def _first_nonfinite(score: Score) -> int | None:
-    """The first step at which a metric was not finite: that of the score itself where one is not, and none was before."""
-    if score.nonfinite is None and not all(map(math.isfinite, score.metrics.values())):
-        return score.step
-    return score.nonfinite
-
-
-def _go_on(db: sqlite3.Connection, extension: int, ends: bool) -> list[int]:
-    """Tell a finished trial that its extension goes on; the trial's key where that ``ends`` and takes its place."""
-    own = db.execute(
-        "SELECT own.key FROM trials extended JOIN trials own ON own.sweep = extended.sweep AND own.id = extended.id "
-        "AND own.extension = 0 WHERE extended.key = ?",
-        (extension,),
-    ).fetchone()[0]
-    change(db, [own], reason=None, traceback=None)
-    if ends:
-        _replace(db, own, extension)
-    return [own] if ends else []
+    sweep: int,
+    wanted: Mapping[str, Wanted],
+    owner: str,
+    environment: int,
+    keys: Mapping[str, int],
+) -> bool:
+    """Whether trials are untouched, all of which ``owner`` then has. If not, some of them may be its by now."""
+    place, count = number_of(db, "owners", name=owner), 0
+    alike: dict[int, list[int]] = {}
+    for trial, want in wanted.items():
+        alike.setdefault(want.steps, []).append(keys[trial])
+    for steps, own in alike.items():
+        for some in parts(own):
+            count += db.execute(
+                f"UPDATE trials SET steps = ?, owner = ?, environment = ? WHERE key IN {marks(1, len(some))} "
+                f"AND +sweep = ? AND {UNTOUCHED}",
+                (steps, place, environment, *some, sweep),
+            ).rowcount
+    return count == len(wanted)
 
 
 def fail(
@@ -332,18 +227,6 @@ def name_checkpoints(db: sqlite3.Connection, sweep: int, rows: Iterable[Checkpoi
             db.execute("DELETE FROM checkpoints WHERE sweep = ? AND tile = ? AND finished = 1 AND step < ?", earlier)
 
 
-def _replace(db: sqlite3.Connection, own: int, extension: int) -> None:
-    """Put an extension that has ended in the place of the finished trial: the scores it lacks are those before it."""
-    db.execute("UPDATE OR REPLACE scores SET trial = ? WHERE trial = ?", (own, extension))
-    db.execute(
-        "UPDATE trials SET (steps, done, program, environment) = "
-        "(SELECT steps, done, program, environment FROM trials WHERE key = ?), "
-        "nonfinite = COALESCE(nonfinite, (SELECT nonfinite FROM trials WHERE key = ?)) WHERE key = ?",
-        (extension, extension, own),
-    )
-    db.execute("DELETE FROM trials WHERE key = ?", (extension,))
-
-
 def _begin_again(db: sqlite3.Connection, sweep: int, states: Mapping[str, TrialState]) -> None:
     """Forget what the open rows of trials have recorded, and its checkpoints beyond what is kept."""
     if not states:
@@ -362,16 +245,3 @@ def _begin_again(db: sqlite3.Connection, sweep: int, states: Mapping[str, TrialS
 def _remove(db: sqlite3.Connection, key: int) -> None:
     db.execute("DELETE FROM scores WHERE trial = ?", (key,))
     db.execute("DELETE FROM trials WHERE key = ?", (key,))
-
-
-def _rows(db: sqlite3.Connection, sweep: int, ids: Sequence[str] | None) -> Iterator[tuple[Any, ...]]:
-    select = "SELECT id, extension, key, status, steps, done, owner, program FROM trials WHERE"
-    if ids is None:
-        rows = db.execute(f"{select} {OF_SWEEP} ORDER BY key", span(db, sweep)).fetchall()
-        yield from sorted(rows, key=operator.itemgetter(1))  # extensions last, else in their order
-        return
-    for some in _parts(ids):
-        marks = ", ".join("?" * len(some))
-        yield from db.execute(
-            f"{select} sweep = ? AND id IN ({marks}) ORDER BY extension, key", (sweep, *some)
-        ).fetchall()

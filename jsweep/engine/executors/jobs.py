@@ -26,7 +26,7 @@ from jsweep.engine.tile import OnDevice, Segment, Setting, TileContext, train_ti
 from jsweep.errors import JsweepError
 from jsweep.planning import Group, Tile
 from jsweep.planning.grouping import Traces
-from jsweep.storage.records import Position, Score
+from jsweep.storage.records import Position, Score, ended_among
 from jsweep.task.task import Task
 
 KEPT = 2  # tasks, and parts of sweeps, that a process keeps
@@ -86,7 +86,7 @@ class Job:
 class Piece:
     """One trained segment; ``saved`` is there where somebody may go on from it."""
 
-    scores: tuple[Score, ...]
+    scores: Sequence[Score]
     step: int
     since: int
     last: bool
@@ -279,7 +279,7 @@ def _device() -> jax.Device:
 def _piece(segment: Segment, job: Job, out_of_time: bool) -> Piece:
     carry = segment.carry
     goes_on = carry.step == job.tile.until or (out_of_time and not segment.last)
-    wanted = goes_on or (job.keeps_ended and any(score.finished for score in segment.scores))
+    wanted = goes_on or (job.keeps_ended and bool(ended_among(segment.scores)))
     saved = Saved(carry.position, to_arrays(carry)) if wanted else None
     return Piece(segment.scores, carry.step, carry.since, segment.last, segment.steps_done, saved)
 

@@ -37,6 +37,7 @@ from jsweep.engine.persistence import Checkpointing, Claims, NoCheckpointing, No
 from jsweep.engine.tile import Segment
 from jsweep.errors import JsweepError
 from jsweep.planning import Tile
+from jsweep.storage.records import ended_among
 
 POLL_SECONDS = 0.2  # between two looks at whether the run is to stop
 JOB_SECONDS = 5.0  # of training in one job: short for a run that is to stop, long beside the way there and back
@@ -226,7 +227,7 @@ class _Driver:
             if self.claims.lost(tile.trials):
                 return
             segment = self._segment(number, tile.width, piece)
-            flight.finished |= {score.trial for score in piece.scores if score.finished}
+            flight.finished.update(ended_among(piece.scores))
             leaves = self.stop.is_set() and piece is done.pieces[-1]
             saved = () if piece.saved is None else self.checkpointing.save(tile, segment, leaves)
             yield Trained(number, tile, segment, done.fingerprint or "", saved)

@@ -31,7 +31,7 @@ from jsweep.engine.placement import placement
 from jsweep.engine.program import TileProgram
 from jsweep.engine.tile import OnDevice, Segment, Setting, TileContext, train_tile
 from jsweep.planning import Tile
-from jsweep.storage.records import Trial
+from jsweep.storage.records import Trial, ended_among
 
 WORKER = "jsweep-tile"  # the name of a worker's thread
 POLL_SECONDS = 5.0  # between two looks at whether a worker hangs
@@ -228,7 +228,7 @@ class _Worker:
                 return
             if segment is None or self.shared.claims.lost(tile.trials):
                 return
-            finished |= {score.trial for score in segment.scores if score.finished}
+            finished.update(ended_among(segment.scores))
             stopping = self.shared.inbox.should_stop()
             saved = self.shared.checkpointing.save(tile, segment, stopping)
             self.shared.inbox.events.put(Trained(number, tile, segment, fingerprint, saved))
