@@ -75,7 +75,8 @@ def test_programs_with_factorisations_end_with_two_workers(what, tmp_path):
 def test_measuring_ends_where_wider_tiles_cannot_pay(data, tmp_path, monkeypatch, seconds, widest):
     """Beside steps of a tenth of a second nothing is left to save, and thousands of lanes would take minutes to say so."""
     monkeypatch.setenv("JSWEEP_CACHE", str(tmp_path))
-    prepared = prepare(js.Sweep(make_task(data), [{"learning_rate": 0.1}], steps=1))
+    configs = js.grid({"learning_rate": np.geomspace(1e-3, 1e-1, 4096).tolist()})
+    prepared = prepare(js.Sweep(make_task(data), configs, steps=1))
     timed = []
 
     def timing(program, group, width, train, workers):
@@ -88,6 +89,22 @@ def test_measuring_ends_where_wider_tiles_cannot_pay(data, tmp_path, monkeypatch
     width = tile_size.measure_width(prepared.setting.task, prepared.groups[0], jax.devices()[:1])
     assert timed == [2**power for power in range(widest.bit_length())]
     assert width == widest
+
+
+@pytest.mark.parametrize(
+    ("trials", "workers", "width"),
+    [
+        (10_000, 2, 64),
+        (256, 2, 64),
+        (32, 2, 16),  # 64 lanes of which 32 are empty would be one worker's alone
+        (32, 1, 32),
+        (3, 2, 2),
+        (1, 2, 1),
+    ],
+)
+def test_the_width_is_the_one_in_which_the_trials_end_first(trials, workers, width):
+    microseconds = {1: 3.3, 2: 2.2, 4: 2.1, 8: 1.9, 16: 1.3, 32: 1.25, 64: 1.1, 128: 1.2}
+    assert tile_size._fastest(microseconds, trials, workers) == width
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
@@ -43,17 +43,15 @@ L2_BYTES = 1 << 20  # of a core's cache, usually 1 to 2 MiB
 WIDTHS = tuple(2**power for power in range(13))  # to 4,096
 MOST_ROW_BYTES = 32 << 20  # of the row numbers that one call of the training program is given
 WORTH_MEASURING = 3e12  # floating-point operations of a group for which some seconds of measuring pay
-ROUNDS, ROUND_SECONDS, FINALISTS = 5, 0.06, 3
-LONGEST_STEP = (
-    0.25  # seconds of a tile's step, beside which what wider tiles save, the microseconds of each operation, is nothing
-)
+ROUNDS, ROUND_SECONDS, MOST_CALLS, FINALISTS = 5, 0.06, 1000, 3
+LONGEST_STEP = 0.25  # seconds of a tile: what wider tiles save, microseconds of each operation, is nothing beside it
+WIDE_ENOUGH = 16  # some small programs are slower with 2 to 8 lanes than with one, and far faster with more
 LEAST_TILES = 4  # a fixed number rather than the machine's cores, on which results must not depend
 
 
 class _Measured(TypedDict):
-    """What is kept of one measurement: the fastest width, and the seconds of a lane's step at every width timed."""
+    """What is kept of one measurement: the seconds of a lane's step at every width timed, on all workers at once."""
 
-    width: int
     seconds_per_lane_step: dict[str, float]
 
 
@@ -64,8 +62,8 @@ def choose_width(
 
     A program that calls functions on the host is never measured: they would be handed data that there is not. For others,
     "auto" takes the first of these that there is: the width recorded with the sweep, the width measured on this machine
-    before, a measurement now if the group is so large that it pays, or a guess from the state's size. All but the recorded
-    width are reduced where they would leave fewer than `LEAST_TILES` tiles.
+    before, a measurement now if the group is so large that it pays, or a guess from the state's size. A guess is reduced where it
+    would leave fewer than `LEAST_TILES` tiles; a measured width is the one in which these trials end first on these workers.
 
     Args:
         task: the task.
@@ -82,16 +80,14 @@ def choose_width(
         return recorded
     if workers[0].platform != "cpu":
         return _width_on_accelerator(task, group, workers)
-    cached = _read_cache().get(_key(task, group))
+    known = measured_width(task, group, workers)
     if group.traced.calls_host:
-        width = guess_width(group)
-    elif cached is not None and wanted == "auto":
-        width = int(cached["width"])
-    elif wanted == "measure" or _work(group) > WORTH_MEASURING:
-        width = measure_width(task, group, workers)
-    else:
-        width = guess_width(group)
-    return for_few(width, group)
+        return for_few(guess_width(group), group)
+    if known is not None and wanted == "auto":
+        return known[0]
+    if wanted == "measure" or _work(group) > WORTH_MEASURING:
+        return measure_width(task, group, workers)
+    return for_few(guess_width(group), group)
 
 
 def why_width(task: Task, group: Group, wanted: int | str, width: int) -> str:
@@ -100,17 +96,16 @@ def why_width(task: Task, group: Group, wanted: int | str, width: int) -> str:
         return "one lane at a time goes over the mesh"
     if isinstance(wanted, int):
         return "as tile says"
-    entry = _read_cache().get(_key(task, group))
-    if entry is not None:
-        times = ", ".join(f"{n}: {1e6 * seconds:.3g}" for n, seconds in entry["seconds_per_lane_step"].items())
-        why, found = f"measured here (us of a lane's step by width: {times})", int(entry["width"])
-    else:
-        rule = (
-            "a model that convolves has one lane"
-            if group.traced.convolves
-            else "the state of a tile is to fit the cache"
-        )
-        why, found = f"guessed from the model, as {rule}; tile='measure' times it", guess_width(group)
+    seconds = _known_seconds(task, group)
+    if seconds:
+        times = ", ".join(f"{lanes}: {1e6 * taken:.3g}" for lanes, taken in seconds.items())
+        why, found = f"measured here (us of a lane's step by width: {times})", min(seconds, key=seconds.__getitem__)
+        few = f"; {found} would be faster if there were more than {len(group.trials)} trials" if width != found else ""
+        return why + few
+    rule = (
+        "a model that convolves has one lane" if group.traced.convolves else "the state of a tile is to fit the cache"
+    )
+    why, found = f"guessed from the model, as {rule}; tile='measure' times it", guess_width(group)
     few = f"; fewer than {found}, so that {len(group.trials)} trials make {LEAST_TILES} tiles" if width < found else ""
     return why + few
 
@@ -147,25 +142,42 @@ def measure_width(task: Task, group: Group, workers: Sequence[jax.Device]) -> in
         program = compile_program(lower_train(task, group, width, device, examples), device)
         timed[width] = timing(program, group, width, train, workers)
         seconds[width] = min(timed[width]() for _ in range(ROUNDS))
-        if min(list(seconds.values())[-2:]) > 1.25 * min(seconds.values()):
+        if width >= WIDE_ENOUGH and min(list(seconds.values())[-2:]) > 1.25 * min(seconds.values()):
             break  # two widths past the best: wider tiles do not fit the cache, and one may be slow by chance
         if seconds[width] * width * len(workers) > LONGEST_STEP:
             break
     for _ in range(ROUNDS):  # again in turn, so that other work of the machine at one moment does not decide
         for width in sorted(seconds, key=seconds.__getitem__)[:FINALISTS]:
             seconds[width] = min(seconds[width], timed[width]())
-    best = min(seconds, key=seconds.__getitem__)
-    per_step = {str(width): taken for width, taken in seconds.items()}
-    _write_cache(_key(task, group), _Measured(width=best, seconds_per_lane_step=per_step))
-    return best
+    _write_cache(_key(task, group), {"seconds_per_lane_step": {str(width): taken for width, taken in seconds.items()}})
+    return _fastest(seconds, len(group.trials), len(workers))
 
 
-def measured_seconds(task: Task, group: Group) -> tuple[int, float] | None:
-    """The width measured for this program on this machine, and the seconds of a lane's step; None if not measured."""
-    entry = _read_cache().get(_key(task, group))
-    if entry is None:
+def measured_width(task: Task, group: Group, workers: Sequence[jax.Device]) -> tuple[int, float] | None:
+    """The width that is best for the group by what was measured on this machine, and the seconds of a lane's step in it.
+
+    The seconds are those of all workers together: one takes as many times as long as there are. None if nothing was measured.
+    """
+    seconds = _known_seconds(task, group)
+    if not seconds:
         return None
-    return int(entry["width"]), float(entry["seconds_per_lane_step"][str(entry["width"])])
+    width = _fastest(seconds, len(group.trials), len(workers))
+    return width, seconds[width]
+
+
+def _known_seconds(task: Task, group: Group) -> dict[int, float]:
+    entry = _read_cache().get(_key(task, group))
+    return {} if entry is None else {int(width): taken for width, taken in entry["seconds_per_lane_step"].items()}
+
+
+def _fastest(seconds: Mapping[int, float], trials: int, workers: int) -> int:
+    """The width in which so many trials end first: wider tiles may be faster, and leave workers without any."""
+
+    def until_the_end(width: int) -> float:
+        waves = -(-trials // (width * workers))
+        return waves * width * seconds[width]
+
+    return min(sorted(seconds), key=until_the_end)
 
 
 def timing(
@@ -178,7 +190,8 @@ def timing(
 ) -> Callable[[], float]:
     """A function that times one round on all workers at once, as they contend for the cache and the memory.
 
-    It returns seconds for a lane's step; a round is one call, by default of about `ROUND_SECONDS`.
+    It returns seconds for a lane's step; a round is as many calls as last `ROUND_SECONDS`, by default of as many steps as do,
+    or as a call can have.
     """
     values = {name: jnp.ones(width, lane.dtype) for name, lane in group.lanes.items()}
     lanes = Lanes(values, jnp.zeros((width, 2), jnp.uint32))
@@ -186,26 +199,34 @@ def timing(
     tally = Tally(sums, jnp.full(width, -1, jnp.int32))
     rows = jnp.zeros((STEPS_PER_CALL, width, group.rows), jnp.int32)
 
-    def once(state: PyTree, count: int) -> None:
+    def call(state: PyTree, count: int, times: int = 1) -> None:
         steps = Steps(np.int32(0), np.int32(count))
-        jax.block_until_ready(program(lanes, state, tally, Batches(train, rows), steps))
+        for _ in range(times):
+            state, *_ = program(lanes, state, tally, Batches(train, rows), steps)
+        jax.block_until_ready(state)
 
-    once(_sample_state(group, width), 1)
-    state = _sample_state(group, width)
-    begun = time.perf_counter()
-    once(state, 1)
-    fitting = int(np.clip(ROUND_SECONDS / max(time.perf_counter() - begun, 1e-6), 1, STEPS_PER_CALL))
-    count = steps_a_call or fitting
+    def fitting(count: int, most: int) -> int:
+        """How many calls of so many steps last `ROUND_SECONDS`, at most ``most``, by the faster of two."""
+        taken = []
+        for state in (_sample_state(group, width), _sample_state(group, width)):
+            begun = time.perf_counter()
+            call(state, count)
+            taken.append(time.perf_counter() - begun)
+        return int(np.clip(ROUND_SECONDS / max(min(taken), 1e-6), 1, most))
+
+    call(_sample_state(group, width), 1)
+    count = steps_a_call or fitting(1, STEPS_PER_CALL)
+    times = fitting(count, MOST_CALLS)
 
     def one_round() -> float:
         states = [_sample_state(group, width) for _ in workers]  # a call takes over the memory of its state
-        threads = [threading.Thread(target=once, args=(state, count)) for state in states]
+        threads = [threading.Thread(target=call, args=(state, count, times)) for state in states]
         begun = time.perf_counter()
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        return (time.perf_counter() - begun) / (count * width * len(workers))
+        return (time.perf_counter() - begun) / (times * count * width * len(workers))
 
     return one_round
 

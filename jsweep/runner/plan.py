@@ -16,7 +16,7 @@ from jsweep.engine.executors.programs import AHEAD
 from jsweep.engine.input_pipeline import WINDOW_BYTES, device_memory, streams
 from jsweep.engine.placement import check_mesh, workers_of
 from jsweep.engine.tile import count_stops
-from jsweep.engine.tile_size import for_few, guess_width, measured_seconds, why_width
+from jsweep.engine.tile_size import for_few, guess_width, measured_width, why_width
 from jsweep.errors import ConfigError
 from jsweep.planning import Group, Role, RoleKind
 from jsweep.planning.cost import machine_speed, work_of
@@ -243,8 +243,9 @@ def _plan_group(
     task, platform = prepared.setting.task, workers[0].platform
     wanted = prepared.sweep.tile if task.mesh is None else 1
     step, evaluation = work_of(group.traced.step.jaxpr), work_of(group.traced.evaluate.jaxpr)
-    found = measured_seconds(task, group) if not isinstance(wanted, int) else None
-    width = wanted if isinstance(wanted, int) else for_few(guess_width(group) if found is None else found[0], group)
+    found = measured_width(task, group, workers) if not isinstance(wanted, int) else None
+    guessed = for_few(guess_width(group), group) if found is None else found[0]
+    width = wanted if isinstance(wanted, int) else guessed
     a_step = step.a_lane(width, platform) / speed if found is None else found[1] * len(workers)
     tiles = group.tiles(width)
     seconds = []
