@@ -2,7 +2,8 @@
 
 A layout names, for each axis in memory, the axis of the value that it holds; ``(0, 2, 1)`` keeps a (lanes, examples,
 features) array with its examples last. Values that an elementwise function connects have one layout. The step's inputs and
-outputs, and all operands and results of operations of other kinds, have the default layout; the rest is free.
+outputs, and all operands and results of operations of other kinds, have the default layout; the rest is free. So is the state of
+a loop's step, each part of which has the same layout before and after.
 """
 
 import math
@@ -37,7 +38,7 @@ def choose_layouts(flat: FlatJaxpr, carried: int = 0) -> list[Layout | None]:
         if op.is_transpose and isinstance(op.inputs[0], int):
             later = layout_of(op.outputs[0])
             if group[op.inputs[0]] in products and later is not None:
-                wanted[group[op.inputs[0]]] = tuple(op.params["permutation"][axis] for axis in later)
+                wanted[group[op.inputs[0]]] = _before(op.params["permutation"], later)
     return [layout_of(v) for v in range(len(flat.shapes))]
 
 
@@ -48,12 +49,10 @@ def _of_state(flat: FlatJaxpr, group: Sequence[int], number: int, wanted: Mappin
     if rank < 3 or flat.shapes[number][-1] >= NARROW:
         return default
     exchanged = (*default[:-2], rank - 1, rank - 2)
-    becomes = {  # of a value that is transposed to one of the group: the layout that it has then
-        op.inputs[0]: lambda layout, op=op: tuple(op.params["permutation"][axis] for axis in layout)
-        for op in flat.ops
-        if op.is_transpose and group[op.outputs[0]] == number
+    transposes = {
+        op.inputs[0]: op.params["permutation"] for op in flat.ops if op.is_transpose and group[op.outputs[0]] == number
     }
-    near = [op for op in flat.ops if op.is_product and (_touches(op, group, number) or op.outputs[0] in becomes)]
+    near = [op for op in flat.ops if op.is_product and (_touches(op, group, number) or op.outputs[0] in transposes)]
 
     def moved(own: Layout) -> int:
         def layout_of(v: Operand) -> Layout:
@@ -61,11 +60,18 @@ def _of_state(flat: FlatJaxpr, group: Sequence[int], number: int, wanted: Mappin
                 return ()  # a number that is written where it is used
             if group[v] == number:
                 return own
-            return becomes[v](own) if v in becomes else wanted.get(group[v], default_layout(len(flat.shapes[v])))
+            if v in transposes:
+                return _before(transposes[v], own)
+            return wanted.get(group[v], default_layout(len(flat.shapes[v])))
 
         return sum(numbers_moved(op, *map(layout_of, (*op.inputs, *op.outputs))) for op in near)
 
     return exchanged if moved(exchanged) < moved(default) else default
+
+
+def _before(permutation: Sequence[int], layout: Layout) -> Layout:
+    """The layout of a value whose transpose has ``layout`` where nothing moves in memory."""
+    return tuple(permutation[axis] for axis in layout)
 
 
 def _touches(op: Op, group: Sequence[int], number: int) -> bool:
