@@ -71,7 +71,7 @@ def test_programs_with_factorisations_end_with_two_workers(what, tmp_path):
     assert int(done.stdout) >= 1
 
 
-@pytest.mark.parametrize(("seconds", "widest"), [(0.1, 4), (1e-6, 1024)])
+@pytest.mark.parametrize(("seconds", "widest"), [(0.1, 4), (1e-6, 4096)])
 def test_measuring_ends_where_wider_tiles_cannot_pay(data, tmp_path, monkeypatch, seconds, widest):
     """Beside steps of a tenth of a second nothing is left to save, and thousands of lanes would take minutes to say so."""
     monkeypatch.setenv("JSWEEP_CACHE", str(tmp_path))

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -268,8 +269,8 @@ def main() -> None:
             different += len(said)
             seconds = time.perf_counter() - begun
             print(f"{width:5} {kind:20} {compared} scores, {len(said)} differ ({seconds:.0f} s)", flush=True)
-            for one in said[:3]:
-                print("     ", one)
+            for way, count in Counter(one.split(":")[0] for one in said).items():
+                print(f"      {count} {way}, as {next(one for one in said if one.startswith(way))}")
     sys.exit(bool(different))
 
 

@@ -6,19 +6,20 @@ The program is the same; only what its row numbers point into differs. Batches o
 the same way, each order of examples as a stream of batches.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Int32, PyTree, UInt32
+from jax.typing import ArrayLike
+from jaxtyping import Array, Int, Int32, PyTree, UInt32
 
 from jsweep._runtime.limits import memory_bytes
 from jsweep.data.arrays import Arrays, count_examples
 from jsweep.data.loader import Batches
 from jsweep.data.shuffle import batch_indices
 from jsweep.data.splits import Splits, train_like
-from jsweep.engine.program import STEPS_PER_CALL
+from jsweep.engine.program import STEPS_PER_CALL, steps_per_call
 from jsweep.planning import Group, Tile
 from jsweep.storage.records import Trial
 from jsweep.task.task import Task
@@ -48,6 +49,7 @@ class InputPipeline:
         order_keys: the data of each lane's order key.
         resident: the training split on the device; None where it is streamed.
         window: rows of a streamed window; None where the split is resident.
+        where: where the tile is trained.
     """
 
     def __init__(
@@ -58,33 +60,33 @@ class InputPipeline:
         order_keys: UInt32[np.ndarray, "lanes 2"],
         resident: PyTree,
         window: int | None,
+        where: jax.sharding.Sharding,
     ):
         self._folds = task.data.folds
         words, sizes = zip(*order_keys.T.tolist(), strict=True), group.batch_sizes(trials)
         folds = [self._folds and self._folds.of(trial.seed) for trial in trials]
-        lanes: dict[_Order, list[int]] = {}
-        for lane, order in enumerate(map(_Order, words, sizes, folds)):
-            lanes.setdefault(order, []).append(lane)
-        self._distinct, self._width = list(lanes), len(trials)
-        self._lanes = {order: slice(None) if len(lanes) == 1 else np.array(own) for order, own in lanes.items()}
+        orders = list(map(_Order, words, sizes, folds))
+        self._distinct = list(dict.fromkeys(orders))
+        number = {order: place for place, order in enumerate(self._distinct)}
+        self._for_lanes = for_lanes(np.array([number[order] for order in orders]), where)
         self._rows = group.rows
         self._train, self._resident, self._window = task.data.train, resident, window
         self._streams: dict[_Order, tuple[int, Iterator[Arrays]]] = {}  # and the step of each one's next batch
-        rows_a_step = sum(order.size for order in self._distinct)
-        self.most_steps = STEPS_PER_CALL if window is None else min(STEPS_PER_CALL, window // rows_a_step)
+        rows_a_step, self._steps = sum(order.size for order in self._distinct), steps_per_call(len(trials), group.rows)
+        self.most_steps = self._steps if window is None else min(self._steps, window // rows_a_step)
 
-    def take(self, start: int, count: int) -> tuple[PyTree, Int32[np.ndarray, "steps lanes rows"]]:
+    def take(self, start: int, count: int) -> tuple[PyTree, Int32[ArrayLike, "steps lanes rows"]]:
         """The examples of steps ``start`` to ``start + count``, and the row numbers into them.
 
-        The row numbers have `STEPS_PER_CALL` steps, and are 0 past ``count`` of them. Past a lane's own batch size they
+        The row numbers have the steps of a call, and are 0 past ``count`` of them. Past a lane's own batch size they
         repeat its first row: a gradient that is infinite at a row of another kind would reach the lane as 0 x inf.
         """
         examples, drawn = self._examples(start, count)
-        rows = np.zeros((STEPS_PER_CALL, self._width, self._rows), np.int32)
-        for order, lanes in self._lanes.items():
-            rows[:count, lanes, : order.size] = drawn[order][:, None]
-            rows[:count, lanes, order.size :] = drawn[order][:, None, :1]
-        return examples, rows
+        rows = np.zeros((self._steps, len(self._distinct), self._rows), np.int32)
+        for number, order in enumerate(self._distinct):
+            rows[:count, number, : order.size] = drawn[order]
+            rows[:count, number, order.size :] = drawn[order][:, :1]
+        return examples, self._for_lanes(rows)
 
     def _examples(self, start: int, count: int) -> tuple[PyTree, Mapping[_Order, _Rows]]:
         if isinstance(self._train, Batches):
@@ -129,6 +131,23 @@ class InputPipeline:
             return np.concatenate([*leaves, np.zeros((missing, *leaves[0].shape[1:]), leaves[0].dtype)])
 
         return jax.tree.map(filled, *batches), drawn
+
+
+def for_lanes(
+    orders: Int[np.ndarray, " lanes"], where: jax.sharding.Sharding
+) -> Callable[[Int32[np.ndarray, "steps orders rows"]], Int32[ArrayLike, "steps lanes rows"]]:
+    """A function that gives each lane the row numbers of its order, on an accelerator by copying there what lanes share."""
+    if len(set(orders.tolist())) == len(orders):
+        return lambda rows: rows  # orders are numbered as they come
+    if next(iter(where.device_set)).platform == "cpu":
+        return lambda rows: rows[:, orders]
+    there = jax.device_put(orders, where)
+    return lambda rows: _copied(jax.device_put(rows, where), there)
+
+
+@jax.jit
+def _copied(rows: Int32[Array, "steps orders rows"], orders: Int[Array, " lanes"]) -> Int32[Array, "steps lanes rows"]:
+    return rows.at[:, orders].get(mode="promise_in_bounds")
 
 
 def streams(data: Splits, device: jax.Device) -> bool:

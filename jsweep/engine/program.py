@@ -25,6 +25,8 @@ from jsweep.planning import Group
 from jsweep.task.task import Task
 
 STEPS_PER_CALL = 256  # the most steps that one call of the training program takes; its argument says how many
+PART = 16  # steps of a loop whose length is compiled in, on GPUs
+ROW_BYTES = 32 << 20  # about the most of the row numbers that a call is given: those of many lanes are for fewer steps
 
 
 class Lanes(NamedTuple):
@@ -163,12 +165,13 @@ def _lower_train(
 ) -> jax.stages.Lowered:
     width = shapes.width
     sums = {name: shapes.array((width,), sums_dtype()) for name in group.traced.train_metrics}
-    rows = shapes.array((STEPS_PER_CALL, width, group.rows), jnp.int32)
+    rows = shapes.array((steps_per_call(width, group.rows), width, group.rows), jnp.int32)
     scalar = shapes.array((), jnp.int32)
     kept: dict[str, Any] = (
         {} if task.mesh is None else {"out_shardings": (shapes.state_shardings, shapes.where, shapes.where)}
     )
-    return jax.jit(_train(group, width, optimized), donate_argnums=1, **kept).lower(
+    in_parts = shapes.platform == "gpu" and steps_per_call(width, group.rows) > PART
+    return jax.jit(_train(group, width, optimized, in_parts), donate_argnums=1, **kept).lower(
         Lanes(shapes.values, shapes.noise),
         shapes.state,
         Tally(sums, shapes.array((width,), jnp.int32)),
@@ -210,7 +213,7 @@ class _Shapes:
     """The arguments of a tile's programs as shapes, and where they are: on a device, or on every device of a mesh."""
 
     def __init__(self, group: Group, width: int, where: jax.sharding.Sharding):
-        self.width, self.where = width, where
+        self.width, self.where, self.platform = width, where, next(iter(where.device_set)).platform
         self.values: dict[str, PyTree] = {name: lane.shape(width, sharding=where) for name, lane in group.lanes.items()}
         self.noise = self.array((width, 2), jnp.uint32)
         self.state = jax.tree.map(lambda leaf: self.array((width, *leaf.shape), leaf.dtype), group.traced.state)
@@ -275,7 +278,7 @@ def _init(group: Group, width: int) -> Callable[..., PyTree]:
     return init
 
 
-def _train(group: Group, width: int, optimized: bool) -> Callable[..., PyTree]:
+def _train(group: Group, width: int, optimized: bool, in_parts: bool) -> Callable[..., PyTree]:
     as_function = with_own_copies if optimized and width > 1 else core.jaxpr_as_fun
 
     def one(
@@ -309,10 +312,33 @@ def _train(group: Group, width: int, optimized: bool) -> Callable[..., PyTree]:
             return state, sums, first_nonfinite_step
 
         begin = state if loop is None else loop.stored(state)
-        end, *recorded = jax.lax.fori_loop(0, steps.number, body, (begin, *tally))
+        repeat = _repeat_in_parts if in_parts else partial(jax.lax.fori_loop, 0)
+        end, *recorded = repeat(steps.number, body, (begin, *tally))
         return (end if loop is None else loop.restored(end), *recorded)
 
     return train
+
+
+def _repeat_in_parts(
+    number: Int32[ArrayLike, ""], body: Callable[[Int32[Array, ""], PyTree], PyTree], carry: PyTree
+) -> PyTree:
+    """The same as ``jax.lax.fori_loop(0, number, body, carry)``, as far as possible in inner loops of `PART` iterations.
+
+    XLA runs a GPU program's loops from the host, which waits for the device before each iteration of one whose length it does
+    not know.
+    """
+    parts = jnp.asarray(number) // PART
+
+    def one_part(part: Int32[Array, ""], carry: PyTree) -> PyTree:
+        return jax.lax.fori_loop(0, PART, lambda i, carry: body(part * PART + i, carry), carry)
+
+    carry = jax.lax.fori_loop(0, parts, one_part, carry)
+    return jax.lax.fori_loop(parts * PART, number, body, carry)
+
+
+def steps_per_call(width: int, rows: int) -> int:
+    """The most steps that a call of the training program takes, in tiles of ``width`` lanes with batches of ``rows``."""
+    return int(np.clip(ROW_BYTES // (4 * width * rows), 1, STEPS_PER_CALL))
 
 
 def sums_dtype() -> np.dtype:

@@ -154,7 +154,8 @@ def _start(context: TileContext, tile: Tile) -> _Start:
     seeds = seeds[:, None] * np.array([source in setting.vary for source in SOURCES], np.uint32)
     for_init, order, noise = trial_keys(setting.root, seeds, config_data)
     state, watched = context.program.init(jax.device_put(for_init, context.where), values)
-    pipeline = InputPipeline(setting.task, group, tile.lanes, order, resident=context.data.train, window=context.window)
+    task, train = setting.task, context.data.train
+    pipeline = InputPipeline(task, group, tile.lanes, order, resident=train, window=context.window, where=context.where)
     carry = Carry(0, 0, tile.width, state, _zero_sums(context), np.full(tile.width, -1, np.int32))
     return _Start(Lanes(values, jax.device_put(noise, context.where)), watched, carry, pipeline)
 

@@ -25,15 +25,16 @@ from jsweep._runtime.jax_internals import generator_name
 from jsweep._runtime.limits import cores
 from jsweep.data.arrays import count_examples
 from jsweep.data.splits import train_like
-from jsweep.engine.compiling import compile_program, compiler_options
+from jsweep.engine.compiling import compile_lowered, compile_program
 from jsweep.engine.concurrency import Program
 from jsweep.engine.program import (
-    STEPS_PER_CALL,
     Batches,
     Lanes,
     Steps,
     Tally,
+    lower_plain_evaluate,
     lower_train,
+    steps_per_call,
     sums_dtype,
 )
 from jsweep.planning import Group
@@ -41,11 +42,11 @@ from jsweep.task.task import Task
 
 L2_BYTES = 1 << 20  # of a core's cache, usually 1 to 2 MiB
 WIDTHS = tuple(2**power for power in range(13))  # to 4,096
-MOST_ROW_BYTES = 32 << 20  # of the row numbers that one call of the training program is given
 WORTH_MEASURING = 3e12  # floating-point operations of a group for which some seconds of measuring pay
 ROUNDS, ROUND_SECONDS, MOST_CALLS, FINALISTS = 5, 0.06, 1000, 3
 LONGEST_STEP = 0.25  # seconds of a tile: what wider tiles save, microseconds of each operation, is nothing beside it
 WIDE_ENOUGH = 16  # some small programs are slower with 2 to 8 lanes than with one, and far faster with more
+MEMORY_SHARE = 0.8  # of an accelerator's memory that a tile may take
 LEAST_TILES = 4  # a fixed number rather than the machine's cores, on which results must not depend
 
 
@@ -136,8 +137,7 @@ def measure_width(task: Task, group: Group, workers: Sequence[jax.Device]) -> in
     seconds: dict[int, float] = {}
     timed: dict[int, Callable[[], float]] = {}
     for width in WIDTHS:
-        row_bytes = 4 * STEPS_PER_CALL * group.rows * width
-        if width > 1 and (width * group.lane_bytes > 64 * L2_BYTES or row_bytes > MOST_ROW_BYTES):
+        if width > 1 and width * group.lane_bytes > 64 * L2_BYTES:
             break
         program = compile_program(lower_train(task, group, width, device, examples), device)
         timed[width] = timing(program, group, width, train, workers)
@@ -197,7 +197,7 @@ def timing(
     lanes = Lanes(values, jnp.zeros((width, 2), jnp.uint32))
     sums = {name: jnp.zeros(width, sums_dtype()) for name in group.traced.train_metrics}
     tally = Tally(sums, jnp.full(width, -1, jnp.int32))
-    rows = jnp.zeros((STEPS_PER_CALL, width, group.rows), jnp.int32)
+    rows = jnp.zeros((steps_per_call(width, group.rows), width, group.rows), jnp.int32)
 
     def call(state: PyTree, count: int, times: int = 1) -> None:
         steps = Steps(np.int32(0), np.int32(count))
@@ -215,7 +215,7 @@ def timing(
         return int(np.clip(ROUND_SECONDS / max(min(taken), 1e-6), 1, most))
 
     call(_sample_state(group, width), 1)
-    count = steps_a_call or fitting(1, STEPS_PER_CALL)
+    count = steps_a_call or fitting(1, len(rows))
     times = fitting(count, MOST_CALLS)
 
     def one_round() -> float:
@@ -248,21 +248,30 @@ def _sample_state(group: Group, width: int) -> PyTree:
 
 def _width_on_accelerator(task: Task, group: Group, workers: Sequence[jax.Device]) -> int:
     """The width that trains all lanes of the group in as few equal waves as memory and the devices allow."""
-    lanes = len(group.trials)
-    waves = len(workers)
-    limit = (workers[0].memory_stats() or {}).get("bytes_limit")
+    limit, most = (workers[0].memory_stats() or {}).get("bytes_limit"), len(group.trials)
     while True:
-        width = max(1, -(-lanes // waves))
+        width = width_of_waves(len(group.trials), len(workers), most)
         if limit is None or width == 1:
             return width
-        compiled = lower_train(task, group, width, workers[0]).compile(compiler_options(workers[0]))
-        needed = compiled.memory_analysis()
-        if needed is None:
+        programs = (lower_train(task, group, width, workers[0]), lower_plain_evaluate(task, group, width, workers[0]))
+        needed = max(_bytes_of(compile_lowered(lowered, workers[0])) for lowered in programs)
+        if needed <= MEMORY_SHARE * limit:
             return width
-        total = needed.argument_size_in_bytes + needed.temp_size_in_bytes + needed.output_size_in_bytes
-        if total < 0.8 * limit:
-            return width
-        waves *= max(2, -(-int(total) // int(0.8 * limit)))
+        most = min(width - 1, int(width * MEMORY_SHARE * limit / needed)) or 1
+
+
+def width_of_waves(lanes: int, workers: int, most: int) -> int:
+    """The lanes of a tile, at most ``most``, where all workers train equal ones in as few waves as possible."""
+    waves = -(-lanes // (workers * most))
+    return -(-lanes // (workers * waves))
+
+
+def _bytes_of(program: jax.stages.Compiled) -> int:
+    """The memory that a program takes on its device, as far as XLA tells."""
+    needed = program.memory_analysis()
+    if needed is None:
+        return 0
+    return needed.argument_size_in_bytes + needed.temp_size_in_bytes + needed.output_size_in_bytes
 
 
 def _work(group: Group) -> float:

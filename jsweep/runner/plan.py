@@ -16,7 +16,7 @@ from jsweep.engine.executors.programs import AHEAD
 from jsweep.engine.input_pipeline import WINDOW_BYTES, device_memory, streams
 from jsweep.engine.placement import check_mesh, workers_of
 from jsweep.engine.tile import count_stops
-from jsweep.engine.tile_size import for_few, guess_width, measured_width, why_width
+from jsweep.engine.tile_size import MEMORY_SHARE, for_few, guess_width, measured_width, why_width, width_of_waves
 from jsweep.errors import ConfigError
 from jsweep.planning import Group, Role, RoleKind
 from jsweep.planning.cost import machine_speed, work_of
@@ -243,8 +243,8 @@ def _plan_group(
     task, platform = prepared.setting.task, workers[0].platform
     wanted = prepared.sweep.tile if task.mesh is None else 1
     step, evaluation = work_of(group.traced.step.jaxpr), work_of(group.traced.evaluate.jaxpr)
-    found = measured_width(task, group, workers) if not isinstance(wanted, int) else None
-    guessed = for_few(guess_width(group), group) if found is None else found[0]
+    found = measured_width(task, group, workers) if not isinstance(wanted, int) and platform == "cpu" else None
+    guessed = _guessed_width(group, workers, max(step.bytes, evaluation.bytes)) if found is None else found[0]
     width = wanted if isinstance(wanted, int) else guessed
     a_step = step.a_lane(width, platform) / speed if found is None else found[1] * len(workers)
     tiles = group.tiles(width)
@@ -269,6 +269,13 @@ def _plan_group(
         measured=found is not None,
         why_width=why_width(task, group, wanted, width) if platform == "cpu" else "as many lanes as fit the device",
     ), seconds
+
+
+def _guessed_width(group: Group, workers: Sequence[jax.Device], lane_bytes: float) -> int:
+    if workers[0].platform == "cpu":
+        return for_few(guess_width(group), group)
+    most = int(MEMORY_SHARE * device_memory(workers[0]) / lane_bytes)
+    return width_of_waves(len(group.trials), len(workers), max(1, most))
 
 
 def _seconds(groups: Sequence[tuple[float, Sequence[float]]], workers: int) -> float:
