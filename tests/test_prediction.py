@@ -73,7 +73,7 @@ def test_what_is_done_and_what_is_not_known_is_said(tmp_path):
     js.run(sweep)
     assert str(js.plan(sweep, on="v6e")) == "nothing is left to do: all 2 trials have finished"
     with pytest.raises(
-        js.ConfigError, match=r"on='a100' is not a known accelerator: pass one of 'h100', 'v5e', 'v6e'\."
+        js.ConfigError, match=r"on='a100' is not a known accelerator: pass one of 'h100', 'h200', 'v5e', 'v6e'\."
     ):
         js.plan(sweep, on="a100")
 

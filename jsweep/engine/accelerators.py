@@ -2,9 +2,9 @@
 
 The roofline (Williams, Waterman and Patterson 2009): a program takes at least its floating-point operations by the device's
 peak, and at least the bytes it moves by the memory's bandwidth. The peaks are the vendors': NVIDIA's H100 data sheet (SXM:
-3.35 TB/s, 80 GB; 495 TFLOP/s without sparsity in TF32, in which XLA multiplies float32 by default), and Google Cloud's pages
-on TPU v5e (197 TFLOP/s in bfloat16, 819 GB/s, 16 GB) and v6e (918 TFLOP/s, 1,640 GB/s, 32 GB), which multiply float32 as
-bfloat16 by default.
+3.35 TB/s, 80 GB; 495 TFLOP/s without sparsity in TF32, in which XLA multiplies float32 by default) and H200's (the same
+processor with 4.8 TB/s and 141 GB), and Google Cloud's pages on TPU v5e (197 TFLOP/s in bfloat16, 819 GB/s, 16 GB) and v6e
+(918 TFLOP/s, 1,640 GB/s, 32 GB), which multiply float32 as bfloat16 by default.
 """
 
 from dataclasses import dataclass
@@ -44,6 +44,7 @@ class Accelerator:
 
 ACCELERATORS = {
     "h100": Accelerator("NVIDIA H100 SXM", 495e12, 3.35e12, 80 * 10**9, 1.5),
+    "h200": Accelerator("NVIDIA H200 SXM", 495e12, 4.8e12, 141 * 10**9, 1.5),
     "v5e": Accelerator("TPU v5e", 197e12, 819e9, 16 * 10**9, 4.0),
     "v6e": Accelerator("TPU v6e", 918e12, 1.64e12, 32 * 10**9, 4.0),
 }
