@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 @experiment_options
 @click.option("--shards", type=click.IntRange(1), help="Say what so many shards or workers would take, too.")
 @click.option(
-    "--on", type=click.Choice(["h100", "h200", "v5e", "v6e"]), help="Predict for one such accelerator, which need not be here."
+    "--on",
+    type=click.Choice(["h100", "h200", "v5e", "v6e"]),
+    help="Predict for one such accelerator, which need not be here.",
 )
 @click.option("--why", is_flag=True, help="Say why tiles have as many lanes as they have.")
 @json_option

@@ -166,8 +166,8 @@ def plan(sweep: Sweep, *, on: str | None = None) -> Plan | Prediction:
 
     Args:
         sweep: the sweep.
-        on: an accelerator that need not be at hand, "h100", "h200", "v5e" or "v6e", to predict for in place of this machine: by the
-            roofline of its published peaks, from what XLA counts in each group's programs compiled here on CPU.
+        on: an accelerator that need not be at hand, "h100", "h200", "v5e" or "v6e", to predict for in place of this machine: by
+            the roofline of its published peaks, from what XLA counts in each group's programs compiled here on CPU.
 
     Returns:
         The plan for this machine, for which nothing is compiled, or the prediction for an accelerator.
