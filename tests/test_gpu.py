@@ -2,6 +2,7 @@
 
 from functools import partial
 from types import SimpleNamespace
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -89,16 +90,11 @@ def test_waves_are_equal_and_as_few_as_possible(lanes, workers, most):
     assert width * workers * waves - lanes < workers * waves  # no narrower tile would do
 
 
-class _Gpu:
+def _gpu(memory):
     """A device that is asked for its memory alone."""
-
-    platform = "gpu"
-
-    def __init__(self, memory):
-        self.memory = memory
-
-    def memory_stats(self):
-        return {"bytes_limit": self.memory}
+    device = mock.Mock(spec=jax.Device, platform="gpu")
+    device.memory_stats.return_value = {"bytes_limit": memory}
+    return device
 
 
 def test_a_tile_has_all_lanes_that_fit_the_memory_in_training_and_in_evaluation(sweep, monkeypatch):
@@ -107,9 +103,9 @@ def test_a_tile_has_all_lanes_that_fit_the_memory_in_training_and_in_evaluation(
     program_of = lambda kind: lambda task, group, width, device: (kind, width)
     monkeypatch.setattr(tile_size, "lower_train", program_of("train"))
     monkeypatch.setattr(tile_size, "lower_plain_evaluate", program_of("evaluate"))
-    monkeypatch.setattr(tile_size, "compile_lowered", lambda lowered, device: _Compiled(lowered[1] * taken[lowered[0]]))
+    monkeypatch.setattr(tile_size, "compile_lowered", lambda lowered, device: _compiled(lowered[1] * taken[lowered[0]]))
     group = prepare(sweep).groups[0]
-    width = lambda memory, devices: tile_size.choose_width(sweep.task, group, None, "auto", [_Gpu(memory)] * devices)
+    width = lambda memory, devices: tile_size.choose_width(sweep.task, group, None, "auto", [_gpu(memory)] * devices)
     assert width(10_000, 1) == 8
     assert width(10_000, 2) == 4
     assert width(250, 1) == 4  # two equal waves, though five lanes would fit
@@ -117,16 +113,14 @@ def test_a_tile_has_all_lanes_that_fit_the_memory_in_training_and_in_evaluation(
     assert width(1, 1) == 1
 
 
-class _Compiled:
-    def __init__(self, size):
-        self.size = size
-
-    def memory_analysis(self):
-        return SimpleNamespace(argument_size_in_bytes=self.size, temp_size_in_bytes=0, output_size_in_bytes=0)
+def _compiled(size):
+    """A program that is asked for its memory alone."""
+    sizes = {"argument_size_in_bytes": size, "temp_size_in_bytes": 0, "output_size_in_bytes": 0}
+    return mock.Mock(spec=jax.stages.Compiled, **{"memory_analysis.return_value": SimpleNamespace(**sizes)})
 
 
 def test_a_plan_for_gpus_has_the_tiles_that_a_run_will_have(sweep):
     group = prepare(sweep).groups[0]
-    assert plan._guessed_width(group, [_Gpu(10_000)], 1000.0) == 8
-    assert plan._guessed_width(group, [_Gpu(10_000)] * 4, 1000.0) == 2
-    assert plan._guessed_width(group, [_Gpu(10)], 1000.0) == 1
+    assert plan._guessed_width(group, [_gpu(10_000)], 1000.0) == 8
+    assert plan._guessed_width(group, [_gpu(10_000)] * 4, 1000.0) == 2
+    assert plan._guessed_width(group, [_gpu(10)], 1000.0) == 1
