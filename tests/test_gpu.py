@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import make_task
 
@@ -16,6 +16,8 @@ import jsweep as js
 from jsweep.engine import input_pipeline, program, tile_size
 from jsweep.runner import plan
 from jsweep.runner.prepare import prepare
+
+quick = settings(deadline=None, derandomize=True, max_examples=40)
 
 
 @pytest.fixture
@@ -30,6 +32,7 @@ def scores(session):
     return {metric: session.curves(metric) for metric in session.metrics()}
 
 
+@quick
 @given(st.integers(0, 3 * program.PART + 1))
 def test_a_loop_in_parts_takes_every_step_once_in_order(number):
     body = lambda i, carry: (carry[0].at[carry[1]].set(i), carry[1] + 1)
@@ -65,6 +68,7 @@ def test_few_steps_at_a_time_change_nothing(sweep, monkeypatch):
     assert scores(js.run(sweep)) == at_once
 
 
+@quick
 @given(st.integers(1, 1 << 20), st.integers(1, 512))
 def test_the_row_numbers_of_a_call_have_a_bound(width, rows):
     steps = program.steps_per_call(width, rows)
@@ -81,6 +85,7 @@ def test_lanes_have_the_rows_of_their_orders_wherever_these_are_copied(orders):
     np.testing.assert_array_equal(input_pipeline._copied(rows, np.array(orders)), on_host)
 
 
+@quick
 @given(st.integers(1, 5000), st.integers(1, 8), st.integers(1, 600))
 def test_waves_are_equal_and_as_few_as_possible(lanes, workers, most):
     width = tile_size.width_of_waves(lanes, workers, most)
