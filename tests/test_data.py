@@ -283,6 +283,15 @@ def test_permutations_are_kept_up_to_a_bound_in_bytes_and_have_the_same_bits():
     assert np.array_equal(whole.ravel(), np.random.Generator(bits).permutation(3_000_000)[:128])
 
 
+def test_each_epoch_is_a_permutation_of_its_own_key():
+    def fresh(epoch):
+        return np.random.Generator(np.random.Philox(key=np.array([(7 << 32) | 5, epoch], np.uint64))).permutation(10)
+
+    stream = np.concatenate([fresh(epoch) for epoch in range(9)])
+    for start in (3, 0, 17):  # epochs that are kept and ones that are not, in one call
+        np.testing.assert_array_equal(batch_indices((7, 5), 10, 4, start, 5).ravel(), stream[4 * start : 4 * start + 20])
+
+
 def test_splits_and_sweeps_are_equal_to_themselves_alone(data):
     again = js.Splits(data.train, data.validation, data.test)
     assert data == data
