@@ -289,7 +289,9 @@ def test_each_epoch_is_a_permutation_of_its_own_key():
 
     stream = np.concatenate([fresh(epoch) for epoch in range(9)])
     for start in (3, 0, 17):  # epochs that are kept and ones that are not, in one call
-        np.testing.assert_array_equal(batch_indices((7, 5), 10, 4, start, 5).ravel(), stream[4 * start : 4 * start + 20])
+        np.testing.assert_array_equal(
+            batch_indices((7, 5), 10, 4, start, 5).ravel(), stream[4 * start : 4 * start + 20]
+        )
 
 
 def test_splits_and_sweeps_are_equal_to_themselves_alone(data):

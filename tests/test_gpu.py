@@ -80,9 +80,12 @@ def test_the_row_numbers_of_a_call_have_a_bound(width, rows):
 def test_lanes_have_the_rows_of_their_orders_wherever_these_are_copied(orders):
     rows = np.arange(3 * 3 * 5, dtype=np.int32).reshape(3, 3, 5)[:, : max(orders) + 1]
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    on_host = input_pipeline.for_lanes(np.array(orders), here)(rows)
-    np.testing.assert_array_equal(on_host, np.stack([rows[:, order] for order in orders], 1))
-    np.testing.assert_array_equal(input_pipeline._copied(rows, np.array(orders)), on_host)
+    on_host = input_pipeline.for_lanes(np.array(orders), 4, here)(rows)
+    np.testing.assert_array_equal(on_host[:3], np.stack([rows[:, order] for order in orders], 1))
+    assert not on_host[3:].any()  # a call of fewer steps than the program takes
+    gpu = mock.Mock(spec=here, device_set={_gpu(1)})
+    with mock.patch.object(jax, "device_put", lambda array, where: jnp.asarray(array)):
+        np.testing.assert_array_equal(input_pipeline.for_lanes(np.array(orders), 4, gpu)(rows), on_host)
 
 
 @quick

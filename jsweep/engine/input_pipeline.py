@@ -68,11 +68,11 @@ class InputPipeline:
         orders = list(map(_Order, words, sizes, folds))
         self._distinct = list(dict.fromkeys(orders))
         number = {order: place for place, order in enumerate(self._distinct)}
-        self._for_lanes = for_lanes(np.array([number[order] for order in orders]), where)
         self._rows = group.rows
         self._train, self._resident, self._window = task.data.train, resident, window
         self._streams: dict[_Order, tuple[int, Iterator[Arrays]]] = {}  # and the step of each one's next batch
         rows_a_step, self._steps = sum(order.size for order in self._distinct), steps_per_call(len(trials), group.rows)
+        self._for_lanes = for_lanes(np.array([number[order] for order in orders]), self._steps, where)
         self.most_steps = self._steps if window is None else min(self._steps, window // rows_a_step)
 
     def take(self, start: int, count: int) -> tuple[PyTree, Int32[ArrayLike, "steps lanes rows"]]:
@@ -82,10 +82,10 @@ class InputPipeline:
         repeat its first row: a gradient that is infinite at a row of another kind would reach the lane as 0 x inf.
         """
         examples, drawn = self._examples(start, count)
-        rows = np.zeros((self._steps, len(self._distinct), self._rows), np.int32)
+        rows = np.empty((count, len(self._distinct), self._rows), np.int32)
         for number, order in enumerate(self._distinct):
-            rows[:count, number, : order.size] = drawn[order]
-            rows[:count, number, order.size :] = drawn[order][:, :1]
+            rows[:, number, : order.size] = drawn[order]
+            rows[:, number, order.size :] = drawn[order][:, :1]
         return examples, self._for_lanes(rows)
 
     def _examples(self, start: int, count: int) -> tuple[PyTree, Mapping[_Order, _Rows]]:
@@ -134,15 +134,25 @@ class InputPipeline:
 
 
 def for_lanes(
-    orders: Int[np.ndarray, " lanes"], where: jax.sharding.Sharding
-) -> Callable[[Int32[np.ndarray, "steps orders rows"]], Int32[ArrayLike, "steps lanes rows"]]:
-    """A function that gives each lane the row numbers of its order, on an accelerator by copying there what lanes share."""
-    if len(set(orders.tolist())) == len(orders):
-        return lambda rows: rows  # orders are numbered as they come
-    if next(iter(where.device_set)).platform == "cpu":
-        return lambda rows: rows[:, orders]
+    orders: Int[np.ndarray, " lanes"], steps: int, where: jax.sharding.Sharding
+) -> Callable[[Int32[np.ndarray, "given orders rows"]], Int32[ArrayLike, "steps lanes rows"]]:
+    """A function that gives each lane the row numbers of its order, and 0 past the steps that it is given, up to ``steps``.
+
+    What lanes share is copied on the device where that is an accelerator.
+    """
+
+    def copied_here(
+        rows: Int32[np.ndarray, "given orders rows"], orders: Int[np.ndarray, " lanes"]
+    ) -> Int32[np.ndarray, "steps lanes rows"]:
+        of_lanes = np.zeros((steps, len(orders), rows.shape[2]), np.int32)
+        np.take(rows, orders, axis=1, out=of_lanes[: len(rows)], mode="clip")  # other modes copy once more
+        return of_lanes
+
+    distinct = np.arange(orders.max() + 1)
+    if len(distinct) == len(orders) or next(iter(where.device_set)).platform == "cpu":
+        return lambda rows: copied_here(rows, orders)
     there = jax.device_put(orders, where)
-    return lambda rows: _copied(jax.device_put(rows, where), there)
+    return lambda rows: _copied(jax.device_put(copied_here(rows, distinct), where), there)
 
 
 @jax.jit
