@@ -1,4 +1,4 @@
-"""Convolutional trials, whose gradients are rewritten for the CPU, equal a plain loop and do not depend on other lanes."""
+"""Convolutional trials, whose gradients are rewritten for the CPU and for GPUs, equal a plain loop and do not depend on other lanes."""
 
 import jax
 import jax.numpy as jnp
@@ -6,6 +6,7 @@ import pytest
 from small import make_task, plain_loop, rows_of
 
 import jsweep as js
+from jsweep.engine import program
 
 CONFIGS = [{"learning_rate": lr} for lr in (0.003, 0.01, 0.03, 0.1)]
 
@@ -33,8 +34,9 @@ def task(data):
     return make_task(data, init=init, apply=apply)
 
 
-@pytest.mark.parametrize("width", [1, 4])
-def test_a_convolutional_lane_follows_a_plain_loop(data, task, width):
+@pytest.mark.parametrize(("width", "form"), [(1, "cpu"), (4, "cpu"), (4, "gpu")])
+def test_a_convolutional_lane_follows_a_plain_loop(data, task, width, form, monkeypatch):
+    monkeypatch.setattr(program, "_form", lambda task, device: form)
     result = js.sweep(task, CONFIGS, seeds=2, steps=20, evaluate_every=20, tile=width)
     curves = result.curves("validation/loss")
     for trial in result.trials():

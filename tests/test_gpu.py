@@ -56,7 +56,7 @@ def test_gpus_loop_in_parts_where_a_call_has_several(sweep, monkeypatch, platfor
     monkeypatch.setattr(program, "_train", lambda *arguments: asked.append(arguments[-1]) or train(*arguments))
     shapes = program._Shapes(group, 8, jax.sharding.SingleDeviceSharding(jax.devices()[0]))
     shapes.platform = platform
-    program._lower_train(sweep.task, group, shapes, False, None)
+    program._lower_train(sweep.task, group, shapes, "gpu", None)
     assert asked == [in_parts]
 
 
@@ -83,7 +83,7 @@ def test_lanes_have_the_rows_of_their_orders_wherever_these_are_copied(orders):
     on_host = input_pipeline.for_lanes(np.array(orders), 4, here)(rows)
     np.testing.assert_array_equal(on_host[:3], np.stack([rows[:, order] for order in orders], 1))
     assert not on_host[3:].any()  # a call of fewer steps than the program takes
-    gpu = mock.Mock(spec=here, device_set={_gpu(1)})
+    gpu = mock.Mock(spec=type(here), device_set={_gpu(1)})
     with mock.patch.object(jax, "device_put", lambda array, where: jnp.asarray(array)):
         np.testing.assert_array_equal(input_pipeline.for_lanes(np.array(orders), 4, gpu)(rows), on_host)
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from jsweep.data.arrays import count_examples
 from jsweep.data.splits import train_like
 from jsweep.engine.compiling import Part, compile_lowered, compile_side_by_side
 from jsweep.engine.concurrency import Program
+from jsweep.engine.lane_convolutions import with_products
 from jsweep.engine.layout import loop_body, optimize_layout
 from jsweep.engine.own_copies import with_own_copies
 from jsweep.engine.placement import placement
@@ -27,6 +28,11 @@ from jsweep.task.task import Task
 STEPS_PER_CALL = 256  # the most steps that one call of the training program takes; its argument says how many
 PART = 16  # steps of a loop whose length is compiled in, on GPUs
 ROW_BYTES = 32 << 20  # about the most of the row numbers that a call is given: those of many lanes are for fewer steps
+
+Form = Literal["cpu", "gpu", "plain"]
+"""The platform that a program is written for, in the form that is fastest there, or as the task is written."""
+
+_OF_LANE = {"cpu": with_own_copies, "gpu": with_products, "plain": core.jaxpr_as_fun}
 
 
 class Lanes(NamedTuple):
@@ -84,7 +90,7 @@ def parts_of_tile(task: Task, group: Group, width: int, device: jax.Device, wind
         device: the device to compile for.
         window: rows of a window of training examples where they are streamed; None where they are all on the device.
     """
-    shapes, optimized = _Shapes(group, width, placement(task, device)), _is_optimized(task, device)
+    shapes, form = _Shapes(group, width, placement(task, device)), _form(task, device)
     if task.mesh is not None:
         shapes.shard_state(_shardings_over_mesh(task, group, shapes, device))
     traced, identity, shared = group.traced, group.identity, _shared_key(task, group, width, device)
@@ -92,12 +98,12 @@ def parts_of_tile(task: Task, group: Group, width: int, device: jax.Device, wind
     return [
         Part(partial(_lower_init, task, group, shapes), device, key("init", identity.init.digest)),
         Part(
-            partial(_lower_train, task, group, shapes, optimized, window),
+            partial(_lower_train, task, group, shapes, form, window),
             device,
             key("train", identity.step.digest, traced.train_metrics, group.rows, window),
         ),
         Part(
-            partial(_lower_evaluate, task, group, shapes, optimized),
+            partial(_lower_evaluate, task, group, shapes, form),
             device,
             key("evaluate", identity.evaluate.digest, traced.evaluation_metrics, group.validation_rows),
         ),
@@ -157,12 +163,10 @@ def lower_train(
 ) -> jax.stages.Lowered:
     """The training program alone; the arguments are those of `parts_of_tile`, and ``plain`` leaves the task as it is written."""
     shapes = _Shapes(group, width, placement(task, device))
-    return _lower_train(task, group, shapes, not plain and _is_optimized(task, device), window)
+    return _lower_train(task, group, shapes, "plain" if plain else _form(task, device), window)
 
 
-def _lower_train(
-    task: Task, group: Group, shapes: "_Shapes", optimized: bool, window: int | None
-) -> jax.stages.Lowered:
+def _lower_train(task: Task, group: Group, shapes: "_Shapes", form: Form, window: int | None) -> jax.stages.Lowered:
     width = shapes.width
     sums = {name: shapes.array((width,), sums_dtype()) for name in group.traced.train_metrics}
     rows = shapes.array((steps_per_call(width, group.rows), width, group.rows), jnp.int32)
@@ -171,7 +175,7 @@ def _lower_train(
         {} if task.mesh is None else {"out_shardings": (shapes.state_shardings, shapes.where, shapes.where)}
     )
     in_parts = shapes.platform == "gpu" and steps_per_call(width, group.rows) > PART
-    return jax.jit(_train(group, width, optimized, in_parts), donate_argnums=1, **kept).lower(
+    return jax.jit(_train(group, width, form, in_parts), donate_argnums=1, **kept).lower(
         Lanes(shapes.values, shapes.noise),
         shapes.state,
         Tally(sums, shapes.array((width,), jnp.int32)),
@@ -182,13 +186,13 @@ def _lower_train(
 
 def lower_plain_evaluate(task: Task, group: Group, width: int, device: jax.Device) -> jax.stages.Lowered:
     """The evaluation program alone, as the task is written."""
-    return _lower_evaluate(task, group, _Shapes(group, width, placement(task, device)), False)
+    return _lower_evaluate(task, group, _Shapes(group, width, placement(task, device)), "plain")
 
 
-def _lower_evaluate(task: Task, group: Group, shapes: "_Shapes", optimized: bool) -> jax.stages.Lowered:
+def _lower_evaluate(task: Task, group: Group, shapes: "_Shapes", form: Form) -> jax.stages.Lowered:
     rows = () if group.validation_rows is None else (shapes.array((shapes.width, group.validation_rows), jnp.int32),)
     function = _of_rows(group.traced.run_evaluate) if rows else group.traced.run_evaluate
-    evaluate = jax.jit(_evaluate_and_check(function, shapes.width, optimized))
+    evaluate = jax.jit(_evaluate_and_check(function, shapes.width, form))
     watched = shapes.array((shapes.width, len(_inexact_leaves(shapes.state))), jnp.bool_)
     return evaluate.lower(shapes.values, shapes.state, watched, *rows, shapes.like(task.data.validation))
 
@@ -205,7 +209,7 @@ def lower_test(task: Task, group: Group, width: int, device: jax.Device, state: 
     if folds is not None and folds.transformed:
         own = count_examples(task.data.test) // folds.copies
         function, rows = _of_rows(function), (shapes.array((width, own), jnp.int32),)
-    evaluate = jax.jit(_evaluate(function, width, _is_optimized(task, device)))
+    evaluate = jax.jit(_evaluate(function, width, _form(task, device)))
     return evaluate.lower(shapes.values, shapes.state, *rows, shapes.like(task.data.test))
 
 
@@ -278,8 +282,8 @@ def _init(group: Group, width: int) -> Callable[..., PyTree]:
     return init
 
 
-def _train(group: Group, width: int, optimized: bool, in_parts: bool) -> Callable[..., PyTree]:
-    as_function = with_own_copies if optimized and width > 1 else core.jaxpr_as_fun
+def _train(group: Group, width: int, form: Form, in_parts: bool) -> Callable[..., PyTree]:
+    as_function = _OF_LANE[form if width > 1 else "plain"]
 
     def one(
         state: PyTree,
@@ -297,7 +301,7 @@ def _train(group: Group, width: int, optimized: bool, in_parts: bool) -> Callabl
     def train(lanes: Lanes, state: PyTree, tally: Tally, batches: Batches, steps: Steps) -> PyTree:
         start = jnp.asarray(steps.start)
         rows = jax.ShapeDtypeStruct(jnp.shape(batches.rows)[1:], jnp.int32)
-        loop = loop_body(all_lanes, state, *lanes, rows, batches.examples, start) if optimized else None
+        loop = loop_body(all_lanes, state, *lanes, rows, batches.examples, start) if form == "cpu" else None
 
         def body(i: Array, carry: PyTree) -> PyTree:
             state, sums, first_nonfinite_step = carry
@@ -357,13 +361,13 @@ def _inexact_leaves(state: PyTree) -> list[Any]:
 
 
 def _evaluate_and_check(
-    function: Callable[..., Mapping[str, Array | np.ndarray]], width: int, optimized: bool
+    function: Callable[..., Mapping[str, Array | np.ndarray]], width: int, form: Form
 ) -> Callable[..., PyTree]:
     """Evaluation, and whether the leaves of the state that were finite at first still are.
 
     A step that returns no loss, or one that was computed before its last update, shows no NaN, and an argmax hides it.
     """
-    measure = _evaluate(function, width, optimized)
+    measure = _evaluate(function, width, form)
 
     def evaluate(values: PyTree, state: PyTree, watched: Bool[Array, "lanes leaves"], *rest: PyTree) -> PyTree:
         sound = over_lanes(lambda state, watched: (_finite_leaves(state) | ~watched).all(), width)
@@ -373,13 +377,13 @@ def _evaluate_and_check(
 
 
 def _evaluate(
-    function: Callable[..., Mapping[str, Array | np.ndarray]], width: int, optimized: bool
+    function: Callable[..., Mapping[str, Array | np.ndarray]], width: int, form: Form
 ) -> Callable[..., PyTree]:
     def evaluate(*args: PyTree) -> dict[str, Num[Array, " lanes"]]:
         def one(*args: PyTree) -> dict[str, Num[Array, ""]]:
             return {name: _recorded(jnp.asarray(value)) for name, value in function(*args).items()}
 
-        if optimized:
+        if form == "cpu":
             return optimize_layout(in_turn(one, width, shared=1))(*args)
         return over_lanes(one, width, shared=1)(*args)
 
@@ -406,6 +410,7 @@ def _of_rows(
     return evaluate
 
 
-def _is_optimized(task: Task, device: jax.Device) -> bool:
-    """Whether programs are rewritten into the form that is fastest on ``device``; over a mesh they are not."""
-    return device.platform == "cpu" and task.mesh is None
+def _form(task: Task, device: jax.Device) -> Form:
+    if task.mesh is None and device.platform == "cpu":
+        return "cpu"
+    return "gpu" if task.mesh is None and device.platform == "gpu" else "plain"

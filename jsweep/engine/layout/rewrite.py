@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import jax
 import numpy as np
@@ -137,32 +139,37 @@ def _emit_reduction(op: Op, operand: Stored) -> Stored:
 
 def _emit_other(op: Op, arrays: Sequence[Array]) -> list[Stored]:
     """The results of an operation of any other kind; the functions in loops and branches are rewritten too."""
+    return [Stored(array, default_layout(np.ndim(array))) for array in bind_with_inner(op, arrays, _run_inner)]
+
+
+def _run_inner(flat: FlatJaxpr, *arrays: Array) -> list[Array]:
+    results = _run(flat, choose_layouts(flat), [Stored(a, default_layout(a.ndim)) for a in arrays])
+    return [result.in_default_layout() for result in results]
+
+
+def bind_with_inner(op: Op, arrays: Sequence[Any], run: Callable[..., list[Any]]) -> Sequence[Any]:
+    """The results of an operation, in whose loops and branches ``run(flat, *arrays)`` computes what each function does."""
     params = op.params
     if (name := _INNER.get(op.primitive.name)) is not None:
-        params = {**params, name: jax.tree.map(_rewritten, params[name], is_leaf=_is_jaxpr)}
-    return [Stored(array, default_layout(np.ndim(array))) for array in bind_equation(op.equation, arrays, params)]
+        rewritten = partial(_rewritten, run=run)
+        params = {**params, name: jax.tree.map(rewritten, params[name], is_leaf=_is_jaxpr)}
+    return bind_equation(op.equation, arrays, params)
 
 
-def _rewritten(jaxpr: core.ClosedJaxpr) -> core.ClosedJaxpr | core.Jaxpr:
+def _rewritten(jaxpr: core.ClosedJaxpr, run: Callable[..., list[Any]]) -> core.ClosedJaxpr | core.Jaxpr:
     if isinstance(jaxpr, core.Jaxpr) and not hasattr(jaxpr, "consts"):
         # Of `jax.checkpoint` before JAX 0.11, with no place for constants.
-        rewritten = _rewritten_closed(core.ClosedJaxpr(jaxpr, ()))
+        rewritten = _rewritten_closed(core.ClosedJaxpr(jaxpr, ()), run)
         return jaxpr if rewritten.consts else rewritten.jaxpr
-    return _rewritten_closed(jaxpr)
+    return _rewritten_closed(jaxpr, run)
 
 
-def _rewritten_closed(jaxpr: core.ClosedJaxpr) -> core.ClosedJaxpr:
+def _rewritten_closed(jaxpr: core.ClosedJaxpr, run: Callable[..., list[Any]]) -> core.ClosedJaxpr:
     avals = [aval for aval in jaxpr.in_avals if isinstance(aval, ShapedArray)]
     if len(avals) < len(jaxpr.in_avals):
         return jaxpr  # it takes references to arrays that it writes to
     inputs = [jax.ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak_type) for a in avals]
-    flat = FlatJaxpr(jaxpr)
-
-    def run(*arrays: Array) -> list[Array]:
-        results = _run(flat, choose_layouts(flat), [Stored(a, default_layout(a.ndim)) for a in arrays])
-        return [result.in_default_layout() for result in results]
-
-    return jax.make_jaxpr(run)(*inputs)
+    return jax.make_jaxpr(partial(run, FlatJaxpr(jaxpr)))(*inputs)
 
 
 def _is_jaxpr(value: object) -> bool:
