@@ -1,4 +1,4 @@
-"""Convolutional trials, whose gradients are rewritten for the CPU and for GPUs, equal a plain loop and do not depend on other lanes."""
+"""Convolutional trials, rewritten for the CPU or for GPUs, equal a plain loop and do not depend on other lanes."""
 
 import jax
 import jax.numpy as jnp
