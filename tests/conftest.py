@@ -57,13 +57,19 @@ ANY_VERSION = re.compile(
 )
 
 
-# Tests of more than a few seconds of which others like them show most; `pytest -m long` runs them.
-LONG = frozenset((Path(__file__).parent / "long_tests.txt").read_text().splitlines())
+def listed(file):
+    return frozenset((Path(__file__).parent / file).read_text().splitlines())
+
+
+# Of both others like them show most, and at once: `.ci/run` runs the slow ones, and `pytest -m long` alone the long ones.
+SLOW, LONG = listed("slow_tests.txt"), listed("long_tests.txt")
 
 
 def pytest_collection_modifyitems(items):
-    """Mark `LONG`, `ANY_VERSION`, and tests of what is refused, which pass wrong types on purpose, to see the sentence."""
+    """Mark `SLOW`, `LONG`, `ANY_VERSION`, and tests of what is refused, which pass wrong types on purpose, to see the sentence."""
     for item in items:
+        if item.nodeid in SLOW:
+            item.add_marker(pytest.mark.slow)
         if item.nodeid in LONG:
             item.add_marker(pytest.mark.long)
         if ANY_VERSION.fullmatch(item.path.stem):

@@ -59,7 +59,8 @@ def test_names_of_jsweep_that_pages_mention_exist():
                 found = getattr(found, part, None) or importlib.import_module(f"{known}.{part}")
 
 
-def test_the_tests_that_are_left_out_exist():
-    listed = [line.partition("::") for line in (DOCS.parent / "tests" / "long_tests.txt").read_text().splitlines()]
-    for file, _, name in listed:
+@pytest.mark.parametrize("which", ["slow", "long"])
+def test_the_tests_that_are_left_out_exist(which):
+    for line in (DOCS.parent / "tests" / f"{which}_tests.txt").read_text().splitlines():
+        file, _, name = line.partition("::")
         assert f"def {name.partition('[')[0]}(" in (DOCS.parent / file).read_text(), name
