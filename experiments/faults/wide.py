@@ -259,6 +259,8 @@ def main() -> None:
     parser.add_argument("--widths", default="256,1024,4096")
     parser.add_argument("--kinds", default=",".join(KINDS), help="separated by commas")
     given = parser.parse_args()
+    if unknown := [kind for kind in given.kinds.split(",") if kind not in KINDS]:
+        parser.error(f"--kinds has {unknown[0]!r}, which is none of {', '.join(KINDS)}")
     warnings.simplefilter("ignore")
     checkpointing.LEAST_SECONDS = 0.0  # a checkpoint at every segment, however short
     different = 0
