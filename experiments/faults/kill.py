@@ -11,6 +11,7 @@ all scores and the final state of every trial are compared; a process that ends 
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import random
@@ -101,11 +102,11 @@ def contents(store):
         files = db.execute(
             "SELECT name, tile, file, trials FROM checkpoints JOIN sweeps ON id = sweep WHERE finished"
         ).fetchall()
+    arrays_of = functools.cache(lambda file: from_bytes((folder_of(str(store)) / file).read_bytes())[0])
     states = {}
     for sweep, trial, file, members in files:
-        arrays, _ = from_bytes((folder_of(str(store)) / file).read_bytes())
         lane = json.loads(members).index(trial)
-        states[sweep, trial] = {name: value[lane].tobytes() for name, value in arrays.items()}
+        states[sweep, trial] = {name: value[lane].tobytes() for name, value in arrays_of(file).items()}
     return {"trials": trials, "scores": scores, "states": states}
 
 
