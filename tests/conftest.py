@@ -66,7 +66,7 @@ SLOW, LONG = listed("slow_tests.txt"), listed("long_tests.txt")
 
 
 def pytest_collection_modifyitems(items):
-    """Mark `SLOW`, `LONG`, `ANY_VERSION`, and and what is refused, which passes wrong types on purpose."""
+    """Mark `SLOW`, `LONG`, `ANY_VERSION`, and tests of what is refused, which pass wrong types on purpose."""
     for item in items:
         if item.nodeid in SLOW:
             item.add_marker(pytest.mark.slow)

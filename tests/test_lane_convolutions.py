@@ -94,3 +94,12 @@ def test_one_of_very_many_slices_stays():
     (ours,), has_convolution = as_products(lambda x, k: lax.conv(x, k, (1, 1), "VALID"), *lanes)
     assert has_convolution
     np.testing.assert_array_equal(ours, side**2)
+
+
+def test_one_in_four_dimensions_stays():
+    axes = ("NWXYZC", "WXYZIO", "NWXYZC")
+    lanes = np.ones((LANES, 1, 3, 3, 3, 3, 2)), np.ones((LANES, 2, 2, 2, 2, 2, 2))
+    function = lambda x, k: lax.conv_general_dilated(x, k, (1,) * 4, "VALID", dimension_numbers=axes)
+    (ours,), has_convolution = as_products(function, *lanes)
+    assert has_convolution
+    np.testing.assert_array_equal(ours, 2**5)

@@ -66,9 +66,9 @@ def batch_indices(
 
 def _permutations(words: tuple[int, int], epochs: range, examples: int) -> list[_Permutation]:
     """The order of each epoch, from the cache where it is there."""
-    found = {epoch: _cache.get((words, epoch, examples)) for epoch in epochs}
-    found |= _draw(words, [epoch for epoch in epochs if found[epoch] is None], examples)
-    return [order for order in found.values() if order is not None]
+    kept = {epoch: _cache.get((words, epoch, examples)) for epoch in epochs}
+    drawn = _draw(words, [epoch for epoch, order in kept.items() if order is None], examples)
+    return [drawn[epoch] if order is None else order for epoch, order in kept.items()]
 
 
 def _draw(words: tuple[int, int], epochs: Sequence[int], examples: int) -> dict[int, _Permutation]:

@@ -18,10 +18,12 @@ from jax.extend import core
 from jax.extend.core import primitives as p
 from jaxtyping import Array
 
+from jsweep._runtime.jax_internals import bind_equation
 from jsweep.engine.layout.ir import FlatJaxpr, Op
 from jsweep.engine.layout.rewrite import bind_with_inner
 
 MOST_SLICES = 128  # side by side: each is compiled
+MOST_DIMENSIONS = 3  # of position
 
 
 def with_products(closed: core.ClosedJaxpr) -> Callable[..., Sequence[Any]]:
@@ -41,12 +43,14 @@ def _run(flat: FlatJaxpr, *arrays: Array) -> list[Any]:
 
 def _convolution(op: Op) -> Callable[[Array, Array], Array]:
     """A convolution of one lane or, under `jax.vmap`, of all."""
-    as_written = lambda images, kernel: op.primitive.bind(images, kernel, **op.params)
-    slices, convolution = min(map(math.prod, _positions(op))), custom_vmap(as_written)
+    as_written = lambda images, kernel: bind_equation(op.equation, (images, kernel), op.params)[0]
+    in_kernel, in_result = _positions(op)
+    fits = len(in_kernel) <= MOST_DIMENSIONS and 0 < min(math.prod(in_kernel), math.prod(in_result)) <= MOST_SLICES
+    convolution = custom_vmap(as_written)
 
     @convolution.def_vmap
     def of_lanes(lanes: int, own: Sequence[bool], images: Array, kernel: Array) -> tuple[Array, bool]:
-        function = partial(as_product, op) if all(own) and 0 < slices <= MOST_SLICES else as_written
+        function = partial(as_product, op) if all(own) and fits else as_written
         return jax.vmap(function, in_axes=tuple(0 if each else None for each in own))(images, kernel), True
 
     return convolution
@@ -59,7 +63,7 @@ def _positions(op: Op) -> tuple[list[int], list[int]]:
 
 
 def as_product(op: Op, images: Array, kernel: Array) -> Array:
-    """A convolution, in at most three dimensions, as a product with slices of the images.
+    """A convolution, in at most `MOST_DIMENSIONS` dimensions, as a product with slices of the images.
 
     A slice has what one position of the kernel meets, for all positions of the result. Where the result has fewer, as the
     gradient with respect to a kernel has, it has what one position of the result meets, for all positions of the kernel:
